@@ -1,0 +1,341 @@
+//! Models, who serves them, on which terms, at what price.
+//!
+//! Owns: the catalogue's types and the only arithmetic that turns tokens into money:
+//! [`Price::estimate`] before the call and [`Price::settle`] after it, side by side so
+//! that they cannot drift apart. The content is authored by operators and travels in
+//! the table. Knows no hosts and no secrets: a provider is an id, a credential a name.
+
+use crate::id::{CredentialName, LaneId, ModelId, ProviderId, UpstreamId};
+use crate::tokens::Family;
+use crate::unit::{Bps, Millis, NanoUsd, NanoUsdPerMtok, Tokens, UnixMillis};
+
+/// A wire format that an upstream speaks. Adding one makes the compiler list every
+/// place to visit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dialect {
+    OpenAiChat,
+}
+
+impl Dialect {
+    pub const ALL: [Self; 1] = [Self::OpenAiChat];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OpenAiChat => "openai-chat",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dialect| dialect.name() == name)
+    }
+}
+
+/// Service tier at an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tier {
+    #[default]
+    Standard,
+    Flex,
+    Priority,
+    Background,
+    Batch,
+}
+
+impl Tier {
+    pub const ALL: [Self; 5] = [
+        Self::Standard,
+        Self::Flex,
+        Self::Priority,
+        Self::Background,
+        Self::Batch,
+    ];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Standard => "standard",
+            Self::Flex => "flex",
+            Self::Priority => "priority",
+            Self::Background => "background",
+            Self::Batch => "batch",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tier| tier.name() == name)
+    }
+}
+
+/// What a model can do beyond text in, text out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    pub tools: bool,
+    pub json_object: bool,
+    pub json_schema: bool,
+    pub vision: bool,
+}
+
+impl Capabilities {
+    /// Everything; the assumption for models nobody described.
+    pub const ALL: Self = Self {
+        tools: true,
+        json_object: true,
+        json_schema: true,
+        vision: true,
+    };
+}
+
+/// What answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    pub id: ModelId,
+    pub family: Family,
+    /// Longest input.
+    pub context: Tokens,
+    pub max_output: Tokens,
+    pub capabilities: Capabilities,
+    /// Expected quality before any label of one's own.
+    pub prior: Option<Bps>,
+    /// Expected length of an answer before anything was learnt.
+    pub typical_output: Tokens,
+}
+
+/// Who serves a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    pub id: UpstreamId,
+    pub model: ModelId,
+    pub provider: ProviderId,
+    /// The model's name as this provider spells it.
+    pub wire_model: String,
+    pub dialect: Dialect,
+    pub credential: CredentialName,
+}
+
+/// Upstream and tier: the unit of choice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane {
+    pub id: LaneId,
+    pub upstream: UpstreamId,
+    pub tier: Tier,
+    /// Unknown price: not eligible for cost routing, and never zero.
+    pub price: Option<Price>,
+    pub pace: Pace,
+}
+
+/// How fast a lane is expected to be before anything was seen of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    pub first_token: Millis,
+    /// Microseconds from one token to the next.
+    pub per_token_us: u32,
+}
+
+impl Default for Pace {
+    /// The middle of the measured field of hosted models.
+    fn default() -> Self {
+        Self {
+            first_token: Millis(600),
+            per_token_us: 15_000,
+        }
+    }
+}
+
+/// Rates for one range of input lengths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    pub input: NanoUsdPerMtok,
+    pub output: NanoUsdPerMtok,
+    /// Falls back to `input`: a discount nobody confirmed is not assumed.
+    pub cache_read: Option<NanoUsdPerMtok>,
+    /// Falls back to `input`.
+    pub cache_write: Option<NanoUsdPerMtok>,
+}
+
+/// Above this many input tokens the *whole* request moves to these rates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongContext {
+    pub above: Tokens,
+    pub rates: Rates,
+}
+
+/// A part of the week with other prices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockRule {
+    /// Bit 0 is Monday.
+    pub weekdays: u8,
+    /// Minutes since midnight UTC, inclusive.
+    pub from_minute: u16,
+    /// Minutes since midnight UTC, exclusive.
+    pub to_minute: u16,
+    /// All rates times this over 1000.
+    pub permille: u32,
+}
+
+/// A lane's price.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Price {
+    pub rates: Rates,
+    /// Ascending by `above`.
+    pub long_context: Vec<LongContext>,
+    /// The first rule that holds counts.
+    pub clock: Vec<ClockRule>,
+    /// Added to every call.
+    pub per_call: NanoUsd,
+}
+
+/// What a provider says it used, in one normal form: `input` includes cached tokens
+/// and `output` includes reasoning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub input: Tokens,
+    pub cache_read: Tokens,
+    pub cache_write: Tokens,
+    pub output: Tokens,
+    pub reasoning: Tokens,
+}
+
+impl Price {
+    /// Expected money for a request not yet sent.
+    #[must_use]
+    pub fn estimate(
+        &self,
+        input: Tokens,
+        cached: Tokens,
+        output: Tokens,
+        now: UnixMillis,
+    ) -> NanoUsd {
+        let usage = Usage {
+            input,
+            cache_read: cached,
+            output,
+            ..Usage::default()
+        };
+        self.settle(&usage, now)
+    }
+
+    /// Money for what was used. Cached tokens beyond the input are ignored.
+    #[must_use]
+    pub fn settle(&self, usage: &Usage, now: UnixMillis) -> NanoUsd {
+        let rates = self.rates_at(usage.input);
+        let permille = self
+            .clock
+            .iter()
+            .find(|rule| rule.holds(now))
+            .map_or(1_000, |r| r.permille);
+        let read = Tokens(usage.cache_read.0.min(usage.input.0));
+        let written = Tokens(usage.cache_write.0.min(usage.input.0 - read.0));
+        let fresh = usage.input.saturating_sub(read).saturating_sub(written);
+        let parts = [
+            rates.input.scaled(permille).cost(fresh),
+            rates
+                .cache_read
+                .unwrap_or(rates.input)
+                .scaled(permille)
+                .cost(read),
+            rates
+                .cache_write
+                .unwrap_or(rates.input)
+                .scaled(permille)
+                .cost(written),
+            rates.output.scaled(permille).cost(usage.output),
+            self.per_call,
+        ];
+        parts.into_iter().sum()
+    }
+
+    fn rates_at(&self, input: Tokens) -> &Rates {
+        let step = self
+            .long_context
+            .iter()
+            .rev()
+            .find(|step| input > step.above);
+        step.map_or(&self.rates, |step| &step.rates)
+    }
+}
+
+impl ClockRule {
+    /// Whether the rule counts at `now`; a range that ends before it starts wraps
+    /// around midnight and belongs to the day it starts on.
+    #[must_use]
+    pub fn holds(&self, now: UnixMillis) -> bool {
+        let minute = now.minute_of_day();
+        let on = |weekday: u8| self.weekdays & (1 << weekday) != 0;
+        if self.from_minute <= self.to_minute {
+            return on(now.weekday()) && (self.from_minute..self.to_minute).contains(&minute);
+        }
+        let yesterday = (now.weekday() + 6) % 7;
+        (on(now.weekday()) && minute >= self.from_minute)
+            || (on(yesterday) && minute < self.to_minute)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn usd(input: f64, output: f64) -> Rates {
+        Rates {
+            input: NanoUsdPerMtok::from_usd(input),
+            output: NanoUsdPerMtok::from_usd(output),
+            ..Rates::default()
+        }
+    }
+
+    const NOON_SATURDAY: UnixMillis = UnixMillis(1_795_262_400_000);
+
+    #[test]
+    fn a_long_request_moves_to_the_long_rates_as_a_whole() {
+        let price = Price {
+            rates: usd(1.0, 2.0),
+            long_context: vec![LongContext {
+                above: Tokens(200),
+                rates: usd(2.0, 3.0),
+            }],
+            ..Price::default()
+        };
+        let cost = |input| price.estimate(Tokens(input), Tokens(0), Tokens(0), NOON_SATURDAY);
+        assert_eq!(cost(200), NanoUsd(200_000));
+        assert_eq!(cost(201), NanoUsd(402_000));
+    }
+
+    #[test]
+    fn an_unconfirmed_cache_discount_is_not_assumed() {
+        let price = Price {
+            rates: usd(1.0, 0.0),
+            ..Price::default()
+        };
+        let cost = price.estimate(Tokens(1_000), Tokens(900), Tokens(0), NOON_SATURDAY);
+        assert_eq!(cost, NanoUsd(1_000_000));
+    }
+
+    #[test]
+    fn a_night_rule_wraps_around_midnight() {
+        let friday_night = ClockRule {
+            weekdays: 1 << 4,
+            from_minute: 22 * 60,
+            to_minute: 6 * 60,
+            permille: 500,
+        };
+        let hour = |h: u64| UnixMillis(NOON_SATURDAY.0 - 12 * 3_600_000 + h * 3_600_000);
+        assert!(
+            friday_night.holds(hour(5)),
+            "Saturday five o'clock is still Friday's night"
+        );
+        assert!(!friday_night.holds(hour(6)));
+        assert!(!friday_night.holds(hour(23)));
+    }
+
+    proptest! {
+        #[test]
+        fn more_output_never_costs_less(i: u32, c: u32, a: u32, b: u32, rate in 0u64..1_000_000_000_000) {
+            let price = Price { rates: Rates { input: NanoUsdPerMtok(rate), output: NanoUsdPerMtok(rate), ..Rates::default() }, ..Price::default() };
+            let cost = |out: u32| price.estimate(Tokens(i), Tokens(c), Tokens(out), NOON_SATURDAY);
+            prop_assert!(cost(a.min(b)) <= cost(a.max(b)));
+        }
+    }
+}

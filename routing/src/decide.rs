@@ -1,0 +1,346 @@
+//! The decision: facts, conditions and one table in, an ordered plan and its trail out.
+//!
+//! Owns: [`decide`], the words it explains itself with, and [`choose`], the weighing of
+//! quality against cost that training uses too. It is pure and takes microseconds: no
+//! clock, no randomness (the draw is a hash of the request's id), no I/O. README.md
+//! beside it has the algorithm in prose.
+
+mod candidate;
+mod order;
+
+use std::fmt;
+
+use crate::conditions::Conditions;
+use crate::features::Facts;
+use crate::head::Abstention;
+use crate::id::{LaneId, ModelId, RequestId, RouteId, RuleId};
+use crate::table::{Choice, Table};
+use crate::unit::{Bps, Millis, NanoUsd, Ppm, Tokens, UnixMillis};
+
+/// The dice of one request: a hash of the id its proxy made. A replay draws the same,
+/// and a client cannot pick its own luck.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Draw(pub u64);
+
+impl Draw {
+    #[must_use]
+    pub fn of(id: RequestId) -> Self {
+        let (high, low) = id.0.split_at(8);
+        let fold = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .fold(0u64, |sum, byte| sum << 8 | u64::from(*byte))
+        };
+        let mut hash = fold(high) ^ fold(low).rotate_left(32);
+        hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        Self(hash ^ hash >> 31)
+    }
+}
+
+/// Why a lane was chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// Best quality for its cost under the route's multiplier.
+    BestValue,
+    /// Cheapest that reaches the floor.
+    CheapestAboveFloor,
+    /// The best value fell too far below the best quality; cheapest within the guard.
+    Guarded,
+    /// The heads abstained: the route's default lane.
+    Default(Abstention),
+    /// A rule pins it.
+    Pinned(RuleId),
+    /// Drawn among the near-best, to learn.
+    Explored,
+    /// No other lane could serve the request.
+    OnlyOne,
+}
+
+/// What a request asks of a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    Tools,
+    JsonObject,
+    JsonSchema,
+    Vision,
+}
+
+/// Why a lane was removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    Rule(RuleId),
+    Lacks(Need),
+    ContextTooSmall {
+        needs: Tokens,
+        has: Tokens,
+    },
+    OutputTooShort {
+        needs: Tokens,
+        has: Tokens,
+    },
+    NoPrice,
+    NoQuality,
+    Shut,
+    Full,
+    TooDear {
+        cost: NanoUsd,
+        max: NanoUsd,
+    },
+    TooSlow {
+        first_token: Millis,
+        max: Millis,
+    },
+    BelowMinimum {
+        quality: Bps,
+        min: Bps,
+    },
+    /// Feasible, but the plan is full.
+    PlanFull,
+}
+
+/// What became of a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Chosen(Why),
+    /// Its place in the plan, 1 for the first fallback.
+    Fallback(u8),
+    Removed(Removal),
+}
+
+/// One line of the trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Considered {
+    pub lane: LaneId,
+    pub model: ModelId,
+    pub quality: Option<Bps>,
+    pub quality_low: Option<Bps>,
+    /// Expected; `None` without a price.
+    pub cost: Option<NanoUsd>,
+    pub output: Tokens,
+    pub first_token: Millis,
+    pub total: Millis,
+    /// Millionths of a hundredth of a percent of quality, net of cost.
+    pub utility: i64,
+    pub verdict: Verdict,
+}
+
+/// One lane of the plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub lane: LaneId,
+    /// First content must have come by then, counted from the request's arrival.
+    pub give_up: Millis,
+}
+
+/// A limit that was given up because nothing met it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Latency,
+    Cost,
+    MinQuality,
+}
+
+impl Limit {
+    /// The order in which limits are given up.
+    pub const RELAXED_IN_ORDER: [Self; 3] = [Self::Latency, Self::MinQuality, Self::Cost];
+}
+
+/// The plan and why it is so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    pub route: RouteId,
+    /// The chosen lane, then the fallbacks.
+    pub plan: Vec<Step>,
+    /// Every candidate, in the table's order.
+    pub trail: Vec<Considered>,
+    pub abstention: Option<Abstention>,
+    pub explored: bool,
+    /// How likely the chosen lane was to be chosen.
+    pub propensity: Ppm,
+    /// What the baseline lane was expected to cost, in its own tokens.
+    pub baseline_cost: NanoUsd,
+    pub relaxed: Vec<Limit>,
+}
+
+impl Decision {
+    /// The trail's line of the chosen lane.
+    #[must_use]
+    pub fn chosen(&self) -> Option<&Considered> {
+        self.trail
+            .iter()
+            .find(|c| matches!(c.verdict, Verdict::Chosen(_)))
+    }
+}
+
+/// Why no plan could be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    UnknownRoute(RouteId),
+    /// No lane can serve the request, whatever is relaxed.
+    NothingFeasible(Vec<Considered>),
+    /// Lanes could, but all are out just now.
+    AllShut(Vec<Considered>),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownRoute(route) => write!(f, "no route or model is called {route:?}"),
+            Self::NothingFeasible(trail) => {
+                write!(f, "no lane can serve this request")?;
+                trail.iter().try_for_each(|c| match &c.verdict {
+                    Verdict::Removed(removal) => write!(f, "; {}: {removal}", c.lane),
+                    Verdict::Chosen(_) | Verdict::Fallback(_) => Ok(()),
+                })
+            }
+            Self::AllShut(trail) => write!(
+                f,
+                "all {} lanes that could serve this request are out just now",
+                trail.len()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(rule) => write!(f, "excluded by rule {rule}"),
+            Self::Lacks(need) => write!(f, "cannot do {}", need.name()),
+            Self::ContextTooSmall { needs, has } => {
+                write!(f, "needs {} input tokens, takes {}", needs.0, has.0)
+            }
+            Self::OutputTooShort { needs, has } => {
+                write!(f, "{} output tokens wanted, gives {}", needs.0, has.0)
+            }
+            Self::NoPrice => write!(f, "its price is unknown"),
+            Self::NoQuality => write!(f, "its quality is unknown"),
+            Self::Shut => write!(f, "its breaker is open"),
+            Self::Full => write!(f, "it is full"),
+            Self::TooDear { cost, max } => {
+                write!(f, "expected to cost {cost}, at most {max} is allowed")
+            }
+            Self::TooSlow { first_token, max } => write!(
+                f,
+                "first token expected after {} ms, at most {} ms is allowed",
+                first_token.0, max.0
+            ),
+            Self::BelowMinimum { quality, min } => {
+                write!(f, "predicted quality {quality} is below the minimum {min}")
+            }
+            Self::PlanFull => write!(f, "the plan has its most attempts"),
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BestValue => write!(f, "best quality for its cost under the route's multiplier"),
+            Self::CheapestAboveFloor => write!(f, "cheapest that reaches the route's floor"),
+            Self::Guarded => write!(f, "cheapest close enough to the best predicted quality"),
+            Self::Default(reason) => write!(
+                f,
+                "the route's default, since the prediction abstained: {}",
+                reason.name()
+            ),
+            Self::Pinned(rule) => write!(f, "pinned by rule {rule}"),
+            Self::Explored => write!(f, "drawn among the near-best, to learn"),
+            Self::OnlyOne => write!(f, "no other lane could serve the request"),
+        }
+    }
+}
+
+impl Need {
+    pub const ALL: [Self; 4] = [
+        Self::Tools,
+        Self::JsonObject,
+        Self::JsonSchema,
+        Self::Vision,
+    ];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::JsonObject => "json_object",
+            Self::JsonSchema => "json_schema",
+            Self::Vision => "vision",
+        }
+    }
+}
+
+/// Decides where a request goes.
+///
+/// # Errors
+///
+/// A [`Refusal`] that says why no plan could be made.
+pub fn decide(
+    table: &Table,
+    facts: &Facts,
+    conditions: &Conditions,
+    now: UnixMillis,
+    draw: Draw,
+) -> Result<Decision, Refusal> {
+    let name = facts.route.as_ref().map_or("", RouteId::as_str);
+    let Some((route, lanes)) = table.route(name) else {
+        return Err(Refusal::UnknownRoute(RouteId::new(name)));
+    };
+    let assessed = candidate::assess(table, route, lanes, facts, conditions, now);
+    order::order(table, route, assessed, draw)
+}
+
+/// Quality and cost of one candidate in [`choose`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    pub quality: Bps,
+    pub cost: NanoUsd,
+}
+
+impl Offer {
+    /// Millionths of a hundredth of a percent of quality, net of cost. Under a floor,
+    /// everything that reaches it ranks by cost and before everything that does not.
+    #[must_use]
+    pub fn utility(&self, choice: Choice) -> i64 {
+        let quality = i128::from(self.quality.get()) * 1_000_000;
+        let utility = match choice {
+            Choice::Multiplier(lambda) => {
+                quality - i128::from(lambda) * i128::from(self.cost.0) / 1_000
+            }
+            Choice::Floor(floor) if self.quality >= floor => -i128::from(self.cost.0),
+            Choice::Floor(_) => i128::from(i64::MIN / 2) + quality,
+        };
+        utility.clamp(i128::from(i64::MIN), i128::from(i64::MAX)) as i64
+    }
+}
+
+/// Which offer a route takes: the best utility, unless it lies more than `guard` below
+/// the best quality; then the cheapest within the guard. Ties go to the cheaper, then
+/// to the first. Says whether the guard decided; `None` without offers.
+#[must_use]
+pub fn choose(choice: Choice, guard: Bps, offers: &[Offer]) -> Option<(usize, bool)> {
+    let best_quality = offers.iter().map(|offer| offer.quality).max()?;
+    let by_value = |i: &usize| {
+        let offer = &offers[*i];
+        (
+            offer.utility(choice),
+            std::cmp::Reverse(offer.cost),
+            std::cmp::Reverse(*i),
+        )
+    };
+    let best = (0..offers.len()).max_by_key(by_value)?;
+    let near = best_quality.saturating_sub(guard);
+    if offers[best].quality >= near || matches!(choice, Choice::Floor(_)) {
+        return Some((best, false));
+    }
+    let within = (0..offers.len()).filter(|i| offers[*i].quality >= near);
+    within
+        .min_by_key(|i| (offers[*i].cost, *i))
+        .map(|i| (i, true))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! The second half of a decision: choose one, order the rest, say why.
+//!
+//! Owns: relaxing limits, weighing, exploring by draw, fallbacks and their deadlines.
+//! Knows nothing of how estimates were made: that is `candidate.rs`.
+
+use super::candidate::Assessed;
+use super::{
+    Considered, Decision, Draw, Limit, Offer, Refusal, Removal, Step, Verdict, Why, choose,
+};
+use crate::float;
+use crate::table::{Choice, Route, Table};
+use crate::unit::{Bps, Millis, Ppm};
+
+/// Exploration draws among candidates at most this far below the best utility: a tenth
+/// of full quality.
+const EXPLORE_WITHIN: i64 = 1_000 * 1_000_000;
+/// Temperature of the draw, in the same unit: three hundredths of full quality.
+const EXPLORE_TEMPERATURE: f64 = 300.0 * 1e6;
+/// Part of a request's deadline that is kept for each later attempt.
+const RESERVED_PARTS: u64 = 4;
+
+pub(super) fn order(
+    table: &Table,
+    route: &Route,
+    mut assessed: Assessed,
+    draw: Draw,
+) -> Result<Decision, Refusal> {
+    let relaxed = relax(&mut assessed);
+    let feasible = feasible(&assessed);
+    if feasible.is_empty() {
+        return Err(refusal(assessed));
+    }
+    weigh(route, &mut assessed.trail, &feasible);
+    let pick = pick(table, route, &assessed, &feasible, draw);
+    let plan = fallbacks(table, route, &assessed, &feasible, pick.line);
+    for line in &feasible {
+        let place = plan.iter().position(|planned| planned == line);
+        assessed.trail[*line].verdict = match place {
+            Some(0) => Verdict::Chosen(pick.why.clone()),
+            Some(rank) => Verdict::Fallback(rank as u8),
+            None => Verdict::Removed(Removal::PlanFull),
+        };
+    }
+    Ok(Decision {
+        route: route.id.clone(),
+        plan: steps(route, &assessed.trail, &plan),
+        trail: assessed.trail,
+        abstention: assessed.abstention,
+        explored: pick.why == Why::Explored,
+        propensity: pick.propensity,
+        baseline_cost: assessed.baseline_cost,
+        relaxed,
+    })
+}
+
+fn feasible(assessed: &Assessed) -> Vec<usize> {
+    let lines = assessed.trail.iter().enumerate();
+    lines
+        .filter(|(_, c)| !matches!(c.verdict, Verdict::Removed(_)))
+        .map(|(line, _)| line)
+        .collect()
+}
+
+/// Gives up limits one by one until something is feasible. The last lane that could
+/// serve a request is used even when its breaker is open: there is nothing to lose.
+fn relax(assessed: &mut Assessed) -> Vec<Limit> {
+    let mut relaxed = Vec::new();
+    for limit in Limit::RELAXED_IN_ORDER {
+        if !feasible(assessed).is_empty() {
+            return relaxed;
+        }
+        let lines = (0..assessed.trail.len()).filter(|line| assessed.soft[*line] == Some(limit));
+        for line in lines.collect::<Vec<_>>() {
+            assessed.trail[line].verdict = Verdict::Chosen(Why::OnlyOne);
+            if !relaxed.contains(&limit) {
+                relaxed.push(limit);
+            }
+        }
+    }
+    if feasible(assessed).is_empty() {
+        let mut shut = assessed.trail.iter_mut().filter(|c| is_out(c));
+        if let (Some(last), None) = (shut.next(), shut.next()) {
+            last.verdict = Verdict::Chosen(Why::OnlyOne);
+        }
+    }
+    relaxed
+}
+
+fn is_out(considered: &Considered) -> bool {
+    matches!(
+        considered.verdict,
+        Verdict::Removed(Removal::Shut | Removal::Full)
+    )
+}
+
+fn refusal(assessed: Assessed) -> Refusal {
+    let out: Vec<Considered> = assessed
+        .trail
+        .iter()
+        .filter(|c| is_out(c))
+        .cloned()
+        .collect();
+    if out.is_empty() {
+        Refusal::NothingFeasible(assessed.trail)
+    } else {
+        Refusal::AllShut(out)
+    }
+}
+
+fn offer(considered: &Considered) -> Offer {
+    Offer {
+        quality: considered.quality.unwrap_or(Bps::ZERO),
+        cost: considered.cost.unwrap_or_default(),
+    }
+}
+
+fn weigh(route: &Route, trail: &mut [Considered], feasible: &[usize]) {
+    for line in feasible {
+        trail[*line].utility = offer(&trail[*line]).utility(route.choice);
+    }
+}
+
+struct Pick {
+    line: usize,
+    why: Why,
+    propensity: Ppm,
+}
+
+fn pick(table: &Table, route: &Route, assessed: &Assessed, feasible: &[usize], draw: Draw) -> Pick {
+    let certain = |line, why| Pick {
+        line,
+        why,
+        propensity: Ppm::ONE,
+    };
+    if let Some((line, rule)) = assessed
+        .pinned
+        .clone()
+        .filter(|(line, _)| feasible.contains(line))
+    {
+        return certain(line, Why::Pinned(rule));
+    }
+    if let [only] = feasible {
+        return certain(*only, Why::OnlyOne);
+    }
+    if let Some(reason) = assessed.abstention {
+        let default = table.lane_index(&route.default_lane);
+        let line = assessed
+            .lanes
+            .iter()
+            .position(|lane| Some(*lane) == default);
+        if let Some(line) = line.filter(|line| feasible.contains(line)) {
+            return certain(line, Why::Default(reason));
+        }
+    }
+    let offers: Vec<Offer> = feasible
+        .iter()
+        .map(|line| offer(&assessed.trail[*line]))
+        .collect();
+    // There is at least one offer, so `choose` has a choice.
+    let (best, guarded) = choose(route.choice, route.guard, &offers).unwrap_or_default();
+    let why = match (guarded, route.choice) {
+        (true, _) => Why::Guarded,
+        (false, Choice::Multiplier(_)) => Why::BestValue,
+        (false, Choice::Floor(_)) => Why::CheapestAboveFloor,
+    };
+    explore(route, assessed, feasible, feasible[best], why, draw)
+}
+
+/// On the route's small share of requests, draws among the near-best; always says how
+/// likely its result was.
+fn explore(
+    route: &Route,
+    assessed: &Assessed,
+    feasible: &[usize],
+    best: usize,
+    why: Why,
+    draw: Draw,
+) -> Pick {
+    let share = route.explore.share();
+    if route.explore == Bps::ZERO || matches!(route.choice, Choice::Floor(_)) {
+        return Pick {
+            line: best,
+            why,
+            propensity: Ppm::ONE,
+        };
+    }
+    let utility = |line: &usize| assessed.trail[*line].utility;
+    let top = utility(&best);
+    let near: Vec<usize> = feasible
+        .iter()
+        .copied()
+        .filter(|line| top.saturating_sub(utility(line)) <= EXPLORE_WITHIN)
+        .collect();
+    let mut odds: Vec<f64> = near
+        .iter()
+        .map(|line| utility(line) as f64 / EXPLORE_TEMPERATURE)
+        .collect();
+    float::softmax(&mut odds);
+    let explores = (draw.0 >> 32) % 10_000 < u64::from(route.explore.get());
+    let line = if explores {
+        drawn(&near, &odds, draw)
+    } else {
+        best
+    };
+    let of_draw = near
+        .iter()
+        .position(|n| *n == line)
+        .map_or(0.0, |i| odds[i]);
+    let certain = if line == best { 1.0 - share } else { 0.0 };
+    let propensity = Ppm(((certain + share * of_draw) * 1e6).round() as u32);
+    let why = if explores && line != best {
+        Why::Explored
+    } else {
+        why
+    };
+    Pick {
+        line,
+        why,
+        propensity,
+    }
+}
+
+fn drawn(near: &[usize], odds: &[f64], draw: Draw) -> usize {
+    let mut left = f64::from(draw.0 as u32) / f64::from(u32::MAX);
+    for (line, chance) in near.iter().zip(odds) {
+        left -= chance;
+        if left <= 0.0 {
+            return *line;
+        }
+    }
+    near[near.len() - 1]
+}
+
+/// The plan's lines: the chosen one, then other failure domains before the same
+/// provider's lanes, each by utility.
+fn fallbacks(
+    table: &Table,
+    route: &Route,
+    assessed: &Assessed,
+    feasible: &[usize],
+    chosen: usize,
+) -> Vec<usize> {
+    let provider = |line: usize| &table.upstream_of(assessed.lanes[line]).provider;
+    let mut rest: Vec<usize> = feasible
+        .iter()
+        .copied()
+        .filter(|line| *line != chosen)
+        .collect();
+    rest.sort_by_key(|line| {
+        let same_domain = provider(*line) == provider(chosen);
+        (
+            same_domain,
+            std::cmp::Reverse(assessed.trail[*line].utility),
+            *line,
+        )
+    });
+    let mut plan = vec![chosen];
+    plan.extend(rest);
+    plan.truncate(usize::from(route.attempts_max));
+    plan
+}
+
+fn steps(route: &Route, trail: &[Considered], plan: &[usize]) -> Vec<Step> {
+    let reserve = route.deadline.0 / RESERVED_PARTS;
+    let later = |i: usize| (plan.len() - 1 - i) as u64;
+    let step = |(i, line): (usize, &usize)| Step {
+        lane: trail[*line].lane.clone(),
+        give_up: Millis(route.deadline.0 - reserve * later(i)),
+    };
+    plan.iter().enumerate().map(step).collect()
+}

@@ -1,0 +1,27 @@
+//! The routing table and the decision.
+//!
+//! Owns: what a request, a lane, a table and a decision *are*, and the pure function
+//! that makes the decision. Both planes link this crate, so "the same code decided"
+//! is a fact of the build. It does no I/O, reads no clock, rolls no dice, knows no
+//! wire format and is not async.
+//!
+//! Reading order: [`unit`], [`id`], [`prompt`], [`tokens`], [`features`],
+//! [`catalogue`], [`encoder`], [`head`], [`rule`], [`table`], [`check`],
+//! [`conditions`], [`decide`](mod@decide), [`outcome`], [`replay`](mod@replay).
+
+pub mod catalogue;
+pub mod check;
+pub mod conditions;
+pub mod decide;
+pub mod encoder;
+pub mod features;
+pub mod float;
+pub mod head;
+pub mod id;
+pub mod outcome;
+pub mod prompt;
+pub mod replay;
+pub mod rule;
+pub mod table;
+pub mod tokens;
+pub mod unit;

@@ -1,0 +1,268 @@
+//! The routing table: everything a decision needs, immutable, complete, without secrets.
+//!
+//! Owns: [`Draft`] (what publishers fill in) and [`Table`] (what deciders read).
+//! [`Table::build`] is the only way from one to the other and runs every check, so
+//! whoever holds a `Table` can decide without an error path for bad references.
+
+use std::collections::BTreeMap;
+
+use crate::catalogue::{Lane, Model, Upstream};
+use crate::check::{self, Flaw};
+use crate::conditions::LaneState;
+use crate::decide::Draw;
+use crate::features::Facts;
+use crate::head::Committee;
+use crate::id::{LaneId, ModelId, RouteId, TableVersion};
+use crate::rule::Rule;
+use crate::unit::{Bps, Millis, NanoUsd, UnixMillis};
+
+/// How a route weighs quality against cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Maximise quality − λ·cost; λ in hundredths of a percent of quality per dollar.
+    /// The trainer solves it so that the route's *mean* quality keeps the bar.
+    Multiplier(u64),
+    /// The cheapest whose predicted quality reaches this floor. Dearer than a
+    /// multiplier for the same mean quality (1.5-6 times, measured), since it spends
+    /// its money on prompts nobody can answer.
+    Floor(Bps),
+}
+
+/// A policy target: what an app may put into `model`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    pub id: RouteId,
+    /// Models that may answer; empty means every model of the catalogue.
+    pub models: Vec<ModelId>,
+    /// Where requests go that the heads decline to judge.
+    pub default_lane: LaneId,
+    /// What savings are counted against.
+    pub baseline: LaneId,
+    /// Share of the best model's quality that the route keeps on average.
+    pub bar: Bps,
+    pub choice: Choice,
+    /// No choice falls further than this below the best candidate's predicted quality.
+    pub guard: Bps,
+    /// Whether predictions of the heads are used; the gate's verdict.
+    pub learned: bool,
+    /// Share of requests that explore among near-best candidates.
+    pub explore: Bps,
+    pub max_cost: Option<NanoUsd>,
+    pub first_token_max: Option<Millis>,
+    /// For the whole request, over all attempts, up to the first content.
+    pub deadline: Millis,
+    /// Lanes tried at most.
+    pub attempts_max: u8,
+}
+
+/// A recorded request with the decision its publisher computed. A proxy re-decides
+/// all of them before it swaps, which catches two *builds* that decide differently.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    pub facts: Facts,
+    pub conditions: Vec<(LaneId, LaneState)>,
+    pub now: UnixMillis,
+    pub draw: Draw,
+    /// The lanes of the plan, in order; empty where the request is refused.
+    pub expected: Vec<LaneId>,
+}
+
+/// What a publisher fills in.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Draft {
+    pub version: TableVersion,
+    /// Zero for the first.
+    pub parent: TableVersion,
+    pub made_at: UnixMillis,
+    /// Why it was made, for the page.
+    pub note: String,
+    pub models: Vec<Model>,
+    pub upstreams: Vec<Upstream>,
+    pub lanes: Vec<Lane>,
+    pub committee: Option<Committee>,
+    pub routes: Vec<Route>,
+    /// In order; of several that pin, the first wins.
+    pub rules: Vec<Rule>,
+    pub probes: Vec<Probe>,
+}
+
+/// Where a lane's parts stand in the draft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LanePlace {
+    pub model: usize,
+    pub upstream: usize,
+    /// The model's column in the committee.
+    pub column: Option<usize>,
+}
+
+/// A checked draft with its indexes. Immutable.
+#[derive(Clone, Debug)]
+pub struct Table {
+    draft: Draft,
+    places: Vec<LanePlace>,
+    lanes: BTreeMap<LaneId, usize>,
+    /// Policy routes first, then one for each model's own name.
+    routes: Vec<Route>,
+    by_name: BTreeMap<RouteId, usize>,
+    /// Lane indexes per route.
+    candidates: Vec<Vec<usize>>,
+}
+
+/// Total deadline of a request that names a model instead of a route.
+const PINNED_DEADLINE: Millis = Millis(120_000);
+
+impl Table {
+    /// Checks a draft and indexes it.
+    ///
+    /// # Errors
+    ///
+    /// All flaws found, in the order of the draft.
+    pub fn build(draft: Draft) -> Result<Self, Vec<Flaw>> {
+        let flaws = check::flaws(&draft);
+        if !flaws.is_empty() {
+            return Err(flaws);
+        }
+        let places = places(&draft);
+        let lanes = draft
+            .lanes
+            .iter()
+            .enumerate()
+            .map(|(i, lane)| (lane.id.clone(), i))
+            .collect();
+        let mut routes = draft.routes.clone();
+        routes.extend(pinned_routes(&draft, &places));
+        let by_name = routes
+            .iter()
+            .enumerate()
+            .map(|(i, route)| (route.id.clone(), i))
+            .collect();
+        let candidates = routes
+            .iter()
+            .map(|route| candidates(route, &draft, &places))
+            .collect();
+        Ok(Self {
+            draft,
+            places,
+            lanes,
+            routes,
+            by_name,
+            candidates,
+        })
+    }
+
+    #[must_use]
+    pub fn draft(&self) -> &Draft {
+        &self.draft
+    }
+
+    #[must_use]
+    pub fn version(&self) -> TableVersion {
+        self.draft.version
+    }
+
+    /// The route of this name and its candidates' lane indexes.
+    #[must_use]
+    pub fn route(&self, name: &str) -> Option<(&Route, &[usize])> {
+        let index = *self.by_name.get(name)?;
+        Some((&self.routes[index], &self.candidates[index]))
+    }
+
+    /// Routes of the policy and, after them, models that can be asked for by name.
+    #[must_use]
+    pub fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    #[must_use]
+    pub fn lane_index(&self, lane: &LaneId) -> Option<usize> {
+        self.lanes.get(lane).copied()
+    }
+
+    #[must_use]
+    pub fn lane(&self, index: usize) -> &Lane {
+        &self.draft.lanes[index]
+    }
+
+    #[must_use]
+    pub fn place(&self, index: usize) -> LanePlace {
+        self.places[index]
+    }
+
+    #[must_use]
+    pub fn model_of(&self, lane: usize) -> &Model {
+        &self.draft.models[self.places[lane].model]
+    }
+
+    #[must_use]
+    pub fn upstream_of(&self, lane: usize) -> &Upstream {
+        &self.draft.upstreams[self.places[lane].upstream]
+    }
+}
+
+fn places(draft: &Draft) -> Vec<LanePlace> {
+    let mut places = Vec::with_capacity(draft.lanes.len());
+    for lane in &draft.lanes {
+        let upstream = draft
+            .upstreams
+            .iter()
+            .position(|u| u.id == lane.upstream)
+            .unwrap_or_default();
+        let model_id = draft.upstreams.get(upstream).map(|u| &u.model);
+        let model = draft
+            .models
+            .iter()
+            .position(|m| Some(&m.id) == model_id)
+            .unwrap_or_default();
+        let columns = draft
+            .committee
+            .as_ref()
+            .map_or(&[][..], |committee| &committee.models);
+        let column = columns.iter().position(|id| Some(id) == model_id);
+        places.push(LanePlace {
+            model,
+            upstream,
+            column,
+        });
+    }
+    places
+}
+
+fn candidates(route: &Route, draft: &Draft, places: &[LanePlace]) -> Vec<usize> {
+    let allowed = |i: &usize| {
+        let model = &draft.models[places[*i].model].id;
+        route.models.is_empty() || route.models.contains(model)
+    };
+    (0..draft.lanes.len()).filter(allowed).collect()
+}
+
+/// A route for each model's own name, unless the policy has one of that name: the
+/// model is pinned, its lanes may vary.
+fn pinned_routes(draft: &Draft, places: &[LanePlace]) -> Vec<Route> {
+    let mut routes = Vec::new();
+    for (index, model) in draft.models.iter().enumerate() {
+        let taken = draft
+            .routes
+            .iter()
+            .any(|route| route.id.as_str() == model.id.as_str());
+        let lane = places.iter().position(|place| place.model == index);
+        let Some(lane) = lane.filter(|_| !taken).map(|i| &draft.lanes[i]) else {
+            continue;
+        };
+        routes.push(Route {
+            id: RouteId::new(model.id.as_str()),
+            models: vec![model.id.clone()],
+            default_lane: lane.id.clone(),
+            baseline: lane.id.clone(),
+            bar: Bps::ONE,
+            choice: Choice::Floor(Bps::ZERO),
+            guard: Bps::ONE,
+            learned: true,
+            explore: Bps::ZERO,
+            max_cost: None,
+            first_token_max: None,
+            deadline: PINNED_DEADLINE,
+            attempts_max: 3,
+        });
+    }
+    routes
+}
