@@ -144,6 +144,22 @@ pub enum Limit {
 impl Limit {
     /// The order in which limits are given up.
     pub const RELAXED_IN_ORDER: [Self; 3] = [Self::Latency, Self::MinQuality, Self::Cost];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Latency => "latency",
+            Self::Cost => "cost",
+            Self::MinQuality => "min_quality",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::RELAXED_IN_ORDER
+            .into_iter()
+            .find(|limit| limit.name() == name)
+    }
 }
 
 /// The plan and why it is so.

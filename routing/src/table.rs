@@ -67,6 +67,14 @@ pub struct Probe {
     pub expected: Vec<LaneId>,
 }
 
+/// The multiplier that keeps a bar over all models, as training solved it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BarPoint {
+    pub bar: Bps,
+    /// As in [`Choice::Multiplier`].
+    pub multiplier: u64,
+}
+
 /// What a publisher fills in.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Draft {
@@ -80,6 +88,8 @@ pub struct Draft {
     pub upstreams: Vec<Upstream>,
     pub lanes: Vec<Lane>,
     pub committee: Option<Committee>,
+    /// The multipliers that training solved, so that a changed bar needs no new run.
+    pub frontier: Vec<BarPoint>,
     pub routes: Vec<Route>,
     /// In order; of several that pin, the first wins.
     pub rules: Vec<Rule>,

@@ -1,0 +1,88 @@
+//! Every etcd key there is, as functions.
+//!
+//! Owns: the layout below `/spillway/v1/`. Nobody else spells a key. The embedded
+//! store uses the same keys.
+
+use spillway_routing::id::{ProxyId, TableVersion};
+
+const ROOT: &str = "/spillway/v1";
+
+/// Holds the `Signed` manifest of the current table: the one key that publishing
+/// compares and swaps.
+#[must_use]
+pub fn pointer() -> String {
+    format!("{ROOT}/table/current")
+}
+
+/// One content-addressed chunk of a table's payload.
+#[must_use]
+pub fn chunk(hash: &[u8; 32]) -> String {
+    format!("{ROOT}/table/chunk/{}", hex(hash))
+}
+
+/// All chunks.
+#[must_use]
+pub fn chunks() -> String {
+    format!("{ROOT}/table/chunk/")
+}
+
+/// The `Signed` manifest of one version, kept so that it can be rolled back to.
+#[must_use]
+pub fn archive(version: TableVersion) -> String {
+    format!("{ROOT}/table/version/{:020}", version.0)
+}
+
+/// All kept versions, oldest first.
+#[must_use]
+pub fn archives() -> String {
+    format!("{ROOT}/table/version/")
+}
+
+/// What one proxy says it runs; under that proxy's lease.
+#[must_use]
+pub fn acknowledgement(proxy: &ProxyId) -> String {
+    format!("{ROOT}/fleet/{proxy}")
+}
+
+/// What all proxies say.
+#[must_use]
+pub fn acknowledgements() -> String {
+    format!("{ROOT}/fleet/")
+}
+
+/// The operators' current policy.
+#[must_use]
+pub fn policy() -> String {
+    format!("{ROOT}/policy/current")
+}
+
+/// One version of the policy.
+#[must_use]
+pub fn policy_version(version: u64) -> String {
+    format!("{ROOT}/policy/version/{version:020}")
+}
+
+/// All versions of the policy, oldest first.
+#[must_use]
+pub fn policy_versions() -> String {
+    format!("{ROOT}/policy/version/")
+}
+
+/// Who spends on training. A lease decides who works; the compare-and-swap on the
+/// parent version decides what counts.
+#[must_use]
+pub fn trainer() -> String {
+    format!("{ROOT}/trainer")
+}
+
+/// Lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}
