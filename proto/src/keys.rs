@@ -68,6 +68,18 @@ pub fn policy_versions() -> String {
     format!("{ROOT}/policy/version/")
 }
 
+/// What one training run did, as JSON for the page.
+#[must_use]
+pub fn training_run(run: u64) -> String {
+    format!("{ROOT}/training/run/{run:020}")
+}
+
+/// All kept runs, oldest first.
+#[must_use]
+pub fn training_runs() -> String {
+    format!("{ROOT}/training/run/")
+}
+
 /// Who spends on training. A lease decides who works; the compare-and-swap on the
 /// parent version decides what counts.
 #[must_use]

@@ -1,0 +1,30 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test check test-fast goldens proto bench
+
+help: ## What there is
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: ## Build and start everything with simulated providers: no keys, no etcd
+	@./scripts/setup.sh build
+	cargo run --locked -- demo
+
+test: ## Install what is missing and pass all tests
+	./scripts/test.sh
+
+check: ## Format, lint, document
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+test-fast: ## The pure core only
+	cargo nextest run -p spillway-routing -p spillway-classifier
+
+goldens: ## Rewrite golden files
+	SPILLWAY_REWRITE=1 cargo nextest run --workspace
+
+proto: ## Regenerate the code of proto/
+	SPILLWAY_REWRITE=1 cargo test -p spillway-proto --test bootstrap
+
+bench: ## Decision latency, and proxied requests per CPU-second against a direct call
+	cargo bench --bench decide
+	./benches/gateway/run.sh

@@ -1,0 +1,163 @@
+//! What every door of the control plane shares, and the one step that turns the current
+//! policy and what was learnt into the current table.
+//!
+//! Owns: [`Control`] and [`Control::reconcile`]. The step is idempotent: it publishes
+//! only if the table would differ, so that a timer, a changed policy and a finished
+//! training run all just call it.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use spillway_history::History;
+use spillway_routing::decide::Draw;
+use spillway_routing::features::Facts;
+use spillway_routing::id::TableVersion;
+use spillway_routing::table::{Draft, Probe};
+use spillway_routing::unit::{Millis, UnixMillis};
+
+use crate::error::ControlError;
+use crate::fleet::Fleet;
+use crate::metrics::Metrics;
+use crate::policies::Policies;
+use crate::policy::{self, Learned};
+use crate::publish::{PublishError, Publisher};
+use crate::store::Store;
+use crate::training::Runs;
+
+/// Recorded requests that a table carries as probes.
+const PROBES: usize = 16;
+/// How far back probes are taken from.
+const PROBE_WINDOW: Millis = Millis(24 * 3_600_000);
+/// Another publisher may win a few times in a row; then somebody should look.
+const PUBLISH_TRIES: usize = 5;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Control {
+    pub store: Arc<Store>,
+    pub history: Arc<History>,
+    pub publisher: Publisher,
+    pub policies: Policies,
+    pub fleet: Fleet,
+    pub runs: Runs,
+    pub metrics: Metrics,
+}
+
+impl Control {
+    /// Makes the table that the current policy and `learned` ask for the current one;
+    /// without `learned` what the current table carries is kept. Returns the version
+    /// that is current afterwards; zero while there is no policy.
+    ///
+    /// # Errors
+    ///
+    /// If the policy has faults, or the store or history does not answer.
+    pub async fn reconcile(&self, learned: Option<&Learned>, note: &str) -> Result<TableVersion, ControlError> {
+        let Some(policy) = self.policies.current().await? else { return Ok(TableVersion(0)) };
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let current = self.publisher.current().await?;
+            let carried = current.as_ref().map(|c| Learned::of(c.table.draft())).unwrap_or_default();
+            let learned = learned.unwrap_or(&carried);
+            let parsed = policy::parse(&policy.text).map_err(ControlError::Policy)?;
+            let mut draft = policy::draft(&parsed, &policy.text, learned).map_err(ControlError::Policy)?;
+            draft.note = note.to_owned();
+            let parent = current.as_ref().map_or(TableVersion(0), |c| c.version());
+            if current.is_some_and(|c| same_content(c.table.draft(), &draft)) {
+                return Ok(parent);
+            }
+            let probes = self.probes(&draft).await?;
+            match self.publisher.publish(draft, parent, probes, now()).await {
+                Ok(version) => {
+                    self.metrics.tables_published.inc();
+                    tracing::info!(%version, note, "published a table");
+                    return Ok(version);
+                }
+                Err(PublishError::Stale { .. }) if tries < PUBLISH_TRIES => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Publishes a policy that was stored but whose table did not get out, because the
+    /// publisher died in between. A table that is newer than the policy is left alone:
+    /// somebody may have rolled back to it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Control::reconcile`].
+    pub async fn catch_up(&self) -> Result<(), ControlError> {
+        let Some(policy) = self.policies.current().await? else { return Ok(()) };
+        let current = self.publisher.current().await?;
+        if current.is_some_and(|current| current.manifest.made_at >= policy.at) {
+            return Ok(());
+        }
+        let note = format!("policy version {}", policy.version);
+        self.reconcile(None, &note).await.map(|_| ())
+    }
+
+    /// Replaces the policy and publishes the table it asks for. Returns both versions.
+    ///
+    /// # Errors
+    ///
+    /// All faults of the policy, before anything is changed; a conflict if somebody else
+    /// was faster.
+    pub async fn put_policy(
+        &self,
+        text: &str,
+        expected: u64,
+        author: &str,
+    ) -> Result<(u64, TableVersion), ControlError> {
+        let faults = policy::faults(text);
+        if !faults.is_empty() {
+            return Err(ControlError::Policy(faults));
+        }
+        let version = self.policies.put(text, expected, author, now()).await?;
+        let table = self.reconcile(None, &format!("policy version {version}")).await?;
+        Ok((version, table))
+    }
+
+    /// Lately recorded requests; on a fresh install one plain request per route.
+    async fn probes(&self, draft: &Draft) -> Result<Vec<Probe>, ControlError> {
+        let now = now();
+        let since = UnixMillis(now.0.saturating_sub(PROBE_WINDOW.0));
+        let recorded = self.history.window(since, now, PROBES).await?;
+        let of_record = |(outcome, _): &(spillway_routing::outcome::Outcome, _)| Probe {
+            facts: outcome.facts.clone(),
+            conditions: outcome.conditions.clone(),
+            now: outcome.at,
+            draw: Draw::of(outcome.id),
+            expected: Vec::new(),
+        };
+        let mut probes: Vec<Probe> = recorded.iter().map(of_record).collect();
+        let plain = draft.routes.iter().map(|route| Probe {
+            facts: Facts { route: Some(route.id.clone()), ..Facts::default() },
+            conditions: Vec::new(),
+            now,
+            draw: Draw(0),
+            expected: Vec::new(),
+        });
+        probes.extend(plain.take(PROBES.saturating_sub(recorded.len()).max(1)));
+        Ok(probes)
+    }
+}
+
+/// Whether two drafts decide alike: all but version, time, note and probes.
+fn same_content(a: &Draft, b: &Draft) -> bool {
+    let bare = |draft: &Draft| Draft {
+        version: TableVersion(1),
+        parent: TableVersion(0),
+        made_at: UnixMillis(0),
+        note: String::new(),
+        probes: Vec::new(),
+        ..draft.clone()
+    };
+    bare(a) == bare(b)
+}
+
+/// The wall clock, read here and nowhere below.
+#[must_use]
+pub fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,97 @@
+//! The policy's versions in the store.
+//!
+//! Owns: reading the current policy, and replacing it by compare-and-swap on the
+//! version its editor saw. Knows nothing of what a policy says: that is `policy`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message as _;
+use spillway_proto::{keys, pb};
+use spillway_routing::unit::UnixMillis;
+
+use crate::error::ControlError;
+use crate::store::{Expected, Store, StoreError};
+
+/// Versions shown in the history of the policy.
+const LISTED: usize = 50;
+
+/// One version of the policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyVersion {
+    pub version: u64,
+    pub text: String,
+    pub author: String,
+    pub at: UnixMillis,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Policies {
+    store: Arc<Store>,
+}
+
+impl Policies {
+    #[must_use]
+    pub fn new(store: Arc<Store>) -> Self {
+        Self { store }
+    }
+
+    /// # Errors
+    ///
+    /// If the store does not answer.
+    pub async fn current(&self) -> Result<Option<PolicyVersion>, ControlError> {
+        let found = self.store.get(&keys::policy()).await?;
+        Ok(found.and_then(|value| decode(&value.value)))
+    }
+
+    /// Kept versions, newest first.
+    ///
+    /// # Errors
+    ///
+    /// If the store does not answer.
+    pub async fn versions(&self) -> Result<Vec<PolicyVersion>, ControlError> {
+        let kept = self.store.list(&keys::policy_versions()).await?;
+        Ok(kept.iter().rev().take(LISTED).filter_map(|value| decode(&value.value)).collect())
+    }
+
+    /// Replaces version `expected` (0 for none); returns the new version.
+    ///
+    /// # Errors
+    ///
+    /// [`ControlError::PolicyConflict`] if another version is current by now.
+    pub async fn put(&self, text: &str, expected: u64, author: &str, now: UnixMillis) -> Result<u64, ControlError> {
+        let found = self.store.get(&keys::policy()).await?;
+        let current = found.as_ref().and_then(|value| decode(&value.value)).map_or(0, |p| p.version);
+        if current != expected {
+            return Err(ControlError::PolicyConflict { expected, current });
+        }
+        let version = expected + 1;
+        let message = pb::PolicyVersion {
+            version,
+            text: text.to_owned(),
+            author: author.to_owned(),
+            at_ms: now.0,
+        };
+        let bytes = Bytes::from(message.encode_to_vec());
+        let swap = found.map_or(Expected::Absent, |value| Expected::Revision(value.revision));
+        let kept = (keys::policy_version(version), bytes.clone());
+        match self.store.put(&keys::policy(), bytes, swap, vec![kept]).await {
+            Err(StoreError::Conflict { .. }) => {
+                let current = self.current().await?.map_or(0, |policy| policy.version);
+                Err(ControlError::PolicyConflict { expected, current })
+            }
+            other => Ok(other.map(|()| version)?),
+        }
+    }
+}
+
+fn decode(bytes: &[u8]) -> Option<PolicyVersion> {
+    let message = pb::PolicyVersion::decode(bytes).ok()?;
+    Some(PolicyVersion {
+        version: message.version,
+        text: message.text,
+        author: message.author,
+        at: UnixMillis(message.at_ms),
+    })
+}

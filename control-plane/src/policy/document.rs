@@ -1,0 +1,163 @@
+//! The policy as operators type it.
+//!
+//! Owns: the serde form of the TOML document. Unknown fields are errors: a typo must
+//! not become a silent default. Numbers are in people's units (dollars per million
+//! tokens, shares 0..1, `"30s"`); `draft` turns them into the table's.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// A policy document, form 1.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// The form of this document; 1.
+    pub version: u32,
+    /// What is known of models; those of the built-in catalogue need no entry.
+    #[serde(default)]
+    pub models: BTreeMap<String, ModelEntry>,
+    /// Who serves which models.
+    #[serde(default)]
+    pub upstreams: Vec<UpstreamEntry>,
+    /// What apps may put into `model`.
+    #[serde(default)]
+    pub routes: BTreeMap<String, RouteEntry>,
+    #[serde(default)]
+    pub rules: Vec<RuleEntry>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelEntry {
+    /// Tokenizer family, e.g. `o200k`.
+    pub tokenizer: Option<String>,
+    /// Longest input in tokens.
+    pub context: Option<u32>,
+    pub max_output: Option<u32>,
+    /// Of `tools`, `json_object`, `json_schema`, `vision`.
+    pub capabilities: Option<Vec<Capability>>,
+    /// Expected quality 0..1 before any label of one's own.
+    pub prior: Option<f64>,
+    pub typical_output: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capability {
+    Tools,
+    JsonObject,
+    JsonSchema,
+    Vision,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamEntry {
+    /// A provider id of the proxies' own configuration.
+    pub provider: String,
+    pub models: Vec<String>,
+    /// The provider's own spelling of a model's name.
+    #[serde(default)]
+    pub wire_models: BTreeMap<String, String>,
+    /// Wire format; `openai-chat` unless said.
+    pub dialect: Option<String>,
+    /// A credential's name in the proxies' configuration; the provider's id unless said.
+    pub credential: Option<String>,
+    /// Tiers to use; `standard` unless said.
+    #[serde(default)]
+    pub tiers: Vec<String>,
+    /// Prices by tier, for all models of this entry; the catalogue's unless said.
+    #[serde(default)]
+    pub prices: BTreeMap<String, PriceEntry>,
+    /// Expected time to the first token, in milliseconds.
+    pub first_token_ms: Option<u64>,
+    pub tokens_per_second: Option<f64>,
+}
+
+/// Dollars per million tokens.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PriceEntry {
+    pub input: f64,
+    pub output: f64,
+    pub cache_read: Option<f64>,
+    pub cache_write: Option<f64>,
+    /// Dollars added to every call.
+    #[serde(default)]
+    pub per_call: f64,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteEntry {
+    /// Models that may answer; all unless said.
+    #[serde(default)]
+    pub models: Vec<String>,
+    /// Model or lane for requests that cannot be judged; the baseline unless said.
+    pub default: Option<String>,
+    /// Model or lane that savings are counted against.
+    pub baseline: String,
+    /// Share 0..1 of the best model's quality to keep on average.
+    #[serde(default = "full")]
+    pub bar: f64,
+    /// Instead of the bar: the cheapest whose predicted quality reaches this.
+    pub floor: Option<f64>,
+    /// No choice falls further than this below the best predicted quality.
+    #[serde(default = "full")]
+    pub guard: f64,
+    /// Share 0..1 of requests that explore.
+    #[serde(default)]
+    pub explore: f64,
+    pub max_cost_usd: Option<f64>,
+    pub first_token_max: Option<String>,
+    /// For the whole request up to the first content, e.g. `"60s"`.
+    pub deadline: Option<String>,
+    /// Lanes tried at most, 1 to 3.
+    pub attempts: Option<u8>,
+}
+
+fn full() -> f64 {
+    1.0
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleEntry {
+    pub id: String,
+    #[serde(default)]
+    pub when: WhenEntry,
+    pub then: ThenEntry,
+}
+
+/// All that are given must hold.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WhenEntry {
+    pub route: Option<String>,
+    pub slice: Option<String>,
+    pub key: Option<String>,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    pub class: Option<ClassEntry>,
+    /// In o200k tokens.
+    pub input_above: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassEntry {
+    Interactive,
+    Batch,
+    Background,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ThenEntry {
+    Only(Vec<String>),
+    Without(Vec<String>),
+    WithoutProvider(String),
+    /// Model or lane.
+    Pin(String),
+}

@@ -1,0 +1,416 @@
+//! From a policy to a table draft.
+//!
+//! Owns: defaults, units, names and the faults of meaning, each with its line. It fills
+//! in what the policy leaves out from the catalogue, and what only history knows
+//! (heads, multipliers, observed prices) from [`Learned`].
+
+use std::collections::BTreeMap;
+
+use spillway_routing::catalogue::{Capabilities, Dialect, Lane, Model, Pace, Price, Rates, Tier, Upstream};
+use spillway_routing::check::{self, Flaw};
+use spillway_routing::head::Committee;
+use spillway_routing::id::{LaneId, ModelId, RouteId, TableVersion, UpstreamId};
+use spillway_routing::prompt::Class;
+use spillway_routing::rule::{Action, Match, Rule};
+use spillway_routing::table::{BarPoint, Choice, Draft, Route};
+use spillway_routing::tokens::Family;
+use spillway_routing::unit::{Bps, Millis, NanoUsd, NanoUsdPerMtok, Tokens};
+
+use super::Fault;
+use super::document::{
+    Capability, ClassEntry, ModelEntry, Policy, PriceEntry, RouteEntry, RuleEntry, ThenEntry, UpstreamEntry,
+};
+use super::locate::line_of_path;
+use crate::catalogue::{self, Listed};
+
+const DEADLINE: Millis = Millis(60_000);
+const ATTEMPTS: u8 = 3;
+/// What nobody said otherwise is assumed of a model.
+const CONTEXT: Tokens = Tokens(128_000);
+const MAX_OUTPUT: Tokens = Tokens(16_384);
+const TYPICAL_OUTPUT: Tokens = Tokens(300);
+
+/// What history taught: goes into the table beside what the policy says.
+#[derive(Clone, Debug, Default)]
+pub struct Learned {
+    pub committee: Option<Committee>,
+    pub frontier: Vec<BarPoint>,
+    /// What was solved for single routes; counts while the route's bar is the same.
+    pub routes: BTreeMap<RouteId, SolvedRoute>,
+    /// Prices observed for models that neither policy nor catalogue prices.
+    pub observed: BTreeMap<ModelId, Price>,
+}
+
+/// A route's multiplier and the gate's verdict on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SolvedRoute {
+    pub bar: Bps,
+    pub choice: Choice,
+    /// Whether the gate lets the route use the heads.
+    pub learned: bool,
+}
+
+impl Learned {
+    /// What a published table carries of it, so that a changed policy needs no new run.
+    #[must_use]
+    pub fn of(draft: &Draft) -> Self {
+        let solved = |route: &Route| {
+            let solved = SolvedRoute { bar: route.bar, choice: route.choice, learned: route.learned };
+            (route.id.clone(), solved)
+        };
+        let multiplied = |route: &&Route| matches!(route.choice, Choice::Multiplier(_));
+        let model_of = |lane: &Lane| {
+            let upstream = draft.upstreams.iter().find(|u| u.id == lane.upstream)?;
+            Some((upstream.model.clone(), lane.price.clone()?))
+        };
+        Self {
+            committee: draft.committee.clone(),
+            frontier: draft.frontier.clone(),
+            routes: draft.routes.iter().filter(multiplied).map(solved).collect(),
+            observed: draft.lanes.iter().filter_map(model_of).collect(),
+        }
+    }
+}
+
+/// Compiles a policy. `text` is what it was parsed from, for the lines of faults. The
+/// draft's version and parent are set by whoever publishes it.
+///
+/// # Errors
+///
+/// All faults found, in the order of the document.
+pub fn draft(policy: &Policy, text: &str, learned: &Learned) -> Result<Draft, Vec<Fault>> {
+    let mut compiler = Compiler { text, learned, draft: Draft::default(), faults: Vec::new() };
+    if policy.version != 1 {
+        compiler.fault(&["version"], format!("form {} is not known; this build reads form 1", policy.version));
+    }
+    if policy.upstreams.is_empty() {
+        compiler.fault(&["upstreams"], "at least one [[upstreams]] entry is needed: who serves which models".to_owned());
+    }
+    for (index, entry) in policy.upstreams.iter().enumerate() {
+        compiler.upstream(index, entry, &policy.models);
+    }
+    compiler.unused_models(policy);
+    for (name, entry) in &policy.routes {
+        compiler.route(name, entry);
+    }
+    for (index, entry) in policy.rules.iter().enumerate() {
+        compiler.rule(index, entry);
+    }
+    compiler.finish()
+}
+
+struct Compiler<'a> {
+    text: &'a str,
+    learned: &'a Learned,
+    draft: Draft,
+    faults: Vec<Fault>,
+}
+
+impl Compiler<'_> {
+    fn fault(&mut self, path: &[&str], message: String) {
+        let line = line_of_path(self.text, path);
+        self.faults.push(Fault { line, field: path.join("."), message });
+    }
+
+    fn upstream(&mut self, index: usize, entry: &UpstreamEntry, models: &BTreeMap<String, ModelEntry>) {
+        let at = index.to_string();
+        let dialect = match entry.dialect.as_deref().map(Dialect::parse) {
+            None => Dialect::OpenAiChat,
+            Some(Some(dialect)) => dialect,
+            Some(None) => {
+                let known = Dialect::ALL.map(Dialect::name).join(", ");
+                return self.fault(&["upstreams", &at, "dialect"], format!("unknown dialect; known are {known}"));
+            }
+        };
+        if entry.models.is_empty() {
+            self.fault(&["upstreams", &at, "models"], "name at least one model".to_owned());
+        }
+        for model in &entry.models {
+            let id = UpstreamId::new(&format!("{}:{model}", entry.provider));
+            self.model(model, models.get(model), &entry.provider);
+            self.draft.upstreams.push(Upstream {
+                id: id.clone(),
+                model: ModelId::new(model),
+                provider: entry.provider.as_str().into(),
+                wire_model: entry.wire_models.get(model).unwrap_or(model).clone(),
+                dialect,
+                credential: entry.credential.as_ref().unwrap_or(&entry.provider).as_str().into(),
+            });
+            self.lanes(&at, entry, model, &id);
+        }
+    }
+
+    fn model(&mut self, name: &str, entry: Option<&ModelEntry>, provider: &str) {
+        if self.draft.models.iter().any(|model| model.id.as_str() == name) {
+            return;
+        }
+        let listed = catalogue::find(provider, name);
+        let none = ModelEntry::default();
+        let entry = entry.unwrap_or(&none);
+        let family = match entry.tokenizer.as_deref().map(|text| (text, Family::parse(text))) {
+            Some((_, Some(family))) => family,
+            Some((text, None)) => {
+                let known = Family::ALL.map(Family::name).join(", ");
+                let message = format!("unknown tokenizer {text:?}; known are {known}");
+                return self.fault(&["models", name, "tokenizer"], message);
+            }
+            None => listed.map_or(Family::O200k, |listed| listed.family),
+        };
+        let tokens = |typed: Option<u32>, listed: Option<Tokens>, default| {
+            typed.map(Tokens).or(listed).unwrap_or(default)
+        };
+        self.share(&["models", name, "prior"], entry.prior);
+        self.draft.models.push(Model {
+            id: ModelId::new(name),
+            family,
+            context: tokens(entry.context, listed.map(|l| l.context), CONTEXT),
+            max_output: tokens(entry.max_output, listed.map(|l| l.max_output), MAX_OUTPUT),
+            capabilities: capabilities(entry, listed),
+            prior: entry.prior.map(Bps::from_share),
+            typical_output: tokens(entry.typical_output, None, TYPICAL_OUTPUT),
+        });
+    }
+
+    fn lanes(&mut self, at: &str, entry: &UpstreamEntry, model: &str, upstream: &UpstreamId) {
+        let standard = [Tier::Standard.name().to_owned()];
+        let tiers = if entry.tiers.is_empty() { &standard[..] } else { &entry.tiers[..] };
+        for name in entry.prices.keys().filter(|name| !tiers.contains(name)) {
+            let message = format!("has a price but is not among this entry's tiers: add {name:?} to tiers");
+            self.fault(&["upstreams", at, "prices", name], message);
+        }
+        for name in tiers {
+            let Some(tier) = Tier::parse(name) else {
+                let known = Tier::ALL.map(Tier::name).join(", ");
+                self.fault(&["upstreams", at, "tiers"], format!("unknown tier {name:?}; known are {known}"));
+                continue;
+            };
+            let listed = catalogue::find(&entry.provider, model);
+            let typed = entry.prices.get(name).map(price);
+            let observed = || self.learned.observed.get(model).cloned();
+            let price = typed.or_else(|| listed.and_then(|l| l.price(tier))).or_else(observed);
+            self.draft.lanes.push(Lane {
+                id: LaneId::new(&format!("{upstream}/{name}")),
+                upstream: upstream.clone(),
+                tier,
+                price,
+                pace: pace(entry),
+            });
+        }
+    }
+
+    fn unused_models(&mut self, policy: &Policy) {
+        let unused = |name: &&String| !policy.upstreams.iter().any(|u| u.models.contains(name));
+        for name in policy.models.keys().filter(unused) {
+            self.fault(&["models", name], "no [[upstreams]] entry serves this model".to_owned());
+        }
+    }
+
+    fn route(&mut self, name: &str, entry: &RouteEntry) {
+        for (field, value) in [("bar", Some(entry.bar)), ("floor", entry.floor), ("guard", Some(entry.guard)), ("explore", Some(entry.explore))] {
+            self.share(&["routes", name, field], value);
+        }
+        for model in &entry.models {
+            self.known_model(&["routes", name, "models"], model);
+        }
+        let default = entry.default.as_ref().unwrap_or(&entry.baseline);
+        let baseline = self.lane_named(&["routes", name, "baseline"], &entry.baseline);
+        let default = self.lane_named(&["routes", name, "default"], default);
+        let first_token_max = self.duration(&["routes", name, "first_token_max"], entry.first_token_max.as_deref());
+        let deadline = self.duration(&["routes", name, "deadline"], entry.deadline.as_deref());
+        let (Some(baseline), Some(default)) = (baseline, default) else { return };
+        let bar = Bps::from_share(entry.bar);
+        let (choice, learned) = self.choice(name, entry, bar);
+        self.draft.routes.push(Route {
+            id: name.into(),
+            models: entry.models.iter().map(|model| ModelId::new(model)).collect(),
+            default_lane: default,
+            baseline,
+            bar,
+            choice,
+            guard: Bps::from_share(entry.guard),
+            learned,
+            explore: Bps::from_share(entry.explore),
+            max_cost: entry.max_cost_usd.map(NanoUsd::from_usd),
+            first_token_max,
+            deadline: deadline.unwrap_or(DEADLINE),
+            attempts_max: entry.attempts.unwrap_or(ATTEMPTS),
+        });
+    }
+
+    /// A floor where one was typed; the multiplier learnt for this route or for its bar
+    /// where there is one; else the cheapest whose expected quality reaches the bar's
+    /// share of the best. Says as well whether the heads are used.
+    fn choice(&self, name: &str, entry: &RouteEntry, bar: Bps) -> (Choice, bool) {
+        let trusted = self.learned.routes.values().any(|route| route.learned);
+        if let Some(floor) = entry.floor {
+            return (Choice::Floor(Bps::from_share(floor)), trusted);
+        }
+        let own = self.learned.routes.get(name).filter(|solved| solved.bar == bar);
+        if let Some(solved) = own {
+            return (solved.choice, solved.learned);
+        }
+        let kept = |point: &&BarPoint| point.bar >= bar;
+        let solved = self.learned.frontier.iter().filter(kept).min_by_key(|point| point.bar);
+        if let (true, Some(point)) = (trusted, solved) {
+            return (Choice::Multiplier(point.multiplier), true);
+        }
+        let on_route = |model: &&Model| {
+            entry.models.is_empty() || entry.models.iter().any(|name| *name == model.id.as_str())
+        };
+        let best = self.draft.models.iter().filter(on_route).filter_map(|m| self.expected(m)).max();
+        (Choice::Floor(best.map_or(Bps::ZERO, |best| bar.of(best))), false)
+    }
+
+    /// A model's quality before any prompt is seen.
+    fn expected(&self, model: &Model) -> Option<Bps> {
+        let committee = self.learned.committee.as_ref();
+        let column = committee.and_then(|c| c.models.iter().position(|id| *id == model.id));
+        column.and_then(|i| committee?.mean_quality.get(i).copied()).or(model.prior)
+    }
+
+    fn rule(&mut self, index: usize, entry: &RuleEntry) {
+        let at = index.to_string();
+        let path = ["rules", &at, "then"];
+        let then = match &entry.then {
+            ThenEntry::Only(models) => Action::Only(self.known_models(&path, models)),
+            ThenEntry::Without(models) => Action::Without(self.known_models(&path, models)),
+            ThenEntry::WithoutProvider(provider) => Action::WithoutProvider(provider.as_str().into()),
+            ThenEntry::Pin(name) => match self.lane_named(&path, name) {
+                Some(lane) => Action::Pin(lane),
+                None => return,
+            },
+        };
+        let when = &entry.when;
+        let mut matches = Vec::new();
+        matches.extend(when.route.as_deref().map(|name| Match::Route(name.into())));
+        matches.extend(when.slice.as_deref().map(|name| Match::Slice(name.into())));
+        matches.extend(when.key.as_deref().map(|name| Match::Key(name.into())));
+        matches.extend(when.tags.iter().map(|(name, value)| Match::Tag { name: name.clone(), value: value.clone() }));
+        matches.extend(when.class.map(|class| Match::Class(class_of(class))));
+        matches.extend(when.input_above.map(|tokens| Match::InputAbove(Tokens(tokens))));
+        self.draft.rules.push(Rule { id: entry.id.as_str().into(), when: matches, then });
+    }
+
+    fn share(&mut self, path: &[&str], value: Option<f64>) {
+        if value.is_some_and(|value| !(0.0..=1.0).contains(&value)) {
+            self.fault(path, "must be between 0 and 1, e.g. 0.95".to_owned());
+        }
+    }
+
+    fn known_models(&mut self, path: &[&str], names: &[String]) -> Vec<ModelId> {
+        names.iter().for_each(|name| self.known_model(path, name));
+        names.iter().map(|name| ModelId::new(name)).collect()
+    }
+
+    fn known_model(&mut self, path: &[&str], name: &str) {
+        if !self.draft.models.iter().any(|model| model.id.as_str() == name) {
+            self.fault(path, format!("no [[upstreams]] entry serves a model {name:?}"));
+        }
+    }
+
+    /// A lane by its own name, or the first lane of a model.
+    fn lane_named(&mut self, path: &[&str], name: &str) -> Option<LaneId> {
+        let by_lane = self.draft.lanes.iter().find(|lane| lane.id.as_str() == name);
+        let upstream = self.draft.upstreams.iter().find(|upstream| upstream.model.as_str() == name);
+        let by_model = upstream.and_then(|u| self.draft.lanes.iter().find(|lane| lane.upstream == u.id));
+        let found = by_lane.or(by_model).map(|lane| lane.id.clone());
+        if found.is_none() {
+            self.fault(path, format!("{name:?} is neither a served model nor a lane such as \"openai:gpt-6-luna/standard\""));
+        }
+        found
+    }
+
+    fn duration(&mut self, path: &[&str], text: Option<&str>) -> Option<Millis> {
+        let text = text?;
+        let parsed = parse_duration(text);
+        if parsed.is_none() {
+            self.fault(path, format!("{text:?} is no duration; write e.g. \"500ms\", \"30s\", \"5m\" or \"2h\""));
+        }
+        parsed
+    }
+
+    fn finish(mut self) -> Result<Draft, Vec<Fault>> {
+        self.draft.version = TableVersion(1);
+        self.draft.committee = self.learned.committee.clone();
+        self.draft.frontier = self.learned.frontier.clone();
+        if self.faults.is_empty() {
+            for flaw in check::flaws(&self.draft) {
+                let (path, message) = (path_of(&flaw), flaw.to_string());
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                self.fault(&path, message);
+            }
+        }
+        if self.faults.is_empty() { Ok(self.draft) } else { Err(self.faults) }
+    }
+}
+
+/// Where a table's flaw was typed.
+fn path_of(flaw: &Flaw) -> Vec<String> {
+    let route = |route: &String, field: &str| vec!["routes".to_owned(), route.clone(), field.to_owned()];
+    match flaw {
+        Flaw::NoCandidate { route: name } => route(name, "models"),
+        Flaw::DefaultNotOnRoute { route: name, .. } => route(name, "default"),
+        Flaw::BadDeadline { route: name } => route(name, "deadline"),
+        Flaw::BadAttempts { route: name } => route(name, "attempts"),
+        Flaw::Duplicate { what: "upstream" | "lane", .. } => vec!["upstreams".to_owned()],
+        Flaw::Duplicate { what: "rule", .. } => vec!["rules".to_owned()],
+        _ => Vec::new(),
+    }
+}
+
+fn capabilities(entry: &ModelEntry, listed: Option<&Listed>) -> Capabilities {
+    let Some(typed) = &entry.capabilities else {
+        return listed.map_or(Capabilities::ALL, |listed| listed.capabilities);
+    };
+    let can = |capability| typed.contains(&capability);
+    Capabilities {
+        tools: can(Capability::Tools),
+        json_object: can(Capability::JsonObject) || can(Capability::JsonSchema),
+        json_schema: can(Capability::JsonSchema),
+        vision: can(Capability::Vision),
+    }
+}
+
+fn price(entry: &PriceEntry) -> Price {
+    let rate = NanoUsdPerMtok::from_usd;
+    Price {
+        rates: Rates {
+            input: rate(entry.input),
+            output: rate(entry.output),
+            cache_read: entry.cache_read.map(rate),
+            cache_write: entry.cache_write.map(rate),
+        },
+        per_call: NanoUsd::from_usd(entry.per_call),
+        ..Price::default()
+    }
+}
+
+fn pace(entry: &UpstreamEntry) -> Pace {
+    let default = Pace::default();
+    let per_token = entry.tokens_per_second.filter(|rate| *rate > 0.0).map(|rate| (1e6 / rate) as u32);
+    Pace {
+        first_token: entry.first_token_ms.map_or(default.first_token, Millis),
+        per_token_us: per_token.unwrap_or(default.per_token_us),
+    }
+}
+
+fn class_of(entry: ClassEntry) -> Class {
+    match entry {
+        ClassEntry::Interactive => Class::Interactive,
+        ClassEntry::Batch => Class::Batch,
+        ClassEntry::Background => Class::Background,
+    }
+}
+
+fn parse_duration(text: &str) -> Option<Millis> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let number: u64 = text[..digits].parse().ok()?;
+    let unit = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(unit).map(Millis)
+}

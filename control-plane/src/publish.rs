@@ -1,0 +1,258 @@
+//! Publishing: draft → build → check → probes → sign → compare-and-swap.
+//!
+//! Owns: the only path by which a table becomes current, and the versions kept to roll
+//! back to. Two publishers cannot overwrite each other: the pointer is swapped only if
+//! it still is what this one read. Knows no policy and no training.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use spillway_proto::convert::decode_table;
+use spillway_proto::envelope::{self, Bundle, EnvelopeError, Manifest, SecretKey};
+use spillway_proto::keys;
+use spillway_routing::check::Flaw;
+use spillway_routing::conditions::Conditions;
+use spillway_routing::decide::decide;
+use spillway_routing::id::TableVersion;
+use spillway_routing::table::{Draft, Probe, Table};
+use spillway_routing::unit::UnixMillis;
+
+use crate::store::{Expected, Store, StoreError};
+
+/// Versions kept for rolling back; older ones are swept with their chunks.
+const KEPT_VERSIONS: usize = 50;
+
+/// Why nothing was published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("the table does not build: {}", list(.0))]
+    Flawed(Vec<Flaw>),
+    #[error("version {current} was published meanwhile, not {expected}: look at it and try again")]
+    Stale { expected: TableVersion, current: TableVersion },
+    #[error("there is no table of version {0}")]
+    NoSuchVersion(TableVersion),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the kept table cannot be read")]
+    Envelope(#[from] EnvelopeError),
+}
+
+fn list(flaws: &[Flaw]) -> String {
+    flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// The current table as it stands in the store.
+#[derive(Clone, Debug)]
+pub struct Current {
+    pub table: Arc<Table>,
+    pub manifest: Manifest,
+    /// The pointer's revision in the store.
+    revision: i64,
+}
+
+/// Publishes with one key to one store.
+#[derive(Debug)]
+pub struct Publisher {
+    store: Arc<Store>,
+    key: SecretKey,
+}
+
+impl Publisher {
+    #[must_use]
+    pub fn new(store: Arc<Store>, key: SecretKey) -> Self {
+        Self { store, key }
+    }
+
+    /// Reads and verifies the current table.
+    ///
+    /// # Errors
+    ///
+    /// If the store does not answer or holds something this key did not sign.
+    pub async fn current(&self) -> Result<Option<Current>, PublishError> {
+        let Some(pointer) = self.store.get(&keys::pointer()).await? else { return Ok(None) };
+        let (manifest, draft) = self.fetch(&pointer.value).await?;
+        let table = Table::build(draft).map_err(PublishError::Flawed)?;
+        Ok(Some(Current { table: Arc::new(table), manifest, revision: pointer.revision }))
+    }
+
+    /// The version the pointer names, without fetching its content.
+    ///
+    /// # Errors
+    ///
+    /// As [`Publisher::current`].
+    pub async fn current_version(&self) -> Result<TableVersion, PublishError> {
+        let pointer = self.store.get(&keys::pointer()).await?;
+        let manifest = pointer.map(|p| envelope::manifest_of(&p.value, &[self.key.public()])).transpose()?;
+        Ok(manifest.map_or(TableVersion(0), |manifest| manifest.version))
+    }
+
+    /// All kept versions, newest first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Publisher::current`].
+    pub async fn versions(&self) -> Result<Vec<Manifest>, PublishError> {
+        let trusted = [self.key.public()];
+        let kept = self.store.list(&keys::archives()).await?;
+        let read = kept.iter().rev().map(|v| envelope::manifest_of(&v.value, &trusted));
+        Ok(read.collect::<Result<_, _>>()?)
+    }
+
+    /// The draft of one kept version.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::NoSuchVersion`] if it is not kept.
+    pub async fn version(&self, version: TableVersion) -> Result<(Manifest, Draft), PublishError> {
+        let kept = self.store.get(&keys::archive(version)).await?;
+        let kept = kept.ok_or(PublishError::NoSuchVersion(version))?;
+        self.fetch(&kept.value).await
+    }
+
+    async fn fetch(&self, signed: &[u8]) -> Result<(Manifest, Draft), PublishError> {
+        let manifest = envelope::manifest_of(signed, &[self.key.public()])?;
+        let mut chunks = Vec::with_capacity(manifest.chunks.len());
+        for (index, hash) in manifest.chunks.iter().enumerate() {
+            let chunk = self.store.get(&keys::chunk(hash)).await?;
+            let chunk = chunk.ok_or(EnvelopeError::WrongChunk(index))?;
+            chunks.push(chunk.value.to_vec());
+        }
+        let payload = envelope::assemble(&manifest, &chunks)?;
+        let draft = decode_table(&payload).map_err(EnvelopeError::from)?;
+        Ok((manifest, draft))
+    }
+
+    /// Publishes `draft` as the successor of `parent` (`None` for the first), with
+    /// `probes` decided by this build.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Stale`] if the current version is not `parent`; nothing was
+    /// changed then.
+    pub async fn publish(
+        &self,
+        mut draft: Draft,
+        parent: TableVersion,
+        probes: Vec<Probe>,
+        now: UnixMillis,
+    ) -> Result<TableVersion, PublishError> {
+        let pointer = self.store.get(&keys::pointer()).await?;
+        let current = self.current_version().await?;
+        if current != parent {
+            return Err(PublishError::Stale { expected: parent, current });
+        }
+        draft.parent = parent;
+        draft.version = TableVersion(parent.0 + 1);
+        draft.made_at = now;
+        draft.probes = Vec::new();
+        let table = Table::build(draft).map_err(PublishError::Flawed)?;
+        let mut draft = table.draft().clone();
+        draft.probes = probes.into_iter().map(|probe| decided(&table, probe)).collect();
+        let bundle = envelope::seal(&draft, &self.key)?;
+        for (hash, chunk) in bundle.chunks() {
+            let chunk = Bytes::copy_from_slice(chunk);
+            self.store.put(&keys::chunk(&hash), chunk, Expected::Anything, Vec::new()).await?;
+        }
+        let signed = Bytes::from(bundle.signed.clone());
+        let expected = pointer.map_or(Expected::Absent, |p| Expected::Revision(p.revision));
+        let archive = (keys::archive(draft.version), signed.clone());
+        match self.store.put(&keys::pointer(), signed, expected, vec![archive]).await {
+            Err(StoreError::Conflict { .. }) => {
+                let current = self.current_version().await?;
+                return Err(PublishError::Stale { expected: parent, current });
+            }
+            other => other?,
+        }
+        self.show(&bundle);
+        self.sweep().await?;
+        Ok(draft.version)
+    }
+
+    /// Publishes the content of an old version as a new one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Publisher::publish`], and if the old version is not kept.
+    pub async fn roll_back(
+        &self,
+        to: TableVersion,
+        expected_current: TableVersion,
+        now: UnixMillis,
+    ) -> Result<TableVersion, PublishError> {
+        let (_, mut draft) = self.version(to).await?;
+        draft.note = format!("rolled back to version {to}");
+        let probes = std::mem::take(&mut draft.probes);
+        self.publish(draft, expected_current, probes, now).await
+    }
+
+    /// Lets an embedded proxy see the current table, e.g. after a restart.
+    ///
+    /// # Errors
+    ///
+    /// As [`Publisher::current`].
+    pub async fn show_current(&self) -> Result<(), PublishError> {
+        if !matches!(*self.store, Store::Local(_)) {
+            return Ok(());
+        }
+        let Some(pointer) = self.store.get(&keys::pointer()).await? else { return Ok(()) };
+        let (_, draft) = self.fetch(&pointer.value).await?;
+        let payload = spillway_proto::convert::encode_table(&draft);
+        self.show(&Bundle { signed: pointer.value.to_vec(), payload });
+        Ok(())
+    }
+
+    fn show(&self, bundle: &Bundle) {
+        if let Store::Local(store) = &*self.store {
+            store.show(bundle.encode().into());
+        }
+    }
+
+    /// Forgets versions beyond [`KEPT_VERSIONS`] and chunks no kept version names.
+    async fn sweep(&self) -> Result<(), PublishError> {
+        let kept = self.store.list(&keys::archives()).await?;
+        let Some(surplus) = kept.len().checked_sub(KEPT_VERSIONS).filter(|n| *n > 0) else {
+            return Ok(());
+        };
+        let trusted = [self.key.public()];
+        let mut named = std::collections::BTreeSet::new();
+        for version in &kept[surplus..] {
+            let manifest = envelope::manifest_of(&version.value, &trusted)?;
+            named.extend(manifest.chunks.iter().map(keys::chunk));
+        }
+        for version in &kept[..surplus] {
+            self.store.delete(&version.key).await?;
+        }
+        for chunk in self.store.list(&keys::chunks()).await? {
+            if !named.contains(&chunk.key) {
+                self.store.delete(&chunk.key).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The probe with what this build decides for it.
+fn decided(table: &Table, mut probe: Probe) -> Probe {
+    let order = table.draft().lanes.iter().map(|lane| &lane.id);
+    let conditions = Conditions::named(&probe.conditions, order);
+    let decision = decide(table, &probe.facts, &conditions, probe.now, probe.draw);
+    let plan = decision.map(|decision| decision.plan).unwrap_or_default();
+    probe.expected = plan.into_iter().map(|step| step.lane).collect();
+    probe
+}
+
+impl Current {
+    #[must_use]
+    pub fn version(&self) -> TableVersion {
+        self.table.version()
+    }
+
+    /// The pointer's revision in the store, which grows with every change.
+    #[must_use]
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+}
+
+#[cfg(test)]
+mod tests;

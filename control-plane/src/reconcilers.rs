@@ -1,0 +1,124 @@
+//! Background work of the control plane: idempotent steps that carry no data.
+//!
+//! Owns: when each step runs. What a step does is its noun's business; a step that
+//! fails is logged and runs again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use spillway_proto::pb;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::control::{Control, now};
+use crate::error::ControlError;
+use crate::fleet::ProxyCondition;
+use crate::training;
+
+/// How often the current table is compared with what policy and learning ask for.
+const RECONCILE_EVERY: Duration = Duration::from_secs(5);
+/// How often small history files are merged.
+const COMPACT_EVERY: Duration = Duration::from_secs(60);
+
+/// Starts all of it; the tasks end after `shutdown`.
+pub(crate) fn spawn(
+    control: &Arc<Control>,
+    config: &Config,
+    policy: Option<String>,
+    heard: mpsc::Receiver<pb::Acknowledgement>,
+    shutdown: &CancellationToken,
+) -> Vec<JoinHandle<()>> {
+    let until = |work: futures::future::BoxFuture<'static, ()>| {
+        let shutdown = shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = work => {}
+            }
+        })
+    };
+    vec![
+        until(Box::pin(tables(Arc::clone(control), policy))),
+        until(Box::pin(train(Arc::clone(control), config.training_interval, config.training_labels))),
+        until(Box::pin(compact(Arc::clone(control)))),
+        until(Box::pin(listen(Arc::clone(control), heard))),
+    ]
+}
+
+/// Publishes the first policy, then keeps the table what the policy asks for.
+async fn tables(control: Arc<Control>, mut first: Option<String>) {
+    loop {
+        match table_step(&control, &mut first).await {
+            Ok(()) => control.metrics.store_connected.set(1.0),
+            Err(error) => {
+                if matches!(error, ControlError::Store(_) | ControlError::Publish(_)) {
+                    control.metrics.store_connected.set(0.0);
+                }
+                tracing::warn!(error = error.chain(), "the table could not be reconciled; trying again");
+            }
+        }
+        count_fleet(&control).await;
+        tokio::time::sleep(RECONCILE_EVERY).await;
+    }
+}
+
+async fn table_step(control: &Control, first: &mut Option<String>) -> Result<(), ControlError> {
+    if let Some(text) = first.as_deref() {
+        if control.policies.current().await?.is_none() {
+            control.put_policy(text, 0, "first start").await?;
+        }
+        control.publisher.show_current().await?;
+        *first = None;
+    }
+    control.catch_up().await
+}
+
+async fn count_fleet(control: &Control) {
+    let Ok(members) = control.fleet.members(&control.store, now()).await else { return };
+    for condition in [ProxyCondition::Running, ProxyCondition::Refused, ProxyCondition::Lost] {
+        let count = members.iter().filter(|member| member.condition == condition).count();
+        let gauge = control.metrics.fleet_proxies.with_label_values(&[condition.name()]);
+        gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}
+
+/// Trains when asked to, and when enough new labels came.
+async fn train(control: Arc<Control>, every: Duration, enough: u64) {
+    let mut learnt_from = 0;
+    loop {
+        let asked = tokio::select! {
+            () = training::asked(&control) => true,
+            () = tokio::time::sleep(every) => false,
+        };
+        let labels = training::labels(&control).await.unwrap_or(learnt_from);
+        let new = labels.saturating_sub(learnt_from);
+        if !asked && (enough == 0 || new < enough) {
+            continue;
+        }
+        learnt_from = labels;
+        if let Err(error) = training::step(&control).await {
+            tracing::warn!(error = error.chain(), "the training run could not be recorded");
+        }
+    }
+}
+
+async fn compact(control: Arc<Control>) {
+    loop {
+        tokio::time::sleep(COMPACT_EVERY).await;
+        match control.history.compact(now()).await {
+            Ok(done) if done.merged > 0 => tracing::debug!(?done, "compacted history"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = ControlError::from(error).chain(), "history was not compacted"),
+        }
+    }
+}
+
+/// Hears what an embedded proxy says.
+async fn listen(control: Arc<Control>, mut heard: mpsc::Receiver<pb::Acknowledgement>) {
+    while let Some(acknowledgement) = heard.recv().await {
+        control.fleet.heard(acknowledgement, now());
+    }
+    std::future::pending::<()>().await;
+}

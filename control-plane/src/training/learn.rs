@@ -1,0 +1,136 @@
+//! One lesson: from a draft's models and routes and their labels to what goes into a
+//! table. Pure; the reconciler and the offline command both call it.
+//!
+//! Owns: which prices and bars the classifier is told, and reading its answer.
+
+use std::collections::BTreeMap;
+
+use spillway_classifier::dataset::Labelled;
+use spillway_classifier::offers::Terms;
+use spillway_classifier::report::RunReport;
+use spillway_classifier::run::{Bar, Settings, Step, Trained, TrainingError, run};
+use spillway_routing::catalogue::Tier;
+use spillway_routing::head::Committee;
+use spillway_routing::id::{LaneId, ModelId, RouteId};
+use spillway_routing::outcome::{Audit, Outcome};
+use spillway_routing::table::{BarPoint, Choice, Draft};
+use spillway_routing::unit::Bps;
+
+use crate::policy::{Learned, SolvedRoute};
+
+/// Share of the audits that is measured on.
+const HELD_OUT: f64 = 0.3;
+/// Bars from 80 % to 100 % that a multiplier is solved for beside the routes' own, so
+/// that a changed bar needs no new run.
+const FRONTIER: std::ops::RangeInclusive<u16> = 80..=100;
+const FRONTIER_PREFIX: &str = "frontier:";
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Lesson {
+    pub learned: Learned,
+    pub report: RunReport,
+    /// Labels it was learnt from.
+    pub labels: usize,
+}
+
+impl Lesson {
+    /// Whether the gate lets any route use the heads.
+    #[must_use]
+    pub fn promoted(&self) -> bool {
+        self.learned.routes.values().any(|route| route.learned)
+    }
+}
+
+/// Learns for the models and routes of `draft`. Live requests without a verdict are
+/// left out. The same data and seed give the same lesson.
+///
+/// # Errors
+///
+/// When there is nothing to learn from; says what to do.
+pub fn learn(
+    draft: &Draft,
+    audits: &[Audit],
+    live: &[(Outcome, Option<Bps>)],
+    current: Option<&Committee>,
+    seed: u64,
+    progress: &mut dyn FnMut(Step, f32),
+) -> Result<Lesson, TrainingError> {
+    let mut labelled = Vec::new();
+    for (outcome, quality) in live {
+        labelled.extend(quality.map(|quality| Labelled { outcome, quality }));
+    }
+    let terms = terms(draft);
+    let bars = bars(draft);
+    let settings = Settings { seed, bars: &bars, held_out: HELD_OUT, current, terms: &terms };
+    let trained = run(audits, &labelled, &settings, progress)?;
+    Ok(Lesson {
+        learned: learned(&trained, &bars),
+        labels: audits.len() + labelled.len(),
+        report: trained.report,
+    })
+}
+
+/// Whether a report's route is the policy's, and not one of the frontier.
+pub(super) fn is_of_policy(route: &RouteId) -> bool {
+    !route.as_str().starts_with(FRONTIER_PREFIX)
+}
+
+/// Prices of the policy's models, at their cheapest standard lane.
+fn terms(draft: &Draft) -> BTreeMap<ModelId, Terms> {
+    let mut terms = BTreeMap::new();
+    for lane in draft.lanes.iter().filter(|lane| lane.tier == Tier::Standard) {
+        let upstream = draft.upstreams.iter().find(|upstream| upstream.id == lane.upstream);
+        let model = upstream.and_then(|u| draft.models.iter().find(|model| model.id == u.model));
+        if let (Some(model), Some(price)) = (model, lane.price.clone()) {
+            terms.entry(model.id.clone()).or_insert(Terms { price, family: model.family });
+        }
+    }
+    terms
+}
+
+/// What to solve multipliers for: the policy's routes, then the frontier.
+fn bars(draft: &Draft) -> Vec<Bar> {
+    let model_of = |lane: &LaneId| {
+        let lane = draft.lanes.iter().find(|l| l.id == *lane)?;
+        draft.upstreams.iter().find(|u| u.id == lane.upstream).map(|u| u.model.clone())
+    };
+    let routes = draft.routes.iter().map(|route| Bar {
+        route: route.id.clone(),
+        bar: route.bar,
+        guard: route.guard,
+        models: route.models.clone(),
+        default: model_of(&route.default_lane),
+    });
+    let frontier = FRONTIER.map(|percent| Bar {
+        route: RouteId::new(&format!("{FRONTIER_PREFIX}{percent}")),
+        bar: Bps::new(percent * 100),
+        guard: Bps::ONE,
+        models: Vec::new(),
+        default: None,
+    });
+    routes.chain(frontier).collect()
+}
+
+fn learned(trained: &Trained, bars: &[Bar]) -> Learned {
+    let observed = trained.observed.iter().map(|(id, terms)| (id.clone(), terms.price.clone()));
+    let mut learned = Learned {
+        committee: Some(trained.committee.clone()),
+        observed: observed.collect(),
+        ..Learned::default()
+    };
+    for solved in &trained.multipliers {
+        let Some(bar) = bars.iter().find(|bar| bar.route == solved.route) else { continue };
+        match (is_of_policy(&solved.route), solved.choice) {
+            (true, choice) => {
+                let route = SolvedRoute { bar: bar.bar, choice, learned: solved.learned };
+                learned.routes.insert(solved.route.clone(), route);
+            }
+            (false, Choice::Multiplier(multiplier)) => {
+                learned.frontier.push(BarPoint { bar: bar.bar, multiplier });
+            }
+            (false, Choice::Floor(_)) => {}
+        }
+    }
+    learned
+}

@@ -1,0 +1,37 @@
+//! `spillway check`: a policy or a configuration, and what is wrong with it.
+
+use anyhow::Context as _;
+use spillway_control_plane::policy;
+
+use super::train::faulty;
+use crate::command::CheckArgs;
+use crate::config;
+
+pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<()> {
+    let path = &args.file;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let is_configuration = text.lines().any(|line| {
+        let line = line.trim_start();
+        line.starts_with("[control]") || line.starts_with("[proxy")
+    });
+    if is_configuration {
+        let file = config::read(path)?;
+        if let Some(control) = file.control {
+            spillway_control_plane::config::Config::resolve(control)
+                .with_context(|| path.display().to_string())?;
+        }
+        if let Some(proxy) = file.proxy {
+            let resolved =
+                spillway_data_plane::config::Config::resolve(proxy, &config::environment);
+            resolved.with_context(|| format!("{} [proxy]", path.display()))?;
+        }
+    } else {
+        let faults = policy::faults(&text);
+        if !faults.is_empty() {
+            return Err(faulty(&faults).context(path.display().to_string()));
+        }
+    }
+    println!("{}: ok", path.display());
+    Ok(())
+}

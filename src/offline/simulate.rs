@@ -1,0 +1,394 @@
+//! `spillway simulate`: recorded prompts through a Spillway over HTTP.
+//!
+//! Owns: standing up the recorded models, an embedded Spillway where none is running,
+//! playing the prompts, and the comparison with always-best and always-cheapest.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use spillway_control_plane::config::{Config as ControlConfig, RawConfig as RawControl};
+use spillway_data_plane::config::{RawCredential, RawFeed, RawLimits, RawProvider};
+use spillway_data_plane::{Config as ProxyConfig, RawConfig as RawProxy};
+use spillway_simulator::{
+    Answerer, Ledger, Load, ProviderConfig, Recorded, ServedModel, Simulator, SimulatorConfig,
+    Speed, TrafficConfig, TrafficReport, play,
+};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::recorded::{self, PROVIDER};
+use super::set::{self, Part};
+use crate::command::SimulateArgs;
+use crate::embedded::Embedded;
+use crate::progress;
+
+/// Requests in flight where no rate is given.
+const CONCURRENCY: usize = 16;
+const SEED: u64 = 1;
+
+pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
+    let split = Part::parse(&args.split)?;
+    let (set, name) = (args.set.clone(), args.split.clone());
+    let recorded = tokio::task::spawn_blocking(move || {
+        let split = (name != "all").then_some(name.as_str());
+        Recorded::load(&set.prompts, &set.outcomes, split)
+    });
+    let recorded = Arc::new(recorded.await??);
+    let audits = set::audits(
+        &args.set,
+        Part::All,
+        true,
+        spillway_control_plane::control::now(),
+    )?;
+    let ranked = recorded::ranked(&audits);
+    let models: Vec<String> = ranked.iter().map(|(model, _)| model.clone()).collect();
+    let listener = TcpListener::bind(&args.providers)
+        .await
+        .with_context(|| format!("cannot listen on {}", args.providers))?;
+    let providers = Simulator::start(simulator(&recorded, &models), listener)?;
+    let stop = CancellationToken::new();
+    let mut embedded = None;
+    let urls = if args.proxy.is_empty() {
+        let train = part_of(&audits, split);
+        let planes = start_embedded(&args, &train, &providers.base_url(PROVIDER), &stop).await?;
+        let url = planes.url.clone();
+        embedded = Some(planes);
+        vec![url]
+    } else {
+        args.proxy
+            .iter()
+            .map(|url| url.trim_end_matches('/').to_owned())
+            .collect()
+    };
+    let reports = play_all(&args, &recorded, &urls).await?;
+    stop.cancel();
+    let ledger = providers.ledger();
+    if let Some(planes) = embedded {
+        planes
+            .serving
+            .await
+            .context("the embedded Spillway stopped")??;
+    }
+    let summary = summary(&reports, &recorded, &models, &ledger, args.limit);
+    providers.stop().await?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+    } else {
+        print_summary(&summary);
+    }
+    Ok(())
+}
+
+/// The recorded models, as one provider that answers at once. Models whose token counts
+/// were not recorded have no price per token there; the comparison uses recorded costs.
+fn simulator(recorded: &Arc<Recorded>, models: &[String]) -> SimulatorConfig {
+    let mut served = recorded.served();
+    for model in models {
+        if !served.iter().any(|known| known.name == *model) {
+            served.push(ServedModel::new(model.clone(), 0, 0));
+        }
+    }
+    SimulatorConfig {
+        providers: vec![ProviderConfig::new(PROVIDER, served)],
+        answerer: Answerer::Recorded(Arc::clone(recorded)),
+        seed: SEED,
+        speed: Speed::Instant,
+    }
+}
+
+/// The prompts that may be learnt from: those of the other split.
+fn part_of(
+    audits: &[spillway_routing::outcome::Audit],
+    played: Part,
+) -> Vec<spillway_routing::outcome::Audit> {
+    let played = |split| played != Part::All && split == played_split(played);
+    audits
+        .iter()
+        .filter(|audit| !played(audit.split))
+        .cloned()
+        .collect()
+}
+
+fn played_split(part: Part) -> Option<spillway_routing::outcome::Split> {
+    match part {
+        Part::All => None,
+        Part::Only(split) => Some(split),
+    }
+}
+
+struct Planes {
+    url: String,
+    serving: tokio::task::JoinHandle<anyhow::Result<()>>,
+    _dir: Scratch,
+}
+
+/// A directory that goes away with the simulation.
+struct Scratch(std::path::PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed lies in the system's temporary directory.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Trains on `audits`, publishes, and serves on a free port.
+async fn start_embedded(
+    args: &SimulateArgs,
+    audits: &[spillway_routing::outcome::Audit],
+    provider_url: &str,
+    stop: &CancellationToken,
+) -> anyhow::Result<Planes> {
+    let text = match &args.policy {
+        Some(path) => std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?,
+        None => {
+            let ranked = recorded::ranked(audits);
+            let (best, _) = ranked
+                .first()
+                .context("there are no prompts to learn from in the other split")?;
+            let models: Vec<String> = ranked.iter().map(|(model, _)| model.clone()).collect();
+            recorded::policy(&models, best, args.bar)
+        }
+    };
+    let dir = Scratch(std::env::temp_dir().join(format!(
+        "spillway-simulate-{}",
+        uuid::Uuid::now_v7().simple()
+    )));
+    let control = ControlConfig::resolve(RawControl {
+        grpc_listen: "127.0.0.1:0".to_owned(),
+        http_listen: "127.0.0.1:0".to_owned(),
+        data_dir: dir.0.join("control"),
+        etcd: Vec::new(),
+        policy: None,
+        behind_tls_proxy: false,
+        training_interval_s: 3_600,
+        training_labels: 0,
+    })?;
+    let planes =
+        Embedded::open(control, |grpc, key| proxy(&dir.0, grpc, key, provider_url)).await?;
+    let control = planes.control.control();
+    let (draft, _) = tokio::task::block_in_place(|| super::train::train(&text, audits, SEED))?;
+    let published = control
+        .publisher
+        .publish(
+            draft,
+            spillway_routing::id::TableVersion(0),
+            Vec::new(),
+            spillway_control_plane::control::now(),
+        )
+        .await?;
+    tracing::info!(version = %published, "published the trained table");
+    let url = format!("http://{}", planes.proxy_address()?);
+    let serving = tokio::spawn(planes.run(stop.clone()));
+    Ok(Planes {
+        url,
+        serving,
+        _dir: dir,
+    })
+}
+
+fn proxy(
+    dir: &Path,
+    grpc: SocketAddr,
+    public_key: &str,
+    provider_url: &str,
+) -> anyhow::Result<ProxyConfig> {
+    let raw = RawProxy {
+        name: "simulate".to_owned(),
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        admin_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        behind_tls_proxy: false,
+        data_dir: dir.join("proxy"),
+        control_plane: Some(format!("http://{grpc}")),
+        feed: RawFeed::Local,
+        trusted_keys: vec![public_key.to_owned()],
+        providers: vec![RawProvider {
+            id: PROVIDER.to_owned(),
+            base_url: provider_url.to_owned(),
+            allow_private: true,
+        }],
+        credentials: vec![RawCredential {
+            name: PROVIDER.to_owned(),
+            env: None,
+            file: None,
+            none: true,
+        }],
+        keys: Vec::new(),
+        limits: RawLimits::default(),
+    };
+    Ok(ProxyConfig::resolve(raw, &|_: &str| None)?)
+}
+
+/// Plays the prompts, an equal share through each proxy.
+async fn play_all(
+    args: &SimulateArgs,
+    recorded: &Arc<Recorded>,
+    urls: &[String],
+) -> anyhow::Result<Vec<TrafficReport>> {
+    let total = args
+        .limit
+        .unwrap_or(u64::MAX)
+        .min(recorded.prompts().len() as u64);
+    let bar = progress::bar(total, "requests");
+    let count = urls.len() as u64;
+    let mut players = Vec::new();
+    let mut watches = Vec::new();
+    let mut first = 0;
+    for (i, url) in urls.iter().enumerate() {
+        let share = total / count + u64::from((i as u64) < total % count);
+        let oracle = Answerer::Recorded(Arc::clone(recorded));
+        let mut config =
+            TrafficConfig::new(format!("{url}/v1"), set::ROUTE.to_owned(), oracle, share);
+        config.key = args.key.clone();
+        config.first_prompt = first;
+        config.seed = SEED + i as u64;
+        config.load = match args.rps {
+            Some(rps) => Load::Open {
+                requests_per_second: rps / count as f64,
+            },
+            None => Load::Closed {
+                concurrency: CONCURRENCY,
+            },
+        };
+        let (progress, seen) = watch::channel(spillway_simulator::Progress::default());
+        config.progress = Some(progress);
+        watches.push(seen);
+        first += share;
+        players.push(tokio::spawn(play(config)));
+    }
+    let shown = tokio::spawn(async move {
+        loop {
+            bar.set_position(
+                watches
+                    .iter()
+                    .map(|seen| {
+                        let p = seen.borrow();
+                        p.answered + p.failed
+                    })
+                    .sum(),
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    });
+    let mut reports = Vec::new();
+    for player in players {
+        reports.push(player.await??);
+    }
+    shown.abort();
+    Ok(reports)
+}
+
+fn summary(
+    reports: &[TrafficReport],
+    recorded: &Recorded,
+    models: &[String],
+    ledger: &Ledger,
+    limit: Option<u64>,
+) -> Value {
+    let sum = |value: &dyn Fn(&TrafficReport) -> f64| reports.iter().map(value).sum::<f64>();
+    let judged = sum(&|r| r.judged as f64);
+    let quality = sum(&|r| r.quality_mean * r.judged as f64) / judged.max(1.0);
+    let cost = sum(&|r| r.cost_nano_usd as f64) / 1e9;
+    let answered = sum(&|r| r.answered as f64);
+    let mut by_model: BTreeMap<&str, u64> = BTreeMap::new();
+    for (model, count) in reports.iter().flat_map(|r| &r.by_model) {
+        *by_model.entry(model).or_default() += count;
+    }
+    let shares: BTreeMap<&str, f64> = by_model
+        .iter()
+        .map(|(model, count)| (*model, *count as f64 / answered.max(1.0)))
+        .collect();
+    let constants = constants(recorded, models, limit);
+    let best = constants.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+    let cheapest = constants.iter().min_by(|a, b| a.2.total_cmp(&b.2));
+    let of = |constant: Option<&(String, f64, f64)>| {
+        constant.map(|(model, quality, cost)| json!({ "model": model, "quality": quality, "cost_usd": cost }))
+    };
+    let worst =
+        |value: &dyn Fn(&TrafficReport) -> f64| reports.iter().map(value).fold(0.0, f64::max);
+    let failures: Vec<&String> = reports.iter().flat_map(|r| &r.failures).take(5).collect();
+    let totals = ledger.totals();
+    json!({
+        "requests": sum(&|r| r.requests as f64) as u64,
+        "answered": answered as u64,
+        "failed": sum(&|r| r.failed as f64) as u64,
+        "failures": failures,
+        "quality": quality,
+        "cost_usd": cost,
+        "share_by_model": shares,
+        "latency_ms": { "p50": worst(&|r| r.latency_ms_p50), "p95": worst(&|r| r.latency_ms_p95), "p99": worst(&|r| r.latency_ms_p99) },
+        "always_best": of(best),
+        "always_cheapest": of(cheapest),
+        "quality_of_best": best.map(|(_, q, _)| quality / q),
+        "cost_of_best": best.map(|(_, _, c)| cost / c),
+        "ledger": { "attempts": totals.attempts, "answered": totals.answered, "input_tokens": totals.input_tokens, "output_tokens": totals.output_tokens },
+    })
+}
+
+/// Each model alone on the same prompts: mean score and total cost.
+fn constants(
+    recorded: &Recorded,
+    models: &[String],
+    limit: Option<u64>,
+) -> Vec<(String, f64, f64)> {
+    let played = usize::try_from(limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    let prompts = || recorded.prompts().iter().take(played);
+    let count = prompts().count().max(1) as f64;
+    let sums = |model: &String| {
+        let score: f64 = prompts()
+            .filter_map(|prompt| recorded.score(model, &prompt.text))
+            .sum();
+        let cost: f64 = prompts()
+            .filter_map(|prompt| recorded.cost_usd(model, &prompt.text))
+            .sum();
+        (model.clone(), score / count, cost)
+    };
+    models.iter().map(sums).collect()
+}
+
+fn print_summary(summary: &Value) {
+    let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
+    println!(
+        "{} requests, {} answered, {} failed",
+        summary["requests"], summary["answered"], summary["failed"]
+    );
+    println!(
+        "{:<16} quality {:.4}   cost ${:.4}",
+        "spillway",
+        number(&summary["quality"]),
+        number(&summary["cost_usd"])
+    );
+    for (name, key) in [
+        ("always best", "always_best"),
+        ("always cheapest", "always_cheapest"),
+    ] {
+        let row = &summary[key];
+        println!(
+            "{name:<16} quality {:.4}   cost ${:.4}   {}",
+            number(&row["quality"]),
+            number(&row["cost_usd"]),
+            row["model"].as_str().unwrap_or("")
+        );
+    }
+    println!(
+        "{:.1} % of the best model's quality at {:.1} % of its cost",
+        100.0 * number(&summary["quality_of_best"]),
+        100.0 * number(&summary["cost_of_best"])
+    );
+    if let Some(shares) = summary["share_by_model"].as_object() {
+        for (model, share) in shares {
+            println!("  {:>5.1} %  {model}", 100.0 * number(share));
+        }
+    }
+    println!(
+        "latency p50 {:.0} ms, p95 {:.0} ms",
+        number(&summary["latency_ms"]["p50"]),
+        number(&summary["latency_ms"]["p95"])
+    );
+}
