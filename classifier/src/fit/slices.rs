@@ -1,0 +1,91 @@
+//! The slice head: which labelled kind of work a prompt is, and how models do on it.
+//!
+//! Owns: the posterior (multinomial logistic regression, L-BFGS, L2) and its table of
+//! outcomes by given label. Knows nothing of clusters. Declines (`None`) with fewer
+//! than two slices worth a cell.
+
+use std::collections::BTreeMap;
+
+use linfa::Dataset as Records;
+use linfa::traits::Fit;
+use linfa_logistic::MultiLogisticRegression;
+use ndarray::{Array1, Array2, Axis};
+use spillway_routing::head::Head;
+use spillway_routing::id::SliceId;
+
+use super::{Means, cells};
+use crate::dataset::Dataset;
+
+/// Slices with fewer prompts get no cell: their table would be the prior.
+const SLICE_PROMPTS_MIN: usize = 20;
+/// Weight of the L2 penalty against the summed loss. The published experiments used
+/// 1 / 0.003 on a stronger encoder; with hashed words a third of that was no worse, and
+/// on three better, out of fold on the four training sets. Posteriors stay soft.
+const PENALTY: f64 = 100.0;
+/// Steps of L-BFGS; it stops earlier when the gradient is small.
+const STEPS_MAX: u64 = 200;
+/// The gradient is summed over prompts, so this is a strict stop.
+const GRADIENT_MIN: f64 = 1e-2;
+/// The posterior is fitted on at most so many prompts, those with the lowest keys.
+const PROMPTS_MAX: usize = 20_000;
+
+pub(super) fn fit(data: &Dataset, inputs: &Array2<f32>, means: &Means) -> Option<Head> {
+    let names = names(data);
+    if names.len() < 2 {
+        return None;
+    }
+    let place = |slice: &Option<SliceId>| names.binary_search(slice.as_ref()?).ok();
+    let labels: Vec<Option<usize>> = data.prompts.iter().map(|p| place(&p.slice)).collect();
+    let (weights, bias) = posterior(data, inputs, &labels)?;
+    let spread: Vec<Vec<(usize, f64)>> = labels
+        .iter()
+        .map(|label| label.map(|cell| (cell, 1.0)).into_iter().collect())
+        .collect();
+    Some(Head::Slices {
+        cells: cells(data, &spread, names.len(), means),
+        names,
+        weights,
+        bias,
+    })
+}
+
+fn names(data: &Dataset) -> Vec<SliceId> {
+    let mut counts: BTreeMap<&SliceId, usize> = BTreeMap::new();
+    for slice in data
+        .prompts
+        .iter()
+        .filter_map(|prompt| prompt.slice.as_ref())
+    {
+        *counts.entry(slice).or_default() += 1;
+    }
+    let kept = counts
+        .into_iter()
+        .filter(|(_, count)| *count >= SLICE_PROMPTS_MIN);
+    kept.map(|(slice, _)| slice.clone()).collect()
+}
+
+/// Weights `[slice][input]` and bias per slice. `None` where the solver finds none.
+fn posterior(
+    data: &Dataset,
+    inputs: &Array2<f32>,
+    labels: &[Option<usize>],
+) -> Option<(Vec<f32>, Vec<f32>)> {
+    let mut rows: Vec<usize> = (0..labels.len())
+        .filter(|row| labels[*row].is_some())
+        .collect();
+    if rows.len() > PROMPTS_MAX {
+        rows.sort_by_key(|row| (data.prompts[*row].key, *row));
+        rows.truncate(PROMPTS_MAX);
+    }
+    let records = inputs.select(Axis(0), &rows).mapv(f64::from);
+    let targets: Array1<usize> = rows.iter().filter_map(|row| labels[*row]).collect();
+    let fitted = MultiLogisticRegression::default()
+        .alpha(PENALTY)
+        .max_iterations(STEPS_MAX)
+        .gradient_tolerance(GRADIENT_MIN)
+        .fit(&Records::new(records, targets))
+        .ok()?;
+    let weights = fitted.params().t().iter().map(|w| *w as f32).collect();
+    let bias = fitted.intercept().iter().map(|b| *b as f32).collect();
+    Some((weights, bias))
+}

@@ -1,0 +1,335 @@
+//! A training run from audits to a committee, multipliers and a report.
+//!
+//! Owns: the order of the steps. Fit on one part, calibrate and solve λ out of fold,
+//! measure on the other part, ask the gate, and then fit again on everything: what is
+//! handed out has seen all prompts, what is reported has not. Pure: same audits, same
+//! seed, same committee to the bit. Publishing is somebody else's work.
+
+mod routes;
+
+use std::collections::BTreeMap;
+
+use spillway_routing::head::Committee;
+use spillway_routing::id::{ModelId, RouteId};
+use spillway_routing::outcome::Audit;
+use spillway_routing::table::Choice;
+use spillway_routing::unit::Bps;
+
+use crate::crossfit::cross_fit;
+use crate::dataset::{Dataset, Labelled, MODEL_LABELS_MIN};
+use crate::evaluate::evaluate;
+use crate::fit::{FitSettings, PROMPTS_MIN, fit};
+use crate::offers::{Comparable, Row, Terms, terms};
+use crate::report::{Decline, ModelReport, PriceSource, RouteReport, Rows, RunReport, heads};
+use routes::{Gated, Part, finish, gate, unseen};
+
+/// A route that wants a λ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bar {
+    pub route: RouteId,
+    /// Share of the best single model's mean quality to keep.
+    pub bar: Bps,
+    /// As in the route; [`Bps::ONE`] for none.
+    pub guard: Bps,
+    /// Models that may answer; empty means all.
+    pub models: Vec<ModelId>,
+    /// Where the route sends prompts that the committee abstains on.
+    pub default: Option<ModelId>,
+}
+
+/// What a run is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'a> {
+    pub seed: u64,
+    pub bars: &'a [Bar],
+    /// Share of the audits that is measured on and not fitted, 0..1.
+    pub held_out: f64,
+    /// The committee in use, to compare with.
+    pub current: Option<&'a Committee>,
+    /// Prices of the catalogue; other models' are read off their costs.
+    pub terms: &'a BTreeMap<ModelId, Terms>,
+}
+
+/// Where a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    Read,
+    Fit,
+    CrossFit,
+    Measure,
+    Refit,
+    RefitCrossFit,
+    Solve,
+}
+
+impl Step {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Fit => "fit",
+            Self::CrossFit => "cross_fit",
+            Self::Measure => "measure",
+            Self::Refit => "refit",
+            Self::RefitCrossFit => "refit_cross_fit",
+            Self::Solve => "solve",
+        }
+    }
+}
+
+/// A route's λ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Multiplier {
+    pub route: RouteId,
+    pub choice: Choice,
+    /// Whether the route may use the heads.
+    pub learned: bool,
+}
+
+/// What a run hands out.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trained {
+    pub committee: Committee,
+    /// One per bar, in their order; a route that nothing could be compared for is left
+    /// out and keeps what it has.
+    pub multipliers: Vec<Multiplier>,
+    /// Of models that the catalogue does not list.
+    pub observed: BTreeMap<ModelId, Terms>,
+    pub report: RunReport,
+}
+
+/// Why nothing could be learnt at all.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum TrainingError {
+    #[error("there are no audited prompts; import a labelled set or turn on the audit sampler")]
+    NoAudits,
+    #[error(
+        "of {models} models the best covered has {most} labels, {MODEL_LABELS_MIN} per model are needed; audit more prompts"
+    )]
+    TooFewLabels { models: usize, most: usize },
+    #[error("only {0} has enough labels; there is nothing to choose until a second model has")]
+    OneModel(ModelId),
+    #[error("the held-out share is {0}, it must lie between 0.05 and 0.9")]
+    HeldOut(f64),
+}
+
+/// Trains.
+///
+/// # Errors
+///
+/// When there is nothing to learn from; each error says what to do. Too few prompts for
+/// heads is no error: the committee is then prompt-blind and the report says so.
+pub fn run(
+    audits: &[Audit],
+    live: &[Labelled<'_>],
+    settings: &Settings<'_>,
+    progress: &mut dyn FnMut(Step, f32),
+) -> Result<Trained, TrainingError> {
+    progress(Step::Read, 0.0);
+    if !(0.05..=0.9).contains(&settings.held_out) {
+        return Err(TrainingError::HeldOut(settings.held_out));
+    }
+    let data = read(audits, live)?;
+    let prices = terms(&data, settings.terms);
+    let mut report = RunReport {
+        models: model_reports(&data, &prices, settings),
+        ..RunReport::default()
+    };
+    report.rows.audits = data.audits().len();
+    report.rows.live = data.len() - report.rows.audits;
+    report.declined = decline(&data, &prices);
+    let gates = if report.declined.is_none() {
+        measure(&data, &prices, settings, &mut report, progress)
+    } else {
+        Vec::new()
+    };
+    progress(Step::Refit, 0.5);
+    let fit_settings = FitSettings {
+        seed: settings.seed,
+        clusters: None,
+    };
+    let mut committee = fit(&data, fit_settings);
+    progress(Step::RefitCrossFit, 0.65);
+    let folds = cross_fit(&data, &committee, settings.seed);
+    committee.calibration = folds.curves.clone();
+    progress(Step::Solve, 0.9);
+    report.heads = heads(&committee);
+    report.routes = finish(&data, &prices, &folds, settings.bars, gates);
+    progress(Step::Solve, 1.0);
+    let multiplier = |route: &RouteReport| {
+        Some(Multiplier {
+            route: route.route.clone(),
+            choice: route.solved.as_ref()?.choice,
+            learned: route.learned,
+        })
+    };
+    Ok(Trained {
+        multipliers: report.routes.iter().filter_map(multiplier).collect(),
+        observed: observed(&data, &prices, settings),
+        committee,
+        report,
+    })
+}
+
+fn read(audits: &[Audit], live: &[Labelled<'_>]) -> Result<Dataset, TrainingError> {
+    if audits.iter().all(|audit| audit.answers.is_empty()) {
+        return Err(TrainingError::NoAudits);
+    }
+    let data = Dataset::of(audits, None);
+    match data.models.as_slice() {
+        [] => {
+            let mut counts: BTreeMap<&ModelId, usize> = BTreeMap::new();
+            for answer in audits.iter().flat_map(|audit| &audit.answers) {
+                *counts.entry(&answer.model).or_default() += 1;
+            }
+            Err(TrainingError::TooFewLabels {
+                models: counts.len(),
+                most: counts.values().copied().max().unwrap_or(0),
+            })
+        }
+        [only] => Err(TrainingError::OneModel(only.clone())),
+        _ => Ok(data.with_live(live)),
+    }
+}
+
+fn decline(data: &Dataset, prices: &[Option<Terms>]) -> Option<Decline> {
+    let have = data.audits().len();
+    let comparable = Comparable::of(data, prices, &[]);
+    if comparable.models.len() < 2 || comparable.rows.is_empty() {
+        Some(Decline::NothingComparable)
+    } else if have < PROMPTS_MIN {
+        Some(Decline::FewPrompts {
+            have,
+            need: PROMPTS_MIN,
+        })
+    } else {
+        None
+    }
+}
+
+/// Fits on the training part and measures on the rest.
+fn measure(
+    data: &Dataset,
+    prices: &[Option<Terms>],
+    settings: &Settings<'_>,
+    report: &mut RunReport,
+    progress: &mut dyn FnMut(Step, f32),
+) -> Vec<Gated> {
+    let (train, held) = data.cut(settings.held_out, settings.seed);
+    let (train, held) = (data.rows(&train), data.rows(&held));
+    progress(Step::Fit, 0.05);
+    let mut committee = fit(
+        &train,
+        FitSettings {
+            seed: settings.seed,
+            clusters: None,
+        },
+    );
+    progress(Step::CrossFit, 0.2);
+    let folds = cross_fit(&train, &committee, settings.seed);
+    committee.calibration = folds.curves.clone();
+    progress(Step::Measure, 0.4);
+    let inside = Comparable::of(&train, prices, &[]);
+    let outside = Comparable::at(&held, prices, inside.columns.clone());
+    let learned = outside.offers(&held, |_| &committee, false);
+    let blind = outside.offers(&held, |_| &committee, true);
+    let judge = |rows: &[Row]| {
+        evaluate(
+            rows,
+            &outside.truth,
+            &outside.models,
+            inside.best(),
+            settings.seed,
+        )
+    };
+    report.rows = Rows {
+        train: train.len(),
+        held_out: held.len(),
+        compared: outside.rows.len(),
+        ..report.rows
+    };
+    report.learned = judge(&learned);
+    report.blind = judge(&blind);
+    report.current = settings
+        .current
+        .and_then(|current| aligned(current, &data.models))
+        .and_then(|current| judge(&outside.offers(&held, |_| &current, false)));
+    let trained = Part {
+        offers: unseen(&train, &inside, &folds),
+        all: inside,
+    };
+    let tested = Part {
+        offers: (learned, blind),
+        all: outside,
+    };
+    let gated = |bar: &Bar| gate(bar, &trained, &tested, report, settings.seed);
+    settings.bars.iter().map(gated).collect()
+}
+
+/// A committee that predicts exactly `models`, in their order, from one that predicts
+/// at least those. `None` if it lacks one.
+fn aligned(committee: &Committee, models: &[ModelId]) -> Option<Committee> {
+    let place = |model: &ModelId| committee.models.iter().position(|known| known == model);
+    let places: Vec<usize> = models.iter().map(place).collect::<Option<_>>()?;
+    let width = committee.models.len();
+    let mut aligned = committee.clone();
+    aligned.models = models.to_vec();
+    aligned.mean_quality = places.iter().map(|i| committee.mean_quality[*i]).collect();
+    aligned.mean_output = places.iter().map(|i| committee.mean_output[*i]).collect();
+    aligned.calibration = places
+        .iter()
+        .map(|i| committee.calibration[*i].clone())
+        .collect();
+    for head in &mut aligned.heads {
+        let cells = match head {
+            spillway_routing::head::Head::Slices { cells, .. }
+            | spillway_routing::head::Head::Clusters { cells, .. } => cells,
+        };
+        for values in [&mut cells.quality, &mut cells.log_output, &mut cells.labels] {
+            let rows = values.chunks_exact(width.max(1));
+            *values = rows
+                .flat_map(|row| places.iter().map(|i| row[*i]))
+                .collect();
+        }
+    }
+    Some(aligned)
+}
+
+fn model_reports(
+    data: &Dataset,
+    prices: &[Option<Terms>],
+    settings: &Settings<'_>,
+) -> Vec<ModelReport> {
+    let labels = data.labels();
+    let report = |(column, model): (usize, &ModelId)| {
+        let seen = data.quality.column(column);
+        let sum: f64 = seen.iter().filter(|quality| !quality.is_nan()).sum();
+        let price = match (&prices[column], settings.terms.contains_key(model)) {
+            (Some(_), true) => PriceSource::Catalogue,
+            (Some(terms), false) => PriceSource::Observed(terms.price.clone()),
+            (None, _) => PriceSource::Unknown,
+        };
+        ModelReport {
+            model: model.clone(),
+            labels: labels[column],
+            mean_quality: Bps::from_share(sum / labels[column].max(1) as f64),
+            price,
+        }
+    };
+    data.models.iter().enumerate().map(report).collect()
+}
+
+fn observed(
+    data: &Dataset,
+    prices: &[Option<Terms>],
+    settings: &Settings<'_>,
+) -> BTreeMap<ModelId, Terms> {
+    let pairs = data.models.iter().zip(prices);
+    pairs
+        .filter(|(model, _)| !settings.terms.contains_key(*model))
+        .filter_map(|(model, terms)| Some((model.clone(), terms.clone()?)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! Whole runs on a made-up world.
+
+use super::*;
+use crate::synthetic::{MODELS, audits};
+use spillway_routing::check::flaws;
+use spillway_routing::table::Draft;
+
+fn bar(bar: u16) -> Bar {
+    Bar {
+        route: RouteId::new(&format!("auto-{bar}")),
+        bar: Bps::new(bar),
+        guard: Bps::ONE,
+        models: Vec::new(),
+        default: None,
+    }
+}
+
+fn trained(audits: &[Audit], bars: &[Bar]) -> Result<Trained, TrainingError> {
+    let settings = Settings {
+        seed: 5,
+        bars,
+        held_out: 0.3,
+        current: None,
+        terms: &BTreeMap::new(),
+    };
+    run(audits, &[], &settings, &mut |_, _| ())
+}
+
+#[test]
+fn what_can_be_learnt_is_learnt_and_let_through() {
+    let trained = trained(&audits(2_500, true, true, 2), &[bar(9_500), bar(10_000)]).unwrap();
+    let report = &trained.report;
+    assert_eq!(report.declined, None);
+    let learned = report.learned.as_ref().unwrap();
+    assert!(learned.gain.low > 0.0, "{:?}", learned.gain);
+    let route = &report.routes[0];
+    assert!(route.learned, "{:?}", route.checks);
+    let (with, without) = (route.deployed.unwrap(), route.deployed_blind.unwrap());
+    assert!(with.cost < 0.3 * with.best_cost && without.cost > 0.5 * without.best_cost);
+    assert_eq!(route.best, Some(ModelId::new("dear")));
+    assert_eq!(trained.observed.len(), 3);
+    assert_eq!(trained.multipliers.len(), 2);
+}
+
+#[test]
+fn noise_is_not_let_through() {
+    let trained = trained(&audits(2_500, false, false, 2), &[bar(9_500)]).unwrap();
+    let route = &trained.report.routes[0];
+    assert!(
+        !route.learned && !trained.multipliers[0].learned,
+        "{:?}",
+        route.checks
+    );
+    // And the prompt-blind λ is the one that is handed out: it buys the dear model.
+    assert!(route.solved.as_ref().unwrap().quality > 0.9);
+}
+
+#[test]
+fn the_same_run_twice_is_the_same_to_the_bit() {
+    let audits = audits(700, true, true, 4);
+    let run = || trained(&audits, &[bar(9_000)]).unwrap();
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn few_prompts_are_prompt_blind_and_say_so() {
+    let trained = trained(&audits(120, true, true, 2), &[bar(9_500)]).unwrap();
+    assert_eq!(
+        trained.report.declined,
+        Some(Decline::FewPrompts {
+            have: 120,
+            need: PROMPTS_MIN
+        })
+    );
+    assert!(trained.committee.heads.is_empty() && !trained.multipliers[0].learned);
+}
+
+#[test]
+fn ten_rows_are_refused_with_what_to_do() {
+    let error = trained(&audits(10, true, true, 2), &[]).unwrap_err();
+    assert_eq!(
+        error,
+        TrainingError::TooFewLabels {
+            models: 3,
+            most: 10
+        }
+    );
+    assert!(error.to_string().contains("audit more prompts"));
+    assert_eq!(trained(&[], &[]).unwrap_err(), TrainingError::NoAudits);
+}
+
+#[test]
+fn one_model_leaves_nothing_to_choose() {
+    let mut all = audits(100, true, true, 2);
+    all.iter_mut().for_each(|audit| audit.answers.truncate(1));
+    assert_eq!(
+        trained(&all, &[]).unwrap_err(),
+        TrainingError::OneModel(ModelId::new(MODELS[0]))
+    );
+}
+
+#[test]
+fn without_costs_nothing_can_be_compared() {
+    let mut all = audits(400, true, true, 2);
+    let answers = all.iter_mut().flat_map(|audit| &mut audit.answers);
+    answers.for_each(|answer| answer.cost = None);
+    let trained = trained(&all, &[bar(9_500)]).unwrap();
+    assert_eq!(trained.report.declined, Some(Decline::NothingComparable));
+    assert!(trained.multipliers.is_empty() && trained.observed.is_empty());
+}
+
+#[test]
+fn a_route_is_judged_on_its_own_models() {
+    let narrow = Bar {
+        models: MODELS[..2].iter().map(|m| ModelId::new(m)).collect(),
+        ..bar(9_000)
+    };
+    let trained = trained(&audits(1_500, true, true, 2), &[narrow, bar(9_000)]).unwrap();
+    let best: Vec<String> = trained
+        .report
+        .routes
+        .iter()
+        .map(|r| r.best.clone().unwrap().to_string())
+        .collect();
+    assert!(best[0].starts_with("cheap") && best[1] == "dear");
+}
+
+#[test]
+fn progress_only_grows_and_ends_at_one() {
+    let (mut last, settings) = (
+        0.0,
+        Settings {
+            seed: 5,
+            bars: &[],
+            held_out: 0.3,
+            current: None,
+            terms: &BTreeMap::new(),
+        },
+    );
+    run(
+        &audits(400, true, true, 2),
+        &[],
+        &settings,
+        &mut |_, share| {
+            assert!(share >= last);
+            last = share;
+        },
+    )
+    .unwrap();
+    assert!((last - 1.0).abs() < 1e-6);
+}
+
+#[test]
+fn the_committee_in_use_is_measured_in_its_own_order() {
+    let audits = audits(1_500, true, true, 2);
+    let mut current = trained(&audits, &[]).unwrap().committee;
+    let same = aligned(&current, &current.models.clone()).unwrap();
+    assert_eq!(same, current);
+    let turned: Vec<ModelId> = current.models.iter().rev().cloned().collect();
+    current = aligned(&current, &turned).unwrap();
+    assert_eq!(aligned(&current, &same.models), Some(same));
+    assert_eq!(aligned(&current, &[ModelId::new("new")]), None);
+}
+
+#[test]
+fn a_table_takes_the_committee() {
+    let trained = trained(&audits(700, true, true, 2), &[]).unwrap();
+    let draft = Draft {
+        committee: Some(trained.committee),
+        ..Draft::default()
+    };
+    let about_shape = flaws(&draft).into_iter().filter(|flaw| {
+        matches!(
+            flaw,
+            spillway_routing::check::Flaw::BadShape { .. }
+                | spillway_routing::check::Flaw::NotFinite { .. }
+        )
+    });
+    assert_eq!(about_shape.count(), 0);
+}

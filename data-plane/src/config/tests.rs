@@ -1,0 +1,105 @@
+//! What operators type, and what they hear.
+
+use super::*;
+
+const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+
+fn resolve(change: impl Fn(&str) -> String) -> Result<Config, ConfigError> {
+    let text = format!(
+        r#"
+        name = "proxy-1"
+        data_dir = "/tmp/x"
+        trusted_keys = ["{KEY}"]
+        [feed]
+        kind = "etcd"
+        endpoints = ["http://127.0.0.1:2379"]
+        [[providers]]
+        id = "openai"
+        base_url = "https://api.openai.com/v1/"
+        [[credentials]]
+        name = "openai-key"
+        env = "OPENAI_API_KEY"
+        [[keys]]
+        id = "team"
+        sha256 = "{KEY}"
+        "#
+    );
+    let raw: RawConfig =
+        toml::from_str(&change(&text)).map_err(|e| ConfigError::new("toml", e.to_string()))?;
+    Config::resolve(raw, &|name| {
+        (name == "OPENAI_API_KEY").then(|| "sk-canary".to_owned())
+    })
+}
+
+#[test]
+fn a_good_file_resolves_with_safe_defaults() {
+    let config = resolve(str::to_owned).unwrap();
+    assert!(config.listen.ip().is_loopback() && config.admin_listen.ip().is_loopback());
+    assert_eq!(
+        config.providers[&ProviderId::new("openai")].base_url,
+        "https://api.openai.com/v1"
+    );
+    assert_eq!(config.limits.body_bytes, 8 << 20);
+    assert!(!format!("{config:?}").contains("canary"));
+}
+
+#[test]
+fn each_flaw_names_its_field() {
+    let replaced = |from: &'static str, to: &'static str| {
+        resolve(move |text| text.replace(from, to))
+            .unwrap_err()
+            .field
+    };
+    assert_eq!(replaced("proxy-1", "a/b"), "name");
+    assert_eq!(
+        replaced("OPENAI_API_KEY", "MISSING"),
+        "credentials[openai-key]"
+    );
+    assert_eq!(
+        replaced("https://api", "http://api"),
+        "providers[openai].base_url"
+    );
+    for host in [
+        "https://10.0.0.1/",
+        "https://169.254.169.254/",
+        "https://[::1]/",
+        "https://localhost/",
+        "https://u@x.com/",
+    ] {
+        let url = format!("{host}v1");
+        let error =
+            resolve(move |text| text.replace("https://api.openai.com/v1/", &url)).unwrap_err();
+        assert_eq!(error.field, "providers[openai].base_url", "{host}");
+    }
+    assert_eq!(
+        replaced("trusted_keys = [", "trusted_keys = [] # ["),
+        "trusted_keys"
+    );
+    assert_eq!(
+        replaced("[\"http://127.0.0.1:2379\"]", "[]"),
+        "feed.endpoints"
+    );
+    assert_eq!(
+        replaced("kind = \"etcd\"", "kind = \"etcd\"\nnope = 1"),
+        "toml"
+    );
+    assert_eq!(
+        replaced("[feed]", "[limits]\nidle_ms = 0\n[feed]"),
+        "limits.idle_ms"
+    );
+}
+
+#[test]
+fn beyond_loopback_takes_keys_and_tls() {
+    let open = |rest: &str| resolve(move |text| format!("listen = \"0.0.0.0:80\"\n{rest}\n{text}"));
+    assert_eq!(open("").unwrap_err().field, "listen");
+    assert!(open("behind_tls_proxy = true").is_ok());
+    let keyless = resolve(|text| {
+        let cut = text.find("[[keys]]").unwrap();
+        format!(
+            "listen = \"0.0.0.0:80\"\nbehind_tls_proxy = true\n{}",
+            &text[..cut]
+        )
+    });
+    assert!(keyless.unwrap_err().flaw.contains("[[keys]]"));
+}

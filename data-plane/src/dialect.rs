@@ -1,0 +1,99 @@
+//! Wire formats: chat → provider request, provider bytes → what they mean.
+//!
+//! Owns: the choice of a dialect's code, and the words all dialects share. Pure: no
+//! I/O, no clock. A provider is data, a dialect is code.
+
+pub(crate) mod openai_chat;
+pub(crate) mod sse;
+
+use bytes::Bytes;
+use http::StatusCode;
+use spillway_routing::catalogue::{Dialect, Tier, Upstream, Usage};
+
+use crate::chat::Chat;
+
+/// What is sent to a provider.
+pub(crate) struct WireRequest {
+    /// Appended to the provider's base URL.
+    pub(crate) path: &'static str,
+    pub(crate) body: Bytes,
+}
+
+/// What a provider said it used, and at which tier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reported {
+    pub(crate) usage: Option<Usage>,
+    pub(crate) tier: Option<Tier>,
+}
+
+/// What one frame of a stream means.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Meaning {
+    /// Bytes of content, refusal, tool call or reasoning; any of it commits.
+    pub(crate) content: u32,
+    /// The answer has its end; what follows is accounting.
+    pub(crate) finished: bool,
+    /// Nothing follows.
+    pub(crate) done: bool,
+    pub(crate) reported: Reported,
+    /// Carries usage and nothing else: dropped unless the caller asked for it.
+    pub(crate) only_usage: bool,
+    /// The provider reports an error in the stream.
+    pub(crate) error: Option<Blame>,
+}
+
+/// A whole answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) content: u32,
+    pub(crate) reported: Reported,
+}
+
+/// Whom an error body blames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame {
+    /// Our key, our quota, our model name: this lane cannot work until repaired.
+    Configuration,
+    /// Too much at once, refused unread.
+    Overload,
+    /// The request itself; no other lane would differ.
+    Request,
+    /// The provider; it may have been charged.
+    Provider,
+}
+
+/// 200 with something that is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the provider's answer is not in its dialect")]
+pub(crate) struct Garbled;
+
+pub(crate) fn request(chat: &Chat, upstream: &Upstream, tier: Tier) -> WireRequest {
+    match upstream.dialect {
+        Dialect::OpenAiChat => openai_chat::request(chat, &upstream.wire_model, tier),
+    }
+}
+
+pub(crate) fn answer(dialect: Dialect, body: &[u8]) -> Result<Answer, Garbled> {
+    match dialect {
+        Dialect::OpenAiChat => openai_chat::answer(body),
+    }
+}
+
+pub(crate) fn meaning(dialect: Dialect, frame: &sse::Frame) -> Meaning {
+    match dialect {
+        Dialect::OpenAiChat => openai_chat::meaning(frame),
+    }
+}
+
+pub(crate) fn blame(dialect: Dialect, status: StatusCode, body: &[u8]) -> Blame {
+    match dialect {
+        Dialect::OpenAiChat => openai_chat::blame(status, body),
+    }
+}
+
+/// The frame that ends a broken stream in the caller's dialect.
+pub(crate) fn error_frame(dialect: Dialect, message: &str, code: &str) -> Bytes {
+    match dialect {
+        Dialect::OpenAiChat => openai_chat::error_frame(message, code),
+    }
+}

@@ -1,0 +1,180 @@
+//! Bytes in, meaning out; and the goldens of the request.
+
+use super::*;
+use proptest::prelude::*;
+use spillway_routing::catalogue::Usage;
+use spillway_routing::unit::Tokens;
+
+fn chunk(json: &str) -> Meaning {
+    meaning(&Frame(Bytes::from(format!("data: {json}\n\n"))))
+}
+
+/// Each golden holds `in`, `tier`, `request`: a new case is a new file.
+#[test]
+fn requests_are_as_their_goldens_say() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/goldens/openai-chat");
+    let mut cases = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let golden: BTreeMap<String, Box<RawValue>> =
+            serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let tier = Tier::parse(golden["tier"].get().trim_matches('"')).unwrap();
+        let chat = Chat::parse(golden["in"].get().as_bytes()).unwrap();
+        let sent = request(&chat, "wire-model", tier).body;
+        assert_eq!(
+            String::from_utf8_lossy(&sent),
+            golden["request"].get(),
+            "{}",
+            path.display()
+        );
+        cases += 1;
+    }
+    assert!(cases >= 3);
+}
+
+#[test]
+fn only_real_content_commits() {
+    assert_eq!(
+        chunk(r#"{"choices":[{"delta":{"role":"assistant","content":""}}]}"#).content,
+        0
+    );
+    assert_eq!(
+        chunk(r#"{"choices":[{"delta":{"role":"assistant","tool_calls":null}}]}"#).content,
+        0
+    );
+    assert_eq!(
+        chunk(r#"{"choices":[],"prompt_filter_results":[]}"#),
+        Meaning::default()
+    );
+    for delta in [
+        r#"{"content":"x"}"#,
+        r#"{"refusal":"no"}"#,
+        r#"{"tool_calls":[{"index":0}]}"#,
+        r#"{"reasoning":"hm"}"#,
+        r#"{"reasoning_content":"hm"}"#,
+        r#"{"content":[{"type":"thinking"}]}"#,
+    ] {
+        assert!(
+            chunk(&format!(r#"{{"choices":[{{"delta":{delta}}}]}}"#)).content > 0,
+            "{delta}"
+        );
+    }
+}
+
+#[test]
+fn the_usage_chunk_is_told_from_others() {
+    let usage = r#""usage":{"prompt_tokens":12,"completion_tokens":3,"prompt_tokens_details":{"cached_tokens":4}}"#;
+    let last = chunk(&format!(
+        r#"{{"choices":[],{usage},"service_tier":"default"}}"#
+    ));
+    let expected = Usage {
+        input: Tokens(12),
+        output: Tokens(3),
+        cache_read: Tokens(4),
+        ..Usage::default()
+    };
+    assert!(last.only_usage);
+    assert_eq!(
+        last.reported,
+        Reported {
+            usage: Some(expected),
+            tier: Some(Tier::Standard)
+        }
+    );
+    let joined = chunk(&format!(
+        r#"{{"choices":[{{"delta":{{}},"finish_reason":"stop"}}],{usage}}}"#
+    ));
+    assert!(!joined.only_usage && joined.finished && joined.reported.usage.is_some());
+}
+
+#[test]
+fn absurd_usage_is_no_usage() {
+    for usage in [
+        "null",
+        r#"{"prompt_tokens":-1,"completion_tokens":1}"#,
+        r#"{"prompt_tokens":1000000000000000000,"completion_tokens":1}"#,
+        r#"{"prompt_tokens":"7","completion_tokens":1}"#,
+        r#"{"completion_tokens":1}"#,
+    ] {
+        assert_eq!(
+            chunk(&format!(r#"{{"choices":[],"usage":{usage}}}"#))
+                .reported
+                .usage,
+            None
+        );
+    }
+}
+
+#[test]
+fn an_answer_has_choices() {
+    assert!(answer(br#"{"choices":[{"message":{"content":"x"}}]}"#).is_ok());
+    for body in [
+        "",
+        "<html>",
+        "{}",
+        r#"{"choices":[]}"#,
+        r#"{"choices":[{}]}"#,
+        r#"{"error":{},"choices":[{"message":{}}]}"#,
+    ] {
+        assert_eq!(answer(body.as_bytes()), Err(Garbled), "{body}");
+    }
+}
+
+#[test]
+fn errors_blame_whom_they_should() {
+    let by = |status: u16, code: &str| {
+        let body = format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#);
+        blame(StatusCode::from_u16(status).unwrap(), body.as_bytes())
+    };
+    for (status, code, expected) in [
+        (400, "context_length_exceeded", Blame::Request),
+        (422, "", Blame::Request),
+        (401, "", Blame::Configuration),
+        (404, "model_not_found", Blame::Configuration),
+        (302, "", Blame::Configuration),
+        (429, "rate_limit_exceeded", Blame::Overload),
+        (429, "insufficient_quota", Blame::Configuration),
+        (503, "", Blame::Overload),
+        (529, "", Blame::Overload),
+        (500, "", Blame::Provider),
+        (502, "", Blame::Provider),
+    ] {
+        assert_eq!(by(status, code), expected, "{status} {code}");
+    }
+    let streamed = chunk(r#"{"error":{"code":429,"message":"slow down"}}"#);
+    assert_eq!(streamed.error, Some(Blame::Overload));
+}
+
+#[test]
+fn an_error_frame_is_one_event() {
+    let frame = error_frame("a\n\ndata: [DONE]", "cut");
+    assert_eq!(frame.iter().filter(|byte| **byte == b'\n').count(), 2);
+}
+
+proptest! {
+    #[test]
+    fn unknown_fields_pass_byte_for_byte(
+        names in prop::collection::btree_set("[a-z_é\"\\\\]{1,8}x", 0..5),
+        number in "-?[1-9][0-9]{0,30}\\.[0-9]{1,5}[eE][+-]?[0-9]{1,3}",
+        space in "[ \t\n]{0,3}",
+    ) {
+        let value = format!("{{\"k\":{space}[{number},{space}\"\\u00e9\"]}}");
+        let fields: Vec<String> = names.iter().map(|n| format!("{}:{space}{value}", quoted(n))).collect();
+        let body = format!("{{{}\"model\":\"auto\",\"messages\":[{{}}]}}",
+            fields.iter().map(|f| format!("{f},")).collect::<String>());
+        let chat = Chat::parse(body.as_bytes()).unwrap();
+        let sent = request(&chat, "m", Tier::Standard).body;
+        let again = Chat::parse(&sent).unwrap();
+        for name in &names {
+            let field = again.fields.iter().find(|f| f.name == *name).unwrap();
+            prop_assert_eq!(field.value.get(), value.trim());
+        }
+        prop_assert_eq!(again.model, "m");
+    }
+
+    #[test]
+    fn no_frame_panics(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
+        let _ = meaning(&Frame(Bytes::from(bytes.clone())));
+        let _ = answer(&bytes);
+    }
+}

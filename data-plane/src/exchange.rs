@@ -1,0 +1,112 @@
+//! The life of one request, in order, and nothing else.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::response::Response;
+use spillway_routing::decide::{Decision, Draw, Refusal, decide};
+use spillway_routing::features::Facts;
+use spillway_routing::outcome::Ending;
+use spillway_routing::table::Table;
+
+use crate::chat::{CallerLabels, Chat};
+use crate::clock;
+use crate::failure::{Failure, Kind};
+use crate::inbound::Inbound;
+use crate::ledger::{Entry, Opening};
+use crate::upstream::{self, Call};
+use crate::{Proxy, stream};
+
+/// Longer bodies are read on a thread of their own: counting their tokens would hold a
+/// worker, and every stream on it, for milliseconds.
+const READ_INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// From a request to its response.
+pub(crate) async fn exchange(proxy: &Proxy, inbound: Inbound<'_>) -> Result<Response, Failure> {
+    let table = proxy.table()?; // One version, from here to the report.
+    let (chat, facts) = read(proxy, &inbound).await?;
+    let draw = Draw::of(inbound.id);
+    let entry = open(proxy, &inbound, Arc::clone(&table), facts, draw)?;
+    let call = Call {
+        chat: &chat,
+        table: &table,
+        arrived: inbound.arrived,
+        draw,
+        via: inbound.via(proxy),
+    };
+    let reply = upstream::call(proxy, call, entry).await?;
+    Ok(stream::relay(reply))
+}
+
+/// Reads the body once and makes the facts.
+pub(crate) async fn read(proxy: &Proxy, inbound: &Inbound<'_>) -> Result<(Chat, Facts), Failure> {
+    let labels = CallerLabels::read(&inbound.headers, inbound.caller.tags())?;
+    let body = inbound.body.clone();
+    let key = inbound.caller.id().to_owned();
+    let counter = Arc::clone(&proxy.tokens);
+    let long = body.len() > READ_INLINE_BYTES_MAX;
+    let reading = move || {
+        let chat = Chat::parse(&body)?;
+        let facts = chat.facts(&labels, &key, &counter);
+        Ok((chat, facts))
+    };
+    let (chat, facts) = if long {
+        let failed = |_| Failure::spillway(Kind::Panicked, "the request could not be read");
+        tokio::task::spawn_blocking(reading)
+            .await
+            .map_err(failed)??
+    } else {
+        reading()?
+    };
+    if !inbound.caller.may_ask_for(&chat.model) {
+        let message = "this key may not ask for this route; GET /v1/models lists its routes";
+        return Err(Failure::client(Kind::Forbidden, message).about("model"));
+    }
+    Ok((chat, facts))
+}
+
+/// Decides, and opens the record: from here on the request makes exactly one outcome.
+fn open(
+    proxy: &Proxy,
+    inbound: &Inbound<'_>,
+    table: Arc<Table>,
+    facts: Facts,
+    draw: Draw,
+) -> Result<Entry, Failure> {
+    let conditions = proxy.health.conditions(&table, Instant::now());
+    let at = clock::now();
+    let started = Instant::now();
+    let decided = decide(&table, &facts, &conditions, at, draw);
+    proxy
+        .metrics
+        .decision_seconds
+        .observe(started.elapsed().as_secs_f64());
+    let (decision, refusal) = split(decided);
+    let wait = proxy
+        .health
+        .wait(&table, started)
+        .max(Duration::from_secs(1));
+    let opening = Opening {
+        id: inbound.id,
+        at,
+        arrived: inbound.arrived,
+        table,
+        facts,
+        conditions,
+        decision,
+    };
+    let mut entry = proxy.ledger.open(opening);
+    let Some(refusal) = refusal else {
+        return Ok(entry);
+    };
+    let failure = Failure::refused(&refusal, wait).labelled(entry.headers());
+    entry.finish(Ending::Refused, failure.status().as_u16());
+    Err(failure)
+}
+
+fn split(decided: Result<Decision, Refusal>) -> (Option<Decision>, Option<Refusal>) {
+    match decided {
+        Ok(decision) => (Some(decision), None),
+        Err(refusal) => (None, Some(refusal)),
+    }
+}

@@ -1,0 +1,300 @@
+//! Whatever goes wrong with a request, and the one place where it becomes a response.
+//!
+//! Owns: [`Failure`], its statuses and codes, and the error form of the caller's
+//! dialect. Knows nothing of lanes, retries or prompts: messages say what to do and
+//! repeat
+//! nothing of what the caller sent but a route's name.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::json;
+use spillway_routing::decide::Refusal;
+
+/// Whose fault it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Client,
+    Spillway,
+    Upstream,
+}
+
+/// Whether the same request could succeed later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Not as it is.
+    Never,
+    /// After a pause.
+    Later,
+    /// Perhaps, but the attempt may have been charged: the caller must want it.
+    MayCharge,
+}
+
+/// What happened; each has its status, type and code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    BadRequest,
+    NoLane,
+    Unauthenticated,
+    Forbidden,
+    UnknownPath,
+    UnknownModel,
+    WrongMethod,
+    TooSlow,
+    TooLarge,
+    Unsupported,
+    Loop,
+    NoTable,
+    Busy,
+    LanesOut,
+    Overloaded,
+    UpstreamFailed,
+    UpstreamMisconfigured,
+    TimedOut,
+    Panicked,
+    /// The provider's own refusal of the request, passed on.
+    Passed(StatusCode),
+}
+
+impl Kind {
+    fn form(self) -> (StatusCode, &'static str, &'static str) {
+        const INVALID: &str = "invalid_request_error";
+        const UNAVAILABLE: &str = "service_unavailable_error";
+        const UPSTREAM: &str = "upstream_error";
+        match self {
+            Self::BadRequest => (StatusCode::BAD_REQUEST, INVALID, "invalid_request"),
+            Self::NoLane => (StatusCode::BAD_REQUEST, INVALID, "no_lane"),
+            Self::Unauthenticated => (
+                StatusCode::UNAUTHORIZED,
+                "authentication_error",
+                "invalid_api_key",
+            ),
+            Self::Forbidden => (
+                StatusCode::FORBIDDEN,
+                "permission_error",
+                "route_not_allowed",
+            ),
+            Self::UnknownPath => (StatusCode::NOT_FOUND, INVALID, "unknown_path"),
+            Self::UnknownModel => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
+            Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, INVALID, "wrong_method"),
+            Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, INVALID, "request_too_slow"),
+            Self::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, INVALID, "request_too_large"),
+            Self::Unsupported => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                INVALID,
+                "unsupported_media_type",
+            ),
+            Self::Loop => (StatusCode::LOOP_DETECTED, "server_error", "request_loop"),
+            Self::NoTable => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "no_table"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "proxy_busy"),
+            Self::LanesOut => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "lanes_out"),
+            Self::Overloaded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                UNAVAILABLE,
+                "upstream_overloaded",
+            ),
+            Self::UpstreamFailed => (StatusCode::BAD_GATEWAY, UPSTREAM, "upstream_failed"),
+            Self::UpstreamMisconfigured => {
+                (StatusCode::BAD_GATEWAY, UPSTREAM, "upstream_misconfigured")
+            }
+            Self::TimedOut => (StatusCode::GATEWAY_TIMEOUT, UPSTREAM, "upstream_timeout"),
+            Self::Panicked => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "server_error",
+                "internal_error",
+            ),
+            Self::Passed(status) => (status, INVALID, "upstream_refused"),
+        }
+    }
+}
+
+/// A provider's refusal as it came.
+#[derive(Clone, Debug, Default)]
+pub struct Passed {
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// A request that gets no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    pub origin: Origin,
+    pub retry: Retry,
+    pub kind: Kind,
+    message: String,
+    param: Option<&'static str>,
+    retry_after: Option<Duration>,
+    passed: Option<Box<Passed>>,
+    labels: Option<Box<HeaderMap>>,
+}
+
+impl Failure {
+    fn new(origin: Origin, retry: Retry, kind: Kind, message: String) -> Self {
+        Self {
+            origin,
+            retry,
+            kind,
+            message,
+            param: None,
+            retry_after: None,
+            passed: None,
+            labels: None,
+        }
+    }
+
+    /// The caller must send something else.
+    pub fn client(kind: Kind, message: impl Into<String>) -> Self {
+        Self::new(Origin::Client, Retry::Never, kind, message.into())
+    }
+
+    /// This proxy cannot serve it just now.
+    pub fn spillway(kind: Kind, message: impl Into<String>) -> Self {
+        Self::new(Origin::Spillway, Retry::Later, kind, message.into())
+    }
+
+    /// No lane gave an answer.
+    pub fn upstream(kind: Kind, retry: Retry, message: impl Into<String>) -> Self {
+        Self::new(Origin::Upstream, retry, kind, message.into())
+    }
+
+    /// A provider found fault with the request itself: no other lane would differ.
+    pub fn passed(status: StatusCode, passed: Passed) -> Self {
+        let message = "the provider refused this request; correct it and send it again";
+        let mut failure = Self::client(Kind::Passed(status), message);
+        failure.passed = Some(Box::new(passed));
+        failure
+    }
+
+    /// No plan could be made.
+    pub fn refused(refusal: &Refusal, wait: Duration) -> Self {
+        match refusal {
+            Refusal::UnknownRoute(_) => {
+                let message = format!("{refusal}; GET /v1/models lists what can be asked for");
+                Self::client(Kind::UnknownModel, message).about("model")
+            }
+            Refusal::NothingFeasible(_) => Self::client(Kind::NoLane, refusal.to_string()),
+            Refusal::AllShut(_) => {
+                Self::spillway(Kind::LanesOut, format!("{refusal}; try again later")).after(wait)
+            }
+        }
+    }
+
+    #[must_use]
+    pub fn about(mut self, param: &'static str) -> Self {
+        self.param = Some(param);
+        self
+    }
+
+    #[must_use]
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    #[must_use]
+    pub fn labelled(mut self, labels: HeaderMap) -> Self {
+        self.labels = Some(Box::new(labels));
+        self
+    }
+
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.kind.form().0
+    }
+
+    fn body(&self) -> Bytes {
+        let passed = self.passed.as_ref().map(|passed| &passed.body);
+        if let Some(body) = passed.filter(|body| is_error_form(body)) {
+            return body.clone();
+        }
+        let (_, kind, code) = self.kind.form();
+        error_form(&self.message, kind, self.param, code)
+    }
+}
+
+/// The error form of the OpenAI dialects.
+pub(crate) fn error_form(message: &str, kind: &str, param: Option<&str>, code: &str) -> Bytes {
+    let error = json!({ "message": message, "type": kind, "param": param, "code": code });
+    Bytes::from(json!({ "error": error }).to_string())
+}
+
+fn is_error_form(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Form<'a> {
+        #[serde(borrow)]
+        error: &'a serde_json::value::RawValue,
+    }
+    serde_json::from_slice::<Form<'_>>(body).is_ok_and(|form| form.error.get().starts_with('{'))
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), self.body()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        if let Some(passed) = self.passed {
+            headers.extend(passed.headers);
+        }
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_millis().div_ceil(1_000).max(1);
+            if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
+                headers.insert(header::RETRY_AFTER, value);
+            }
+        }
+        // The official SDKs retry by themselves; a second charge needs their caller's will.
+        if self.retry == Retry::MayCharge {
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        if let Some(labels) = self.labels {
+            headers.extend(*labels);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_failure_has_the_dialects_form() {
+        let failure = Failure::client(Kind::BadRequest, "say \"model\"\n\ndata: x").about("model");
+        let body: serde_json::Value = serde_json::from_slice(&failure.body()).unwrap();
+        assert_eq!(body["error"]["message"], "say \"model\"\n\ndata: x");
+        assert_eq!(body["error"]["param"], "model");
+        assert_eq!(body["error"]["type"], "invalid_request_error");
+        assert!(!failure.body().contains(&b'\n'));
+    }
+
+    #[test]
+    fn a_passed_refusal_keeps_its_body_only_in_the_dialects_form() {
+        let given = |body: &'static str| {
+            let body = Bytes::from_static(body.as_bytes());
+            Failure::passed(
+                StatusCode::BAD_REQUEST,
+                Passed {
+                    body,
+                    ..Passed::default()
+                },
+            )
+            .body()
+        };
+        assert_eq!(
+            given(r#"{"error":{"message":"m"}}"#),
+            r#"{"error":{"message":"m"}}"#
+        );
+        assert!(given("<html>").starts_with(br#"{"error""#));
+    }
+
+    #[test]
+    fn retry_after_is_at_least_a_second() {
+        let failure = Failure::spillway(Kind::LanesOut, "out").after(Duration::from_millis(3));
+        assert_eq!(failure.into_response().headers()["retry-after"], "1");
+    }
+}

@@ -1,0 +1,150 @@
+//! The breaker under made-up time.
+
+use super::*;
+use proptest::prelude::*;
+
+const EJECTION: Ejection = Ejection {
+    first: Duration::from_secs(2),
+    max: Duration::from_secs(300),
+};
+
+struct Lane {
+    breaker: Breaker,
+    now: Instant,
+}
+
+impl Lane {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            breaker: Breaker::new(now),
+            now,
+        }
+    }
+
+    fn see(&mut self, event: Event) -> &mut Self {
+        self.breaker.record(event, false, EJECTION, self.now, 0);
+        self
+    }
+
+    fn probe(&mut self, event: Event) -> &mut Self {
+        assert_eq!(self.gate(), Gate::Probing);
+        self.breaker.start_probe();
+        assert_eq!(self.gate(), Gate::Shut, "one probe at a time");
+        self.breaker.record(event, true, EJECTION, self.now, 0);
+        self
+    }
+
+    fn wait(&mut self, seconds: u64) -> &mut Self {
+        self.now += Duration::from_secs(seconds);
+        self
+    }
+
+    fn gate(&self) -> Gate {
+        self.breaker.gate(self.now)
+    }
+}
+
+#[test]
+fn five_failures_in_a_row_open_it_and_a_good_probe_closes_it() {
+    let mut lane = Lane::new();
+    for _ in 0..4 {
+        lane.see(Event::Failed);
+    }
+    assert_eq!(lane.gate(), Gate::Open);
+    lane.see(Event::Failed);
+    assert_eq!(lane.gate(), Gate::Shut);
+    lane.wait(2).probe(Event::Answered);
+    assert_eq!(lane.gate(), Gate::Open);
+}
+
+#[test]
+fn overload_counts_for_the_rate_only() {
+    let mut lane = Lane::new();
+    for _ in 0..9 {
+        lane.see(Event::Overloaded { retry_after: None });
+    }
+    assert_eq!(lane.gate(), Gate::Open);
+    lane.see(Event::Overloaded { retry_after: None });
+    assert_eq!(lane.gate(), Gate::Shut);
+}
+
+#[test]
+fn a_retry_after_is_capped() {
+    let mut lane = Lane::new();
+    lane.see(Event::Overloaded {
+        retry_after: Some(Duration::from_secs(1_000_000_000)),
+    });
+    assert_eq!(lane.wait(59).gate(), Gate::Shut);
+    assert_eq!(lane.wait(1).gate(), Gate::Probing);
+}
+
+#[test]
+fn ejections_grow_while_it_flaps_and_are_forgiven_later() {
+    let mut lane = Lane::new();
+    for _ in 0..5 {
+        lane.see(Event::Failed);
+    }
+    lane.wait(2).probe(Event::Failed);
+    assert_eq!(
+        lane.wait(3).gate(),
+        Gate::Shut,
+        "the second ejection lasts four seconds"
+    );
+    lane.wait(1).probe(Event::Failed);
+    assert_eq!(lane.wait(7).gate(), Gate::Shut);
+    lane.wait(1).probe(Event::Answered);
+    lane.wait(600);
+    for _ in 0..5 {
+        lane.see(Event::Failed);
+    }
+    assert_eq!(
+        lane.wait(2).gate(),
+        Gate::Probing,
+        "back to the first length"
+    );
+}
+
+#[test]
+fn a_client_that_leaves_frees_the_probe() {
+    let mut lane = Lane::new();
+    for _ in 0..5 {
+        lane.see(Event::Failed);
+    }
+    lane.wait(2).breaker.start_probe();
+    assert_eq!(lane.gate(), Gate::Shut);
+    let now = lane.now;
+    lane.breaker.release_probe(now);
+    assert_eq!(lane.gate(), Gate::Probing);
+}
+
+#[test]
+fn a_fault_of_configuration_is_out_for_long() {
+    let mut lane = Lane::new();
+    lane.see(Event::Misconfigured);
+    assert_eq!(lane.wait(299).gate(), Gate::Shut);
+    lane.wait(1).probe(Event::Misconfigured);
+    assert_eq!(lane.gate(), Gate::Shut);
+}
+
+proptest! {
+    #[test]
+    fn no_ejection_is_longer_than_the_longest(events in prop::collection::vec((0u8..3, 0u64..40), 1..200), dice: u64) {
+        let mut lane = Lane::new();
+        for (event, wait) in events {
+            lane.wait(wait);
+            let event = match event {
+                0 => Event::Answered,
+                1 => Event::Failed,
+                _ => Event::Overloaded { retry_after: Some(Duration::from_secs(wait)) },
+            };
+            let probe = lane.gate() == Gate::Probing;
+            if probe {
+                lane.breaker.start_probe();
+            }
+            lane.breaker.record(event, probe, EJECTION, lane.now, dice);
+        }
+        lane.wait(EJECTION.max.as_secs() + 1);
+        prop_assert_ne!(lane.gate(), Gate::Shut);
+    }
+}

@@ -1,0 +1,215 @@
+//! A request as it comes in, before anything is decided.
+//!
+//! Owns: its id, who sent it, and its body within bounds of size, rate and memory.
+//! Refuses before reading whatever need not be read. Knows no dialect.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Request, header};
+use http_body_util::BodyExt;
+use spillway_routing::id::RequestId;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+
+use crate::Proxy;
+use crate::auth::{self, Caller};
+use crate::failure::{Failure, Kind};
+use crate::upstream::VIA;
+
+/// A body may pause so long, and is only then asked for its rate.
+const BODY_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Slower than this is an attack or a dead line.
+const BODY_BYTES_PER_SECOND_MIN: usize = 1_024;
+/// Proxies a request may have passed; their names are bounded with it.
+const VIA_BYTES_MAX: usize = 1_024;
+/// Room for bodies is counted in units of this.
+const ROOM_UNIT: usize = 1_024;
+
+/// A request that was let in.
+pub(crate) struct Inbound<'a> {
+    pub(crate) id: RequestId,
+    pub(crate) arrived: Instant,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) caller: Caller<'a>,
+    /// Room taken among all bodies; given back when the request is done with its own.
+    _room: OwnedSemaphorePermit,
+}
+
+/// A new request's id: made here, never taken from a client.
+pub(crate) fn request_id() -> RequestId {
+    RequestId(uuid::Uuid::now_v7().into_bytes())
+}
+
+impl<'a> Inbound<'a> {
+    pub(crate) async fn receive(
+        proxy: &'a Proxy,
+        id: RequestId,
+        request: Request<Body>,
+    ) -> Result<Self, Failure> {
+        let arrived = Instant::now();
+        let (head, body) = request.into_parts();
+        let caller = auth::caller(&proxy.config.keys, &head.headers)?;
+        check_media(&head.headers)?;
+        check_loop(proxy, &head.headers)?;
+        let limit = proxy.config.limits.body_bytes;
+        let announced = announced(&head.headers, limit)?;
+        let room = room(proxy, announced.unwrap_or(limit))?;
+        let body = read(body, limit).await?;
+        Ok(Self {
+            id,
+            arrived,
+            headers: head.headers,
+            body,
+            caller,
+            _room: room,
+        })
+    }
+
+    /// The chain of proxies this request came through, with this one at its end.
+    pub(crate) fn via(&self, proxy: &Proxy) -> HeaderValue {
+        let known = self.headers.get(VIA).and_then(|via| via.to_str().ok());
+        let chain = known.map_or_else(
+            || proxy.id.to_string(),
+            |known| format!("{known},{}", proxy.id),
+        );
+        HeaderValue::from_str(&chain).unwrap_or(HeaderValue::from_static(""))
+    }
+}
+
+fn check_media(headers: &HeaderMap) -> Result<(), Failure> {
+    let encoded = headers
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|e| e != "identity");
+    if encoded {
+        let message = "encoded bodies are not taken; send it without content-encoding";
+        return Err(Failure::client(Kind::Unsupported, message));
+    }
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .map_or(&b""[..], HeaderValue::as_bytes);
+    if kind.len() >= 10 && kind[..10].eq_ignore_ascii_case(b"multipart/") {
+        let message = "multipart bodies are not taken; send application/json";
+        return Err(Failure::client(Kind::Unsupported, message));
+    }
+    Ok(())
+}
+
+fn check_loop(proxy: &Proxy, headers: &HeaderMap) -> Result<(), Failure> {
+    let via = headers.get(VIA).map_or(&b""[..], HeaderValue::as_bytes);
+    let names_this = via
+        .split(|b| *b == b',')
+        .any(|name| name == proxy.id.as_str().as_bytes());
+    if names_this || via.len() > VIA_BYTES_MAX {
+        let message = "this request came through this proxy before; a provider points back at it";
+        return Err(Failure::client(Kind::Loop, message));
+    }
+    Ok(())
+}
+
+fn too_large(limit: usize) -> Failure {
+    let message = format!("the body is larger than {limit} bytes; send less");
+    Failure::client(Kind::TooLarge, message)
+}
+
+/// The announced length, refused before reading when it is too large.
+fn announced(headers: &HeaderMap, limit: usize) -> Result<Option<usize>, Failure> {
+    let Some(value) = headers.get(header::CONTENT_LENGTH) else {
+        return Ok(None);
+    };
+    let length = value
+        .to_str()
+        .ok()
+        .and_then(|text| text.parse::<u64>().ok());
+    match length.and_then(|length| usize::try_from(length).ok()) {
+        Some(length) if length <= limit => Ok(Some(length)),
+        _ => Err(too_large(limit)),
+    }
+}
+
+/// The semaphore that counts all bodies' room.
+pub(crate) fn room_of(bytes: usize) -> Arc<tokio::sync::Semaphore> {
+    let units = (bytes / ROOM_UNIT).min(tokio::sync::Semaphore::MAX_PERMITS);
+    Arc::new(tokio::sync::Semaphore::new(units))
+}
+
+fn room(proxy: &Proxy, bytes: usize) -> Result<OwnedSemaphorePermit, Failure> {
+    let units = u32::try_from(bytes.div_ceil(ROOM_UNIT)).unwrap_or(u32::MAX);
+    Arc::clone(&proxy.room)
+        .try_acquire_many_owned(units)
+        .map_err(|_| {
+            let message = "this proxy holds as many bodies as it may; try again in a second";
+            Failure::spillway(Kind::Busy, message).after(Duration::from_secs(1))
+        })
+}
+
+async fn read(mut body: Body, limit: usize) -> Result<Bytes, Failure> {
+    let started = Instant::now();
+    let mut whole = Vec::new();
+    loop {
+        let frame = timeout(BODY_PAUSE_MAX, body.frame())
+            .await
+            .map_err(|_| too_slow())?;
+        let Some(frame) = frame else {
+            return Ok(Bytes::from(whole));
+        };
+        let broken = |_| Failure::client(Kind::BadRequest, "the body broke off; send it again");
+        let Ok(bytes) = frame.map_err(broken)?.into_data() else {
+            continue;
+        };
+        if whole.len() + bytes.len() > limit {
+            return Err(too_large(limit));
+        }
+        whole.extend_from_slice(&bytes);
+        let elapsed = started.elapsed();
+        let due = BODY_BYTES_PER_SECOND_MIN.saturating_mul(elapsed.as_secs() as usize);
+        if elapsed > BODY_PAUSE_MAX && whole.len() < due {
+            return Err(too_slow());
+        }
+    }
+}
+
+fn too_slow() -> Failure {
+    Failure::client(Kind::TooSlow, "the body came too slowly; send it faster")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(http::HeaderName::from_static(name), value.parse().unwrap())])
+    }
+
+    #[test]
+    fn what_need_not_be_read_is_refused_before() {
+        let status = |result: Result<(), Failure>| result.map_err(|f| f.status().as_u16());
+        assert_eq!(
+            status(check_media(&headers("content-encoding", "gzip"))),
+            Err(415)
+        );
+        assert_eq!(
+            status(check_media(&headers(
+                "content-type",
+                "Multipart/form-data; boundary=-"
+            ))),
+            Err(415)
+        );
+        assert_eq!(
+            status(check_media(&headers("content-type", "application/json"))),
+            Ok(())
+        );
+        let length = |value: &str| announced(&headers("content-length", value), 10).is_ok();
+        assert!(length("10") && !length("11") && !length("99999999999999999999"));
+    }
+
+    #[tokio::test]
+    async fn a_body_without_a_length_is_cut_off_at_the_limit() {
+        let whole = |bytes: &'static [u8]| read(Body::from(bytes), 4);
+        assert_eq!(whole(b"1234").await.unwrap(), "1234");
+        assert_eq!(whole(b"12345").await.unwrap_err().status().as_u16(), 413);
+    }
+}

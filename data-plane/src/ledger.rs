@@ -1,0 +1,223 @@
+//! The record of each request, closed exactly once, whatever happens to it.
+//!
+//! Owns: [`Entry`], opened with the decision and turned into one `Outcome` when it is
+//! finished or dropped, so that a client who hangs up, a panic and a shutdown are all
+//! counted; and what the metrics learn from it. Holds facts and counts, never text.
+
+mod account;
+mod close;
+pub(crate) mod headers;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use http::HeaderMap;
+use spillway_routing::conditions::{Conditions, LaneState};
+use spillway_routing::decide::{Decision, Step};
+use spillway_routing::features::Facts;
+use spillway_routing::id::{LaneId, ProxyId, RequestId};
+use spillway_routing::outcome::{Attempt, AttemptResult, Ending};
+use spillway_routing::table::Table;
+use spillway_routing::unit::{Millis, UnixMillis};
+
+use crate::clock;
+use crate::dialect::Reported;
+use crate::metrics::Metrics;
+use crate::report::Queue;
+
+/// Where entries go when they close.
+pub(crate) struct Ledger {
+    pub(crate) proxy: ProxyId,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) queue: Arc<Queue>,
+    /// Set when the grace of a shutdown is over: what is dropped now was cut by us.
+    cutting: AtomicBool,
+}
+
+/// What is known when a request was decided.
+pub(crate) struct Opening {
+    pub(crate) id: RequestId,
+    pub(crate) at: UnixMillis,
+    pub(crate) arrived: Instant,
+    pub(crate) table: Arc<Table>,
+    pub(crate) facts: Facts,
+    pub(crate) conditions: Conditions,
+    /// `None` where no plan could be made.
+    pub(crate) decision: Option<Decision>,
+}
+
+struct Record {
+    opening: Opening,
+    attempts: Vec<Attempt>,
+    /// Lane and start of the attempt under way.
+    under_way: Option<(usize, Millis)>,
+    served: Option<usize>,
+    reported: Reported,
+    content_bytes: u64,
+    first_token: Option<Millis>,
+    /// The client got the head of a response.
+    head_sent: bool,
+}
+
+impl Record {
+    fn since_arrival(&self) -> Millis {
+        clock::millis(self.opening.arrived.elapsed())
+    }
+
+    fn end_attempt(&mut self, result: AttemptResult, status: Option<u16>) {
+        let end = self.since_arrival();
+        if let Some((lane, start)) = self.under_way.take() {
+            let lane = self.opening.table.lane(lane).id.clone();
+            self.attempts.push(Attempt {
+                lane,
+                start,
+                end,
+                result,
+                status,
+            });
+        }
+    }
+}
+
+impl Ledger {
+    pub(crate) fn new(proxy: ProxyId, metrics: Arc<Metrics>, queue: Arc<Queue>) -> Self {
+        Self {
+            proxy,
+            metrics,
+            queue,
+            cutting: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn open(self: &Arc<Self>, opening: Opening) -> Entry {
+        let record = Record {
+            opening,
+            attempts: Vec::new(),
+            under_way: None,
+            served: None,
+            reported: Reported::default(),
+            content_bytes: 0,
+            first_token: None,
+            head_sent: false,
+        };
+        Entry {
+            ledger: Arc::clone(self),
+            record: Some(Box::new(record)),
+        }
+    }
+
+    /// From now on, what is dropped was cut by the shutdown.
+    pub(crate) fn cut(&self) {
+        self.cutting.store(true, Ordering::Relaxed);
+    }
+
+    fn is_cutting(&self) -> bool {
+        self.cutting.load(Ordering::Relaxed)
+    }
+}
+
+/// One request's record. Closes itself.
+pub(crate) struct Entry {
+    ledger: Arc<Ledger>,
+    record: Option<Box<Record>>,
+}
+
+impl Entry {
+    fn change(&mut self, change: impl FnOnce(&mut Record)) {
+        if let Some(record) = &mut self.record {
+            change(record);
+        }
+    }
+
+    /// The plan's steps.
+    pub(crate) fn plan(&self) -> Vec<Step> {
+        let decision = self
+            .record
+            .as_ref()
+            .and_then(|r| r.opening.decision.as_ref());
+        decision.map(|d| d.plan.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn decision(&self) -> Option<&Decision> {
+        self.record.as_ref()?.opening.decision.as_ref()
+    }
+
+    pub(crate) fn attempt_starts(&mut self, lane: usize) {
+        self.change(|record| record.under_way = Some((lane, record.since_arrival())));
+    }
+
+    pub(crate) fn attempt_ends(&mut self, result: AttemptResult, status: Option<u16>) {
+        self.change(|record| record.end_attempt(result, status));
+    }
+
+    /// Content came: this lane serves the request, and the attempt goes on.
+    pub(crate) fn commits(&mut self, lane: usize) {
+        self.change(|record| {
+            record.served = Some(lane);
+            record.first_token = Some(record.since_arrival());
+        });
+    }
+
+    pub(crate) fn adds_content(&mut self, bytes: u32) {
+        self.change(|record| record.content_bytes += u64::from(bytes));
+    }
+
+    /// Later reports win: some hosts count up in every chunk.
+    pub(crate) fn reports(&mut self, reported: Reported) {
+        self.change(|record| {
+            record.reported.usage = reported.usage.or(record.reported.usage);
+            record.reported.tier = reported.tier.or(record.reported.tier);
+        });
+    }
+
+    pub(crate) fn head_goes_out(&mut self) {
+        self.change(|record| record.head_sent = true);
+    }
+
+    /// How many tokens came out so far, for the lane's pace.
+    pub(crate) fn output_tokens(&self) -> u32 {
+        self.record
+            .as_ref()
+            .map_or(0, |record| account::usage(record).0.output.0)
+    }
+
+    /// The `x-spillway-*` headers, as far as they are known.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        self.record
+            .as_ref()
+            .map(|record| headers::of(record))
+            .unwrap_or_default()
+    }
+
+    /// Closes the record.
+    pub(crate) fn finish(&mut self, ending: Ending, status: u16) {
+        if let Some(record) = self.record.take() {
+            close::close(&self.ledger, *record, ending, status);
+        }
+    }
+
+    fn abandon(&mut self) {
+        let Some(record) = &self.record else { return };
+        let (ending, status) = close::abandoned(&self.ledger, record);
+        self.finish(ending, status);
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.abandon();
+    }
+}
+
+/// States that were not at their default, by name, so that a replay can be given them.
+fn named(table: &Table, conditions: &Conditions) -> Vec<(LaneId, LaneState)> {
+    let lanes = table.draft().lanes.iter().zip(&conditions.lanes);
+    lanes
+        .filter(|(_, state)| **state != LaneState::default())
+        .map(|(lane, state)| (lane.id.clone(), *state))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

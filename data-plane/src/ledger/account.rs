@@ -1,0 +1,101 @@
+//! What a request used and cost, and what its baseline would have.
+//!
+//! Owns: which price counts (the tier that *served*), and the estimate where a provider
+//! says nothing. The arithmetic itself is `catalogue::Price::settle`.
+
+use spillway_routing::catalogue::Usage;
+use spillway_routing::outcome::UsageSource;
+use spillway_routing::tokens::Family;
+use spillway_routing::unit::{NanoUsd, Tokens};
+
+use super::Record;
+
+/// Bytes of English text and code in one o200k token, about.
+const BYTES_PER_TOKEN: u64 = 4;
+/// A count at which a family's ratio shows without rounding.
+const RATIO_AT: Tokens = Tokens(1_000_000);
+
+/// What was used: the provider's word, else our estimate.
+pub(super) fn usage(record: &Record) -> (Usage, UsageSource) {
+    if let Some(usage) = record.reported.usage {
+        return (usage, UsageSource::Reported);
+    }
+    let Some(lane) = record.served else {
+        return (Usage::default(), UsageSource::Estimated);
+    };
+    let facts = &record.opening.facts;
+    let family = record.opening.table.model_of(lane).family;
+    let o200k = u32::try_from(record.content_bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u32::MAX);
+    let output = family.count(Tokens(o200k), facts.text_class);
+    let usage = Usage {
+        input: facts.input(family),
+        output,
+        ..Usage::default()
+    };
+    (usage, UsageSource::Estimated)
+}
+
+/// The lane whose price counts: the served upstream's lane at the tier that served.
+pub(super) fn billed_lane(record: &Record) -> Option<usize> {
+    let table = &record.opening.table;
+    let served = record.served?;
+    let Some(tier) = record.reported.tier else {
+        return Some(served);
+    };
+    let lane = table.lane(served);
+    let mut lanes = table.draft().lanes.iter();
+    let at_tier = lanes.position(|l| l.upstream == lane.upstream && l.tier == tier);
+    at_tier.or(Some(served))
+}
+
+pub(super) fn cost(record: &Record, usage: &Usage) -> NanoUsd {
+    let table = &record.opening.table;
+    let price = billed_lane(record).and_then(|lane| table.lane(lane).price.as_ref());
+    price.map_or(NanoUsd::ZERO, |price| {
+        price.settle(usage, record.opening.at)
+    })
+}
+
+/// The baseline lane's price for this request in that model's own tokens: what was
+/// served, converted from the serving model's count. Nothing served, nothing saved.
+pub(super) fn baseline(record: &Record, usage: &Usage) -> NanoUsd {
+    let opening = &record.opening;
+    let table = &opening.table;
+    let route = opening
+        .decision
+        .as_ref()
+        .and_then(|d| table.route(d.route.as_str()));
+    let (Some(served), Some((route, _))) = (record.served, route) else {
+        return NanoUsd::ZERO;
+    };
+    let Some(baseline) = table.lane_index(&route.baseline) else {
+        return NanoUsd::ZERO;
+    };
+    let Some(price) = table.lane(baseline).price.as_ref() else {
+        return NanoUsd::ZERO;
+    };
+    let (from, to) = (
+        table.model_of(served).family,
+        table.model_of(baseline).family,
+    );
+    let convert = |count: Tokens| converted(count, from, to, opening);
+    let usage = Usage {
+        input: convert(usage.input),
+        // What was cached at one provider would as likely have been at another.
+        cache_read: convert(usage.cache_read),
+        cache_write: convert(usage.cache_write),
+        output: convert(usage.output),
+        reasoning: convert(usage.reasoning),
+    };
+    price.settle(&usage, opening.at)
+}
+
+fn converted(count: Tokens, from: Family, to: Family, opening: &super::Opening) -> Tokens {
+    if from == to {
+        return count;
+    }
+    let class = opening.facts.text_class;
+    let ratio = |family: Family| u64::from(family.count(RATIO_AT, class).0.max(1));
+    let scaled = u64::from(count.0) * ratio(to) / ratio(from);
+    Tokens(u32::try_from(scaled).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,227 @@
+//! The proxy: accept, decide, call, stream, account, report.
+//!
+//! Owns: [`run`], and `Proxy`, the state that every request shares. Knows the control
+//! plane only as an address that takes outcomes, and etcd only as a source of tables;
+//! it serves without both.
+
+mod accept;
+mod auth;
+mod chat;
+mod clock;
+pub mod config;
+mod dialect;
+mod exchange;
+pub mod failure;
+mod feed;
+mod health;
+mod inbound;
+mod ledger;
+mod metrics;
+mod report;
+pub mod secret;
+mod serve;
+mod stream;
+mod upstream;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwapOption;
+use spillway_routing::id::ProxyId;
+use spillway_routing::table::Table;
+use spillway_routing::tokens::TokenCounter;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::accept::bind;
+pub use self::config::{Config, ConfigError, RawConfig};
+pub use self::feed::Feed;
+pub use self::metrics::NAMES;
+
+use self::failure::{Failure, Kind};
+use self::feed::{Current, Keeper};
+use self::health::{Ejection, Health};
+use self::ledger::Ledger;
+use self::metrics::Metrics;
+use self::report::{Queue, Reporter};
+use self::upstream::{Clients, RetryBudget};
+
+/// Sockets, bound by the caller.
+#[derive(Debug)]
+pub struct Listeners {
+    pub data: TcpListener,
+    pub admin: TcpListener,
+}
+
+/// Why a proxy could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error("the metrics could not be made")]
+    Metrics(#[from] prometheus::Error),
+    #[error("the data folder cannot be used")]
+    DataFolder(#[source] io::Error),
+    #[error("the system's certificates cannot be read")]
+    Certificates(#[source] io::Error),
+    #[error("the listener has no address")]
+    Listener(#[source] io::Error),
+}
+
+/// What every request shares.
+pub(crate) struct Proxy {
+    pub(crate) id: ProxyId,
+    pub(crate) config: Config,
+    pub(crate) current: Current,
+    pub(crate) health: Arc<Health>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) tokens: Arc<TokenCounter>,
+    pub(crate) budget: RetryBudget,
+    pub(crate) clients: Clients,
+    /// Room for bodies.
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) draining: CancellationToken,
+}
+
+impl Proxy {
+    fn new(config: Config, draining: CancellationToken) -> Result<Self, RunError> {
+        let metrics = Arc::new(Metrics::new()?);
+        // The boot is part of the name: sequence numbers count from it.
+        let id = ProxyId::new(&format!(
+            "{}.{}",
+            config.name,
+            uuid::Uuid::now_v7().simple()
+        ));
+        let limits = &config.limits;
+        let reports = config.control_plane.is_some();
+        let queue = Arc::new(Queue::new(
+            limits.outcomes_queued,
+            reports,
+            Arc::clone(&metrics),
+        ));
+        let ejection = Ejection {
+            first: limits.ejection,
+            max: limits.ejection_max,
+        };
+        Ok(Self {
+            current: Arc::new(ArcSwapOption::empty()),
+            health: Arc::new(Health::new(ejection, limits.lane_in_flight)),
+            ledger: Arc::new(Ledger::new(id.clone(), Arc::clone(&metrics), queue)),
+            tokens: Arc::new(TokenCounter::new()),
+            budget: RetryBudget::new(Instant::now()),
+            clients: Clients::new(limits.connect).map_err(RunError::Certificates)?,
+            room: inbound::room_of(limits.bodies_bytes),
+            id,
+            metrics,
+            config,
+            draining,
+        })
+    }
+
+    /// The table being served; a request takes it once.
+    pub(crate) fn table(&self) -> Result<Arc<Table>, Failure> {
+        self.current.load_full().ok_or_else(|| {
+            let message = "this proxy has no routing table yet; try again in a second";
+            Failure::spillway(Kind::NoTable, message).after(std::time::Duration::from_secs(1))
+        })
+    }
+}
+
+/// Runs a proxy until `shutdown`; then lets requests finish within the grace, reports
+/// what is left, and returns.
+///
+/// # Errors
+///
+/// Only at the start: nothing that happens later ends a proxy.
+pub async fn run(
+    config: Config,
+    listeners: Listeners,
+    feed: Feed,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let proxy = Arc::new(Proxy::new(config, shutdown.clone())?);
+    let address = listeners.data.local_addr().map_err(RunError::Listener)?;
+    let mut keeper = Keeper::new(
+        &proxy.id,
+        address.to_string(),
+        &proxy.config.data_dir,
+        &proxy.config.trusted,
+        Arc::clone(&proxy.current),
+        Arc::clone(&proxy.metrics),
+    )
+    .map_err(RunError::DataFolder)?;
+    keeper.load().await;
+    tracing::info!(proxy = %proxy.id, %address, "listening");
+
+    let behind = Background::start(&proxy, keeper, feed);
+    let cut = CancellationToken::new();
+    let admin_done = CancellationToken::new();
+    let admin = serve::admin(Arc::clone(&proxy));
+    let limits = &proxy.config.limits;
+    let admin = accept::serve(
+        listeners.admin,
+        admin,
+        limits,
+        admin_done.clone(),
+        cut.clone(),
+    );
+    let data = serve::data(Arc::clone(&proxy));
+    let data = accept::serve(listeners.data, data, limits, shutdown.clone(), cut.clone());
+    let grace = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(limits.drain).await;
+        proxy.ledger.cut();
+        cut.cancel();
+    };
+    let data = async {
+        tokio::select! {
+            biased;
+            () = data => {}
+            // `cut` ends every connection; this branch only starts it.
+            () = async { grace.await; std::future::pending::<()>().await } => {}
+        }
+        // Health can still be asked for while requests finish.
+        admin_done.cancel();
+        cut.cancel();
+    };
+    tokio::join!(data, admin);
+    behind.finish().await;
+    Ok(())
+}
+
+/// Work beside the requests.
+struct Background {
+    tasks: TaskTracker,
+    feed: CancellationToken,
+    report: CancellationToken,
+}
+
+impl Background {
+    fn start(proxy: &Arc<Proxy>, keeper: Keeper, feed: Feed) -> Self {
+        let behind = Self {
+            tasks: TaskTracker::new(),
+            feed: CancellationToken::new(),
+            report: CancellationToken::new(),
+        };
+        behind.tasks.spawn(keeper.run(feed, behind.feed.clone()));
+        if let Some(uri) = proxy.config.control_plane.clone() {
+            let queue = Arc::clone(&proxy.ledger.queue);
+            let reporter = Reporter::new(queue, proxy.id.clone(), uri);
+            behind.tasks.spawn(reporter.run(behind.report.clone()));
+        }
+        behind
+    }
+
+    /// After the last request: the last outcomes go out, then everything stops.
+    async fn finish(self) {
+        self.feed.cancel();
+        self.report.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

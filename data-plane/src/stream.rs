@@ -1,0 +1,218 @@
+//! Relaying an answer that has begun.
+//!
+//! Owns: the response after the commit point: frames as they come, as fast as the
+//! client takes them and no faster; the typed error where a stream breaks; when the
+//! record closes. After content has gone out nothing is ever tried again.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use http_body::{Frame as BodyFrame, SizeHint};
+use spillway_routing::catalogue::Dialect;
+use spillway_routing::outcome::Ending;
+
+use crate::dialect::sse::Frame;
+use crate::dialect::{self, Meaning};
+use crate::health::{Event, Permit};
+use crate::ledger::Entry;
+use crate::upstream::{Committed, Reader, Reply};
+
+/// Below so many tokens the pace of a stream is mostly noise.
+const PACED_TOKENS_MIN: u32 = 8;
+
+/// Makes the response. Its body closes the record: whole, cut, or dropped by the client.
+pub(crate) fn relay(reply: Reply) -> Response {
+    let Reply {
+        committed,
+        permit,
+        mut entry,
+        began,
+        dice,
+        wants_usage,
+        dialect,
+    } = reply;
+    match committed {
+        Committed::Whole { body, answer } => {
+            entry.adds_content(answer.content);
+            entry.reports(answer.reported);
+            entry.head_goes_out();
+            let headers = entry.headers();
+            let body = Whole {
+                bytes: Some(body),
+                entry,
+                _permit: permit,
+            };
+            respond(Body::new(body), "application/json", headers)
+        }
+        Committed::Stream { held, reader } => {
+            entry.head_goes_out();
+            let headers = entry.headers();
+            let relay = Relay {
+                held: held.into(),
+                reader: Some(reader),
+                entry,
+                permit,
+                began,
+                dice,
+                wants_usage,
+                dialect,
+                finished: false,
+                last_content: began,
+            };
+            let frames = futures::stream::unfold(relay, |mut relay| async move {
+                let bytes = relay.next().await?;
+                Some((Ok::<_, Infallible>(bytes), relay))
+            });
+            let mut response = respond(Body::from_stream(frames), "text/event-stream", headers);
+            let headers = response.headers_mut();
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            // Buffering reverse proxies would hold the tokens back.
+            headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+            response
+        }
+    }
+}
+
+fn respond(body: Body, kind: &'static str, headers: http::HeaderMap) -> Response {
+    let mut response = Response::new(body);
+    *response.headers_mut() = headers;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// An answer in one piece. Taken, it is answered; dropped before, the client has left.
+struct Whole {
+    bytes: Option<Bytes>,
+    entry: Entry,
+    _permit: Permit,
+}
+
+impl http_body::Body for Whole {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<BodyFrame<Bytes>, Infallible>>> {
+        let this = self.get_mut();
+        let Some(bytes) = this.bytes.take() else {
+            return Poll::Ready(None);
+        };
+        this.entry.finish(Ending::Answered, 200);
+        Poll::Ready(Some(Ok(BodyFrame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
+}
+
+/// A stream under way.
+struct Relay {
+    /// Read before the commit.
+    held: VecDeque<(Frame, Meaning)>,
+    /// `None` once nothing follows.
+    reader: Option<Reader>,
+    entry: Entry,
+    permit: Permit,
+    began: Instant,
+    dice: u64,
+    wants_usage: bool,
+    dialect: Dialect,
+    /// The answer had its end; only accounting may be missing.
+    finished: bool,
+    last_content: Instant,
+}
+
+impl Relay {
+    /// The next bytes for the client; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let next = match self.held.pop_front() {
+                Some(held) => Ok(Some(held)),
+                None => self.reader.as_mut()?.next().await,
+            };
+            match next {
+                Ok(Some((frame, meaning))) => {
+                    if let Some(bytes) = self.pass(frame, &meaning) {
+                        return Some(bytes);
+                    }
+                }
+                Ok(None) if self.finished => {
+                    self.ends();
+                    return None;
+                }
+                Ok(None) => return Some(self.breaks("the provider ended the stream too early")),
+                // The text is whole; only the accounting is not.
+                Err(_) if self.finished => {
+                    self.ends();
+                    return None;
+                }
+                Err(broken) => {
+                    tracing::debug!(error = &broken as &dyn std::error::Error, "stream broke");
+                    return Some(self.breaks("the provider's stream broke off"));
+                }
+            }
+        }
+    }
+
+    /// One frame: accounts for it, and says what of it goes out.
+    fn pass(&mut self, frame: Frame, meaning: &Meaning) -> Option<Bytes> {
+        self.entry.adds_content(meaning.content);
+        self.entry.reports(meaning.reported);
+        self.finished |= meaning.finished;
+        if meaning.content > 0 {
+            self.last_content = Instant::now();
+        }
+        if meaning.error.is_some() {
+            self.fails();
+            return Some(frame.0);
+        }
+        // Some hosts send no finish reason: `[DONE]` is an end of its own.
+        if meaning.done {
+            self.ends();
+            return Some(frame.0);
+        }
+        (self.wants_usage || !meaning.only_usage).then_some(frame.0)
+    }
+
+    fn ends(&mut self) {
+        let tokens = self.entry.output_tokens();
+        if tokens >= PACED_TOKENS_MIN {
+            let writing = self.last_content.saturating_duration_since(self.began);
+            self.permit
+                .per_token(writing / (tokens - 1), Instant::now());
+        }
+        self.entry.finish(Ending::Answered, 200);
+        if let Some(reader) = self.reader.take() {
+            reader.release();
+        }
+    }
+
+    fn fails(&mut self) {
+        self.permit.report(Event::Failed, Instant::now(), self.dice);
+        self.entry.finish(Ending::Cut, 200);
+        self.reader = None;
+        self.held.clear();
+    }
+
+    /// Ends with an error the client's SDK raises, and without a normal end.
+    fn breaks(&mut self, message: &str) -> Bytes {
+        self.fails();
+        dialect::error_frame(self.dialect, message, "stream_cut")
+    }
+}

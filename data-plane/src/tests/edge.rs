@@ -1,0 +1,123 @@
+//! What the accept loop bounds, seen from outside.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::stand::{Act, Stand, answers, hangs_after};
+use super::{HI, ROLE, draft};
+
+async fn stand(a: Vec<Act>, limits: &str) -> Stand {
+    let mut stand = Stand::start(a, vec![answers("4")], limits).await;
+    stand.publish(&draft(1)).await;
+    stand
+}
+
+/// Sends bytes and says after how long the proxy closed, and what it said.
+async fn closed_after(stand: &Stand, bytes: &[u8]) -> (Duration, String) {
+    let mut client = TcpStream::connect(&stand.address).await.unwrap();
+    let started = Instant::now();
+    client.write_all(bytes).await.unwrap();
+    let mut seen = Vec::new();
+    let reading = client.read_to_end(&mut seen);
+    let _ = tokio::time::timeout(Duration::from_secs(5), reading)
+        .await
+        .expect("still open");
+    (
+        started.elapsed(),
+        String::from_utf8_lossy(&seen).into_owned(),
+    )
+}
+
+#[tokio::test]
+async fn whoever_says_nothing_or_half_a_head_is_closed() {
+    let stand = stand(vec![answers("4")], "header_ms = 300").await;
+    for half in [
+        &b""[..],
+        b"P",
+        b"PRI * HTTP/2.0\r\n",
+        b"POST / HTTP/1.1\r\nhost:",
+    ] {
+        let (after, _) = closed_after(&stand, half).await;
+        assert!(
+            after > Duration::from_millis(250) && after < Duration::from_secs(2),
+            "{half:?}"
+        );
+    }
+    assert_eq!(stand.ask(false).await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_body_announced_too_large_is_refused_before_it_is_read() {
+    let stand = stand(vec![answers("4")], "").await;
+    let head = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-api-key: secret-CALLER\r\n\
+                content-length: 10737418240\r\n\r\n";
+    let (_, said) = closed_after(&stand, head.as_bytes()).await;
+    assert!(said.starts_with("HTTP/1.1 413"), "{said}");
+}
+
+#[tokio::test]
+async fn http2_is_spoken_and_a_reset_stream_closes_the_upstream() {
+    let mut stand = stand(vec![hangs_after(&[ROLE, HI])], "").await;
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
+    let uri = format!("http://{}/v1/chat/completions", stand.address);
+    let body = r#"{"model":"auto","stream":true,"messages":[{"content":"x"}]}"#;
+    let request = Request::post(uri)
+        .header("api-key", "secret-CALLER")
+        .body(body.into())
+        .unwrap();
+    let mut response = client.request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(response.body_mut().frame().await.is_some());
+    drop(response);
+    let closed = tokio::time::timeout(Duration::from_secs(1), stand.a.hung_up.recv()).await;
+    assert!(closed.is_ok());
+    assert_eq!(stand.outcome().await.ending, "client_gone");
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_cut_off_and_slows_the_provider() {
+    let chunk = format!(
+        r#"{{"choices":[{{"delta":{{"content":"{}"}}}}]}}"#,
+        "x".repeat(60_000)
+    );
+    let frames: Vec<&str> = std::iter::repeat_n(chunk.as_str(), 400).collect();
+    let mut stand = stand(vec![hangs_after(&frames)], "write_stall_ms = 500").await;
+    let body = r#"{"model":"auto","stream":true,"messages":[{"content":"x"}]}"#;
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-api-key: secret-CALLER\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut client = TcpStream::connect(&stand.address).await.unwrap();
+    client.write_all(request.as_bytes()).await.unwrap();
+    let outcome = stand.outcome().await;
+    assert_eq!(outcome.ending, "client_gone");
+    let tokens = outcome.usage.unwrap().output_tokens;
+    assert!(
+        tokens < 400 * 60_000 / 4 / 2,
+        "most was never read from the provider: {tokens}"
+    );
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_neither_for_idle_clients_nor_for_a_dead_control_plane() {
+    let mut stand = stand(vec![answers("4")], "").await;
+    let _idle = TcpStream::connect(&stand.address).await.unwrap();
+    let mut kept = TcpStream::connect(&stand.address).await.unwrap();
+    kept.write_all(b"GET /v1/models HTTP/1.1\r\nhost: x\r\napi-key: secret-CALLER\r\n\r\n")
+        .await
+        .unwrap();
+    assert!(kept.read(&mut [0u8; 4096]).await.unwrap() > 0);
+    stand.shutdown.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(2), &mut stand.running).await;
+    ended.unwrap().unwrap().unwrap();
+}

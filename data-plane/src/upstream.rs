@@ -1,0 +1,238 @@
+//! Walking a decision's plan up to the commit point.
+//!
+//! Owns: which step is tried next, and what the caller is told when none is left. It
+//! has no choices: lanes, order and deadlines are the decision's; it only skips what
+//! may not be tried.
+
+mod attempt;
+mod client;
+mod reader;
+mod retry;
+
+use std::time::{Duration, Instant};
+
+use http::HeaderValue;
+use spillway_routing::decide::{Decision, Draw, Removal, Step, Verdict};
+use spillway_routing::outcome::{AttemptResult, Ending};
+use spillway_routing::table::Table;
+
+use self::attempt::{Bounds, Target, attempt};
+pub(crate) use self::attempt::{Committed, VIA};
+pub(crate) use self::client::Clients;
+pub(crate) use self::reader::Reader;
+pub(crate) use self::retry::RetryBudget;
+use self::retry::{CHARGES_MAX, Class, Miss};
+use crate::Proxy;
+use crate::chat::Chat;
+use crate::dialect;
+use crate::failure::{Failure, Kind, Retry};
+use crate::health::{Event, Permit};
+use crate::ledger::Entry;
+
+/// Told to callers where no lane said when to come back.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// An answer that has begun, with all that goes with it.
+pub(crate) struct Reply {
+    pub(crate) committed: Committed,
+    pub(crate) permit: Permit,
+    pub(crate) entry: Entry,
+    pub(crate) began: Instant,
+    pub(crate) dice: u64,
+    /// The caller wants the usage chunk.
+    pub(crate) wants_usage: bool,
+    pub(crate) dialect: spillway_routing::catalogue::Dialect,
+}
+
+/// What a request brings along.
+pub(crate) struct Call<'a> {
+    pub(crate) chat: &'a Chat,
+    pub(crate) table: &'a Table,
+    pub(crate) arrived: Instant,
+    pub(crate) draw: Draw,
+    pub(crate) via: HeaderValue,
+}
+
+/// Walks the plan. On failure the entry is closed and its headers are on the failure.
+pub(crate) async fn call(
+    proxy: &Proxy,
+    call: Call<'_>,
+    mut entry: Entry,
+) -> Result<Reply, Failure> {
+    proxy.budget.earn(Instant::now());
+    let forced = entry.decision().is_some_and(is_alone);
+    let mut walk = Walk::default();
+    for step in entry.plan() {
+        let Some(lane) = call.table.lane_index(&step.lane) else {
+            continue;
+        };
+        if !walk.may_try(proxy, &step, call.arrived) {
+            break;
+        }
+        let Some(mut permit) = proxy.health.admit(&step.lane, forced, Instant::now()) else {
+            continue;
+        };
+        entry.attempt_starts(lane);
+        let began = Instant::now();
+        match try_lane(proxy, &call, lane, &step).await {
+            Ok(committed) => {
+                let now = Instant::now();
+                permit.report(Event::Answered, now, call.draw.0);
+                permit.first_token(now - began, now);
+                entry.commits(lane);
+                return Ok(Reply {
+                    committed,
+                    permit,
+                    entry,
+                    began: now,
+                    dice: call.draw.0,
+                    wants_usage: call.chat.wants_usage,
+                    dialect: call.table.upstream_of(lane).dialect,
+                });
+            }
+            Err(miss) => {
+                tracing::debug!(lane = %step.lane, status = miss.status, cause = miss.cause, "attempt failed");
+                let now = Instant::now();
+                permit.report(miss.event(), now, call.draw.0);
+                if miss.result == AttemptResult::TimedOut {
+                    // A lane that gave nothing was at least so slow.
+                    permit.first_token(now - began, now);
+                }
+                entry.attempt_ends(miss.result, miss.status);
+                let last = miss.class == Class::Final;
+                walk.missed(miss);
+                if last {
+                    break;
+                }
+            }
+        }
+    }
+    let failure = walk.failure(proxy, call.table).labelled(entry.headers());
+    entry.finish(Ending::Failed, failure.status().as_u16());
+    Err(failure)
+}
+
+/// No other lane could serve the request, so this one is tried whatever its breaker says.
+fn is_alone(decision: &Decision) -> bool {
+    let others_out = decision
+        .trail
+        .iter()
+        .any(|c| matches!(c.verdict, Verdict::Removed(Removal::Shut | Removal::Full)));
+    decision.plan.len() == 1 && !others_out
+}
+
+async fn try_lane(
+    proxy: &Proxy,
+    call: &Call<'_>,
+    lane: usize,
+    step: &Step,
+) -> Result<Committed, Miss> {
+    let upstream = call.table.upstream_of(lane);
+    let misconfigured = |cause| Miss::new(Class::Misconfigured, AttemptResult::Unreachable, cause);
+    let provider = proxy
+        .config
+        .providers
+        .get(&upstream.provider)
+        .ok_or_else(|| misconfigured("this proxy does not know the provider"))?;
+    let credential = proxy
+        .config
+        .credentials
+        .get(&upstream.credential)
+        .ok_or_else(|| misconfigured("this proxy does not have the credential"))?;
+    let target = Target {
+        base_url: &provider.base_url,
+        allow_private: provider.allow_private,
+        bearer: credential.as_ref().and_then(crate::secret::Secret::bearer),
+        via: call.via.clone(),
+        dialect: upstream.dialect,
+    };
+    let bounds = Bounds {
+        give_up: call.arrived + Duration::from_millis(step.give_up.0),
+        idle: proxy.config.limits.idle,
+        answer_bytes: proxy.config.limits.answer_bytes,
+    };
+    let wire = dialect::request(call.chat, upstream, call.table.lane(lane).tier);
+    attempt(&proxy.clients, &target, wire, call.chat.stream, &bounds).await
+}
+
+/// What happened so far.
+#[derive(Default)]
+struct Walk {
+    misses: Vec<Miss>,
+    late: bool,
+}
+
+impl Walk {
+    /// Whether one more attempt may be made.
+    fn may_try(&mut self, proxy: &Proxy, step: &Step, arrived: Instant) -> bool {
+        let now = Instant::now();
+        if now >= arrived + Duration::from_millis(step.give_up.0) {
+            self.late = true;
+            return false;
+        }
+        let charges = self
+            .misses
+            .iter()
+            .filter(|m| m.result.possibly_charged())
+            .count();
+        if charges >= CHARGES_MAX {
+            return false;
+        }
+        match self.misses.last().map(|miss| miss.class) {
+            None | Some(Class::Unsent | Class::Misconfigured) => true,
+            Some(Class::Unread | Class::Unknown) => proxy.budget.spend(now),
+            Some(Class::Final) => false,
+        }
+    }
+
+    fn missed(&mut self, miss: Miss) {
+        self.misses.push(miss);
+    }
+
+    /// The most telling miss decides what the caller hears.
+    fn failure(self, proxy: &Proxy, table: &Table) -> Failure {
+        let wait = proxy.health.wait(table, Instant::now()).max(RETRY_AFTER);
+        let late = self.late;
+        let asked = self.misses.iter().filter_map(|miss| miss.retry_after).min();
+        let Some(miss) = self.misses.into_iter().max_by_key(|miss| miss.class) else {
+            if late {
+                let message = "no time was left to call a provider; raise the route's deadline";
+                return Failure::upstream(Kind::TimedOut, Retry::Later, message);
+            }
+            let message = "all lanes of the plan are out just now; try again later";
+            return Failure::spillway(Kind::LanesOut, message).after(wait);
+        };
+        match miss.class {
+            Class::Final => {
+                let (status, passed) = *miss.passed.unwrap_or_default();
+                Failure::passed(status, passed)
+            }
+            Class::Unknown if miss.result == AttemptResult::TimedOut => {
+                let message = "the provider gave no content in time; it may have charged for the \
+                               attempt";
+                Failure::upstream(Kind::TimedOut, Retry::MayCharge, message)
+            }
+            Class::Unknown => {
+                let message = "the provider failed after the request was sent; it may have charged \
+                               for the attempt";
+                Failure::upstream(Kind::UpstreamFailed, Retry::MayCharge, message)
+            }
+            Class::Unread => {
+                let message = "the providers are overloaded; try again later";
+                let asked = asked
+                    .unwrap_or(RETRY_AFTER)
+                    .min(crate::health::COOL_DOWN_MAX);
+                Failure::upstream(Kind::Overloaded, Retry::Later, message).after(asked)
+            }
+            Class::Unsent => {
+                let message = "no provider could be reached; nothing was sent, try again";
+                Failure::upstream(Kind::UpstreamFailed, Retry::Later, message)
+            }
+            Class::Misconfigured => {
+                let message = "the providers refuse this proxy's credentials or model names; the \
+                               operator must correct them";
+                Failure::upstream(Kind::UpstreamMisconfigured, Retry::Never, message)
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! One call to one lane, up to the commit point.
+//!
+//! Owns: sending, reading the head, holding a stream back until its first real content,
+//! and judging what came instead. It neither chooses lanes nor records anything.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::capture_connection;
+use spillway_routing::catalogue::Dialect;
+use spillway_routing::outcome::AttemptResult;
+use tokio::time::timeout_at;
+
+use super::client::{self, Clients};
+use super::reader::{Broken, Reader, chunk, rest};
+use super::retry::{Class, Miss, retry_after};
+use crate::dialect::sse::Frame;
+use crate::dialect::{self, Answer, Blame, Meaning, WireRequest};
+use crate::failure::Passed;
+
+/// Frames without content that are held back before the stream counts as begun: no
+/// host's preamble comes near.
+const HELD_BYTES_MAX: usize = 16 * 1024;
+/// An error's body is read so far, and so long.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+const ERROR_WITHIN: Duration = Duration::from_secs(5);
+/// What of a provider's refusal reaches the caller, beside the body.
+const PASSED_HEADERS: [&str; 3] = ["content-type", "x-request-id", "x-should-retry"];
+/// Names the proxies a request came through, so that a loop ends.
+pub(crate) const VIA: &str = "x-spillway-via";
+
+/// Where a call goes.
+pub(super) struct Target<'a> {
+    pub(super) base_url: &'a str,
+    pub(super) allow_private: bool,
+    pub(super) bearer: Option<HeaderValue>,
+    pub(super) via: HeaderValue,
+    pub(super) dialect: Dialect,
+}
+
+/// Bounds of a call.
+pub(super) struct Bounds {
+    /// First content must have come by then.
+    pub(super) give_up: Instant,
+    pub(super) idle: Duration,
+    pub(super) answer_bytes: usize,
+}
+
+/// An answer that has begun.
+pub(crate) enum Committed {
+    Whole {
+        body: Bytes,
+        answer: Answer,
+    },
+    Stream {
+        held: Vec<(Frame, Meaning)>,
+        reader: Reader,
+    },
+}
+
+pub(super) async fn attempt(
+    clients: &Clients,
+    target: &Target<'_>,
+    wire: WireRequest,
+    stream: bool,
+    bounds: &Bounds,
+) -> Result<Committed, Miss> {
+    let mut request = request(target, wire, stream)?;
+    let connection = capture_connection(&mut request);
+    let sending = clients.send(request, target.allow_private);
+    let answer = match timeout_at(bounds.give_up.into(), sending).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) if client::unsent(&error) => {
+            return Err(Miss::new(
+                Class::Unsent,
+                AttemptResult::Unreachable,
+                "not reached",
+            ));
+        }
+        Ok(Err(_)) => {
+            return Err(Miss::new(
+                Class::Unknown,
+                AttemptResult::Failed,
+                "no response",
+            ));
+        }
+        Err(_) if connection.connection_metadata().is_none() => {
+            return Err(Miss::new(
+                Class::Unsent,
+                AttemptResult::Unreachable,
+                "not reached in time",
+            ));
+        }
+        Err(_) => return Err(too_late()),
+    };
+    let status = answer.status().as_u16();
+    let committed = judge(answer, target.dialect, stream, bounds).await;
+    committed.map_err(|miss| Miss {
+        status: Some(miss.status.unwrap_or(status)),
+        ..miss
+    })
+}
+
+fn too_late() -> Miss {
+    Miss::new(
+        Class::Unknown,
+        AttemptResult::TimedOut,
+        "no content in time",
+    )
+}
+
+fn garbled() -> Miss {
+    Miss::new(Class::Unknown, AttemptResult::Failed, "the answer is none")
+}
+
+fn broken(broken: &Broken) -> Miss {
+    match broken {
+        Broken::Silent => too_late(),
+        Broken::Reset(_) => Miss::new(
+            Class::Unknown,
+            AttemptResult::Failed,
+            "the answer broke off",
+        ),
+        Broken::TooLong(_) | Broken::TooLarge => Miss::new(
+            Class::Unknown,
+            AttemptResult::Failed,
+            "the answer is too large",
+        ),
+    }
+}
+
+fn request(
+    target: &Target<'_>,
+    wire: WireRequest,
+    stream: bool,
+) -> Result<Request<Full<Bytes>>, Miss> {
+    let misconfigured = || {
+        Miss::new(
+            Class::Misconfigured,
+            AttemptResult::Unreachable,
+            "the base URL is wrong",
+        )
+    };
+    let uri: Uri = format!("{}{}", target.base_url, wire.path)
+        .parse()
+        .map_err(|_| misconfigured())?;
+    let accept = if stream {
+        "text/event-stream"
+    } else {
+        "application/json"
+    };
+    let mut request = Request::new(Full::new(wire.body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri;
+    let headers = request.headers_mut();
+    // Exactly these: nothing of the caller's headers travels on.
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
+    let agent = concat!("spillway/", env!("CARGO_PKG_VERSION"));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+    headers.insert(HeaderName::from_static(VIA), target.via.clone());
+    if let Some(bearer) = &target.bearer {
+        headers.insert(header::AUTHORIZATION, bearer.clone());
+    }
+    Ok(request)
+}
+
+async fn judge(
+    answer: client::Answer,
+    dialect: Dialect,
+    stream: bool,
+    bounds: &Bounds,
+) -> Result<Committed, Miss> {
+    if answer.status() != http::StatusCode::OK {
+        return Err(refusal(answer, dialect).await);
+    }
+    let kind = answer
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .map(HeaderValue::as_bytes);
+    let streams = kind.is_none_or(|kind| kind.starts_with(b"text/event-stream"));
+    let encoded = answer
+        .headers()
+        .get(header::CONTENT_ENCODING)
+        .is_some_and(|e| e != "identity");
+    let body = answer.into_body();
+    if encoded || (stream && !streams) {
+        return Err(garbled());
+    }
+    if stream {
+        hold_back(body, dialect, bounds).await
+    } else {
+        whole(body, dialect, bounds).await
+    }
+}
+
+/// Reads an error and says whom it blames.
+async fn refusal(answer: client::Answer, dialect: Dialect) -> Miss {
+    let (head, mut body) = answer.into_parts();
+    let reading = rest(Bytes::new(), &mut body, ERROR_WITHIN, ERROR_BYTES_MAX);
+    let body = tokio::time::timeout(ERROR_WITHIN, reading).await;
+    let body = body.ok().and_then(Result::ok).unwrap_or_default();
+    let blame = dialect::blame(dialect, head.status, &body);
+    let mut miss = Miss::blamed(blame, Some(head.status.as_u16()));
+    miss.retry_after = retry_after(&head.headers);
+    if blame == Blame::Request {
+        let mut headers = HeaderMap::new();
+        for name in PASSED_HEADERS {
+            if let Some(value) = head.headers.get(name) {
+                headers.insert(name, value.clone());
+            }
+        }
+        miss.passed = Some(Box::new((head.status, Passed { headers, body })));
+    }
+    miss
+}
+
+/// A whole answer must be one before any of it is passed on.
+async fn whole(mut body: Incoming, dialect: Dialect, bounds: &Bounds) -> Result<Committed, Miss> {
+    let first = timeout_at(bounds.give_up.into(), chunk(&mut body, bounds.idle)).await;
+    let first = first
+        .map_err(|_| too_late())?
+        .map_err(|e| broken(&e))?
+        .ok_or_else(garbled)?;
+    let body = rest(first, &mut body, bounds.idle, bounds.answer_bytes).await;
+    let body = body.map_err(|e| broken(&e))?;
+    let answer = dialect::answer(dialect, &body).map_err(|_| garbled())?;
+    Ok(Committed::Whole { body, answer })
+}
+
+/// Until the first real content every failure can still be hidden.
+async fn hold_back(body: Incoming, dialect: Dialect, bounds: &Bounds) -> Result<Committed, Miss> {
+    let mut reader = Reader::new(body, dialect, bounds.idle);
+    let mut held = Vec::new();
+    let mut bytes = 0;
+    loop {
+        let next = timeout_at(bounds.give_up.into(), reader.next())
+            .await
+            .map_err(|_| too_late())?;
+        let Some((frame, meaning)) = next.map_err(|e| broken(&e))? else {
+            return Err(garbled());
+        };
+        if let Some(blame) = meaning.error {
+            return Err(streamed_error(blame, &frame));
+        }
+        if meaning.done {
+            return Err(garbled());
+        }
+        bytes += frame.0.len();
+        let begun = meaning.content > 0 || meaning.finished || bytes > HELD_BYTES_MAX;
+        held.push((frame, meaning));
+        if begun {
+            return Ok(Committed::Stream { held, reader });
+        }
+    }
+}
+
+fn streamed_error(blame: Blame, frame: &Frame) -> Miss {
+    let mut miss = Miss::blamed(blame, None);
+    if blame == Blame::Request {
+        let body = frame
+            .data()
+            .map(|data| Bytes::copy_from_slice(&data))
+            .unwrap_or_default();
+        let passed = Passed {
+            body,
+            ..Passed::default()
+        };
+        miss.passed = Some(Box::new((http::StatusCode::BAD_REQUEST, passed)));
+    }
+    miss
+}

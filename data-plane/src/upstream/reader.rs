@@ -1,0 +1,132 @@
+//! A provider's stream, frame by frame.
+//!
+//! Owns: reading with a bound on silence and on size. Reads no further than it is asked
+//! to, so that a slow client slows the provider down.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use spillway_routing::catalogue::Dialect;
+use tokio::time::timeout;
+
+use crate::dialect::sse::{Frame, FrameTooLong, Splitter};
+use crate::dialect::{self, Meaning};
+
+/// How long the end of a body is waited for after its last event, so that the
+/// connection can be used again.
+const TAIL_WITHIN: Duration = Duration::from_millis(500);
+
+/// Why reading stopped.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    #[error("nothing came for too long")]
+    Silent,
+    #[error("the connection broke")]
+    Reset(#[from] hyper::Error),
+    #[error(transparent)]
+    TooLong(#[from] FrameTooLong),
+    #[error("the answer is longer than allowed")]
+    TooLarge,
+}
+
+pub(crate) struct Reader {
+    body: Incoming,
+    splitter: Splitter,
+    dialect: Dialect,
+    /// Longest silence.
+    idle: Duration,
+    ended: bool,
+}
+
+impl Reader {
+    pub(crate) fn new(body: Incoming, dialect: Dialect, idle: Duration) -> Self {
+        Self {
+            body,
+            splitter: Splitter::default(),
+            dialect,
+            idle,
+            ended: false,
+        }
+    }
+
+    /// The next frame; `None` at the end.
+    pub(crate) async fn next(&mut self) -> Result<Option<(Frame, Meaning)>, Broken> {
+        loop {
+            if let Some(frame) = self.splitter.next()? {
+                return Ok(Some(self.read(frame)));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            match chunk(&mut self.body, self.idle).await? {
+                Some(bytes) => self.splitter.push(&bytes),
+                None => {
+                    self.ended = true;
+                    // Half a frame is no frame, but some hosts spare the last blank line.
+                    if let Some(frame) = self.splitter.finish() {
+                        let (frame, meaning) = self.read(frame);
+                        if meaning.done || meaning.finished || meaning.reported.usage.is_some() {
+                            return Ok(Some((closed(&frame), meaning)));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn read(&self, frame: Frame) -> (Frame, Meaning) {
+        let meaning = dialect::meaning(self.dialect, &frame);
+        (frame, meaning)
+    }
+
+    /// After the last event: waits a little for the body's own end. Whatever still comes
+    /// is not relayed, and the connection is not used again.
+    pub(crate) fn release(mut self) {
+        if self.ended {
+            return;
+        }
+        tokio::spawn(async move {
+            let _ = timeout(TAIL_WITHIN, self.body.frame()).await;
+        });
+    }
+}
+
+fn closed(frame: &Frame) -> Frame {
+    let mut bytes = frame.0.trim_ascii_end().to_vec();
+    bytes.extend_from_slice(b"\n\n");
+    Frame(Bytes::from(bytes))
+}
+
+/// The next bytes of a body.
+pub(super) async fn chunk(body: &mut Incoming, idle: Duration) -> Result<Option<Bytes>, Broken> {
+    loop {
+        match timeout(idle, body.frame()).await {
+            Err(_) => return Err(Broken::Silent),
+            Ok(None) => return Ok(None),
+            Ok(Some(frame)) => {
+                if let Ok(bytes) = frame?.into_data() {
+                    return Ok(Some(bytes));
+                }
+            }
+        }
+    }
+}
+
+/// A whole body within bounds, after its first bytes.
+pub(super) async fn rest(
+    first: Bytes,
+    body: &mut Incoming,
+    idle: Duration,
+    max: usize,
+) -> Result<Bytes, Broken> {
+    let mut whole = Vec::from(first);
+    while let Some(bytes) = chunk(body, idle).await? {
+        if whole.len() + bytes.len() > max {
+            return Err(Broken::TooLarge);
+        }
+        whole.extend_from_slice(&bytes);
+    }
+    Ok(Bytes::from(whole))
+}
