@@ -29,6 +29,8 @@ use crate::shutdown;
 const KEY: &str = "sk-spillway-demo";
 const KEY_VARIABLE: &str = "SPILLWAY_DEMO_KEY";
 const SEED: u64 = 7;
+/// What one run of the traffic client takes: two weeks at the default rate.
+const REQUESTS_MAX: u64 = 5_000_000;
 /// Traffic starts behind the prompts that were audited.
 const FIRST_LIVE_PROMPT: u64 = 1_000_000;
 
@@ -200,7 +202,7 @@ async fn traffic(app: SocketAddr, world: Arc<World>, rps: f64, stop: Cancellatio
         format!("http://{app}/v1"),
         "auto".to_owned(),
         oracle,
-        u64::MAX,
+        REQUESTS_MAX,
     );
     config.key = Some(KEY.to_owned());
     config.first_prompt = FIRST_LIVE_PROMPT;

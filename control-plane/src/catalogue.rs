@@ -80,9 +80,16 @@ impl Listed {
         let standard = tier == Tier::Standard;
         let steps = self.above.iter().filter(|_| standard);
         let long_context = steps
-            .map(|step| LongContext { above: Tokens(step.tokens), rates: step.row.rates() })
+            .map(|step| LongContext {
+                above: Tokens(step.tokens),
+                rates: step.row.rates(),
+            })
             .collect();
-        Some(Price { rates, long_context, ..Price::default() })
+        Some(Price {
+            rates,
+            long_context,
+            ..Price::default()
+        })
     }
 }
 
@@ -141,6 +148,10 @@ mod tests {
         assert_eq!(standard.rates.input, NanoUsdPerMtok::from_usd(10.0));
         assert_eq!(standard.long_context.len(), 1);
         assert!(astra.price(Tier::Flex).unwrap().rates.input < standard.rates.input);
-        assert_eq!(astra.price(Tier::Background), None, "what is not listed is not sold");
+        assert_eq!(
+            astra.price(Tier::Background),
+            None,
+            "what is not listed is not sold"
+        );
     }
 }

@@ -74,7 +74,10 @@ pub enum ConfigError {
     #[error(
         "[control] {field} = {value} would let other machines in without TLS; bind 127.0.0.1, or set behind_tls_proxy = true if a TLS proxy stands in front"
     )]
-    Exposed { field: &'static str, value: SocketAddr },
+    Exposed {
+        field: &'static str,
+        value: SocketAddr,
+    },
 }
 
 impl Config {
@@ -83,9 +86,18 @@ impl Config {
     /// Names the field and says what to write.
     pub fn resolve(raw: RawConfig) -> Result<Self, ConfigError> {
         let address = |field, text: String| {
-            let address: SocketAddr = text.parse().map_err(|_| ConfigError::Address { field, value: text })?;
+            let address: SocketAddr = text
+                .parse()
+                .map_err(|_| ConfigError::Address { field, value: text })?;
             let exposed = !address.ip().is_loopback() && !raw.behind_tls_proxy;
-            if exposed { Err(ConfigError::Exposed { field, value: address }) } else { Ok(address) }
+            if exposed {
+                Err(ConfigError::Exposed {
+                    field,
+                    value: address,
+                })
+            } else {
+                Ok(address)
+            }
         };
         Ok(Self {
             grpc_listen: address("grpc_listen", raw.grpc_listen)?,

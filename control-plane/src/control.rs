@@ -51,16 +51,26 @@ impl Control {
     /// # Errors
     ///
     /// If the policy has faults, or the store or history does not answer.
-    pub async fn reconcile(&self, learned: Option<&Learned>, note: &str) -> Result<TableVersion, ControlError> {
-        let Some(policy) = self.policies.current().await? else { return Ok(TableVersion(0)) };
+    pub async fn reconcile(
+        &self,
+        learned: Option<&Learned>,
+        note: &str,
+    ) -> Result<TableVersion, ControlError> {
+        let Some(policy) = self.policies.current().await? else {
+            return Ok(TableVersion(0));
+        };
         let mut tries = 0;
         loop {
             tries += 1;
             let current = self.publisher.current().await?;
-            let carried = current.as_ref().map(|c| Learned::of(c.table.draft())).unwrap_or_default();
+            let carried = current
+                .as_ref()
+                .map(|c| Learned::of(c.table.draft()))
+                .unwrap_or_default();
             let learned = learned.unwrap_or(&carried);
             let parsed = policy::parse(&policy.text).map_err(ControlError::Policy)?;
-            let mut draft = policy::draft(&parsed, &policy.text, learned).map_err(ControlError::Policy)?;
+            let mut draft =
+                policy::draft(&parsed, &policy.text, learned).map_err(ControlError::Policy)?;
             draft.note = note.to_owned();
             let parent = current.as_ref().map_or(TableVersion(0), |c| c.version());
             if current.is_some_and(|c| same_content(c.table.draft(), &draft)) {
@@ -87,7 +97,9 @@ impl Control {
     ///
     /// As [`Control::reconcile`].
     pub async fn catch_up(&self) -> Result<(), ControlError> {
-        let Some(policy) = self.policies.current().await? else { return Ok(()) };
+        let Some(policy) = self.policies.current().await? else {
+            return Ok(());
+        };
         let current = self.publisher.current().await?;
         if current.is_some_and(|current| current.manifest.made_at >= policy.at) {
             return Ok(());
@@ -113,7 +125,9 @@ impl Control {
             return Err(ControlError::Policy(faults));
         }
         let version = self.policies.put(text, expected, author, now()).await?;
-        let table = self.reconcile(None, &format!("policy version {version}")).await?;
+        let table = self
+            .reconcile(None, &format!("policy version {version}"))
+            .await?;
         Ok((version, table))
     }
 
@@ -131,7 +145,10 @@ impl Control {
         };
         let mut probes: Vec<Probe> = recorded.iter().map(of_record).collect();
         let plain = draft.routes.iter().map(|route| Probe {
-            facts: Facts { route: Some(route.id.clone()), ..Facts::default() },
+            facts: Facts {
+                route: Some(route.id.clone()),
+                ..Facts::default()
+            },
             conditions: Vec::new(),
             now,
             draw: Draw(0),
@@ -158,6 +175,8 @@ fn same_content(a: &Draft, b: &Draft) -> bool {
 /// The wall clock, read here and nowhere below.
 #[must_use]
 pub fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

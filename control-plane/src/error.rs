@@ -14,7 +14,9 @@ use crate::store::StoreError;
 pub enum ControlError {
     #[error("the policy has {} faults; the first: {}", .0.len(), .0.first().map(ToString::to_string).unwrap_or_default())]
     Policy(Vec<Fault>),
-    #[error("the policy was changed meanwhile: version {current} is current, not {expected}; reload and repeat the change")]
+    #[error(
+        "the policy was changed meanwhile: version {current} is current, not {expected}; reload and repeat the change"
+    )]
     PolicyConflict { expected: u64, current: u64 },
     #[error("there is no {what} {name}")]
     NotFound { what: &'static str, name: String },

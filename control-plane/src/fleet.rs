@@ -22,7 +22,7 @@ const SILENT_MAX: Millis = Millis(15_000);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProxyCondition {
     Running,
-    /// It serves an older table because it refused a newer one.
+    /// It keeps its table because it refused what it was offered last.
     Refused,
     Lost,
 }
@@ -61,14 +61,23 @@ impl Fleet {
     pub async fn members(&self, store: &Store, now: UnixMillis) -> Result<Vec<Member>, StoreError> {
         let embedded = matches!(store, Store::Local(_));
         let listed = store.list(&keys::acknowledgements()).await?;
-        let present = listed.iter().filter_map(|v| pb::Acknowledgement::decode(&v.value[..]).ok());
-        let present: Vec<_> = if embedded { Vec::new() } else { present.collect() };
+        let present = listed
+            .iter()
+            .filter_map(|v| pb::Acknowledgement::decode(&v.value[..]).ok());
+        let present: Vec<_> = if embedded {
+            Vec::new()
+        } else {
+            present.collect()
+        };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         for acknowledgement in present {
             seen.insert(acknowledgement.proxy.clone(), (acknowledgement, now));
         }
         seen.retain(|_, (_, last)| now.since(*last) <= LOST_SHOWN);
-        Ok(seen.values().map(|(acknowledgement, last)| member(acknowledgement, *last, now)).collect())
+        Ok(seen
+            .values()
+            .map(|(acknowledgement, last)| member(acknowledgement, *last, now))
+            .collect())
     }
 
     /// Takes an embedded proxy's acknowledgement.
@@ -81,10 +90,14 @@ impl Fleet {
 fn member(acknowledgement: &pb::Acknowledgement, last_seen: UnixMillis, now: UnixMillis) -> Member {
     let condition = if now.since(last_seen) > SILENT_MAX {
         ProxyCondition::Lost
-    } else if acknowledgement.refused_version > acknowledgement.version {
+    } else if !acknowledgement.refusal.is_empty() {
         ProxyCondition::Refused
     } else {
         ProxyCondition::Running
     };
-    Member { acknowledgement: acknowledgement.clone(), condition, last_seen }
+    Member {
+        acknowledgement: acknowledgement.clone(),
+        condition,
+        last_seen,
+    }
 }

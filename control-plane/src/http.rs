@@ -34,7 +34,10 @@ pub(crate) fn router(control: Arc<Control>, token: AdminToken) -> Router {
         .route("/overview", get(overview::overview))
         .route("/requests", get(decisions::list))
         .route("/requests/{id}", get(decisions::one))
-        .route("/policy", get(operators::policy).post(operators::put_policy))
+        .route(
+            "/policy",
+            get(operators::policy).post(operators::put_policy),
+        )
         .route("/policy/validate", post(operators::validate))
         .route("/what-if", post(operators::what_if))
         .route("/tables", get(operators::tables))
@@ -42,7 +45,12 @@ pub(crate) fn router(control: Arc<Control>, token: AdminToken) -> Router {
         .route("/tables/{version}/roll-back", post(operators::roll_back))
         .route("/fleet", get(operators::fleet))
         .route("/training", get(operators::training).post(operators::train))
-        .fallback(|| async { ControlError::NotFound { what: "such door below", name: "/api/v1".to_owned() } })
+        .fallback(|| async {
+            ControlError::NotFound {
+                what: "such door below",
+                name: "/api/v1".to_owned(),
+            }
+        })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(token, admit))
         .with_state(Arc::clone(&control));
@@ -50,7 +58,10 @@ pub(crate) fn router(control: Arc<Control>, token: AdminToken) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/metrics", get(metrics))
         .with_state(control);
-    Router::new().nest("/api/v1", doors).merge(open).merge(spillway_dashboards::router())
+    Router::new()
+        .nest("/api/v1", doors)
+        .merge(open)
+        .merge(spillway_dashboards::router())
 }
 
 async fn metrics(State(control): Shared) -> String {
@@ -60,26 +71,52 @@ async fn metrics(State(control): Shared) -> String {
 /// Only operators; and only pages that came from here: a foreign `Host` would be a name
 /// rebound to this address.
 async fn admit(State(token): State<AdminToken>, request: Request, next: Next) -> Response {
-    let bearer = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     if !token.admits(bearer) {
-        return failure(StatusCode::UNAUTHORIZED, "unauthorized", "sign in with the operators' token; it is in admin.token in the data directory", &[]);
+        return failure(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "sign in with the operators' token; it is in admin.token in the data directory",
+            &[],
+        );
     }
     if foreign_origin(request.headers()) {
-        return failure(StatusCode::FORBIDDEN, "foreign_origin", "this page was not served from here", &[]);
+        return failure(
+            StatusCode::FORBIDDEN,
+            "foreign_origin",
+            "this page was not served from here",
+            &[],
+        );
     }
     let mut response = next.run(request).await;
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
 fn foreign_origin(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let (Some(origin), Some(host)) = (text(header::ORIGIN), text(header::HOST)) else { return false };
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    let (Some(origin), Some(host)) = (text(header::ORIGIN), text(header::HOST)) else {
+        return false;
+    };
     let origin = origin.split_once("://").map_or(origin, |(_, rest)| rest);
     origin != host
 }
 
-fn failure(status: StatusCode, code: &str, message: &str, details: &[serde_json::Value]) -> Response {
+fn failure(
+    status: StatusCode,
+    code: &str,
+    message: &str,
+    details: &[serde_json::Value],
+) -> Response {
     let error = json!({ "error": { "code": code, "message": message, "details": details } });
     (status, Json(error)).into_response()
 }

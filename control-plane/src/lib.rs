@@ -28,6 +28,7 @@ pub mod whatif;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use spillway_history::{History, HistoryError};
@@ -51,14 +52,24 @@ use crate::training::Runs;
 
 /// Acknowledgements of an embedded proxy that wait to be read.
 const ACKNOWLEDGEMENTS: usize = 64;
+/// What is being answered may take so long after shutdown was asked.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// Why the control plane did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    #[error("the data directory {path} cannot be made or written; make it writable or name another")]
-    DataDir { path: PathBuf, source: std::io::Error },
+    #[error(
+        "the data directory {path} cannot be made or written; make it writable or name another"
+    )]
+    DataDir {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("the policy file {path} cannot be read")]
-    PolicyFile { path: PathBuf, source: std::io::Error },
+    PolicyFile {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error(transparent)]
@@ -133,7 +144,10 @@ impl ControlPlane {
     pub async fn open(config: Config) -> Result<Self, RunError> {
         let dir = &config.data_dir;
         let made = std::fs::create_dir_all(dir);
-        made.map_err(|source| RunError::DataDir { path: dir.clone(), source })?;
+        made.map_err(|source| RunError::DataDir {
+            path: dir.clone(),
+            source,
+        })?;
         let token = AdminToken::load(dir)?;
         let key = signing_key(dir)?;
         let public_key = key.public();
@@ -146,7 +160,10 @@ impl ControlPlane {
         let store = Arc::new(store);
         let (acknowledgements, heard) = mpsc::channel(ACKNOWLEDGEMENTS);
         let link = match &*store {
-            Store::Local(local) => Some(EmbeddedLink { tables: local.bundles(), acknowledgements }),
+            Store::Local(local) => Some(EmbeddedLink {
+                tables: local.bundles(),
+                acknowledgements,
+            }),
             Store::Etcd(_) => None,
         };
         let control = Arc::new(Control {
@@ -158,7 +175,14 @@ impl ControlPlane {
             runs: Runs::default(),
             metrics: Metrics::new()?,
         });
-        Ok(Self { config, control, token, public_key, heard, link })
+        Ok(Self {
+            config,
+            control,
+            token,
+            public_key,
+            heard,
+            link,
+        })
     }
 
     /// What proxies must trust.
@@ -189,28 +213,50 @@ impl ControlPlane {
     /// # Errors
     ///
     /// If a door stops serving.
-    pub async fn run(self, listeners: Listeners, shutdown: CancellationToken) -> Result<(), RunError> {
+    pub async fn run(
+        self,
+        listeners: Listeners,
+        shutdown: CancellationToken,
+    ) -> Result<(), RunError> {
         let policy = first_policy(&self.config)?;
-        let background = reconcilers::spawn(&self.control, &self.config, policy, self.heard, &shutdown);
+        let background =
+            reconcilers::spawn(&self.control, &self.config, policy, self.heard, &shutdown);
         let grpc = service::router(Arc::clone(&self.control), self.token.clone()).await?;
         let incoming = TcpListenerStream::new(listeners.grpc);
         let grpc = grpc.serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
         let router = http::router(Arc::clone(&self.control), self.token);
-        let http = axum::serve(listeners.http, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
-        let (grpc, http) = tokio::join!(grpc, async { http.await });
+        let http = axum::serve(listeners.http, router)
+            .with_graceful_shutdown(shutdown.clone().cancelled_owned());
+        let doors = async {
+            let grpc = async { grpc.await.map_err(RunError::from) };
+            let http = async { http.await.map_err(RunError::from) };
+            tokio::try_join!(grpc, http).map(|_| ())
+        };
+        // Proxies hold their report streams open for ever: they are left after a while.
+        let grace = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(DRAIN).await;
+        };
+        let served = tokio::select! {
+            served = doors => served,
+            () = grace => Ok(()),
+        };
         shutdown.cancel();
         for task in background {
             // A reconciler that panicked has logged why; the doors were not its fault.
             let _ = task.await;
         }
-        grpc?;
-        http?;
-        Ok(())
+        served
     }
 }
 
 fn first_policy(config: &Config) -> Result<Option<String>, RunError> {
-    let Some(path) = &config.policy else { return Ok(None) };
+    let Some(path) = &config.policy else {
+        return Ok(None);
+    };
     let text = std::fs::read_to_string(path);
-    text.map(Some).map_err(|source| RunError::PolicyFile { path: path.clone(), source })
+    text.map(Some).map_err(|source| RunError::PolicyFile {
+        path: path.clone(),
+        source,
+    })
 }

@@ -2,7 +2,10 @@
 //!
 //! Owns: names, labels and the registry. Knows nothing of what is counted.
 
-use prometheus::{Encoder as _, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder as _, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
 
 /// All names, for the test that boards name only metrics that exist.
 pub const NAMES: [&str; 7] = [
@@ -38,10 +41,16 @@ impl Metrics {
             registry: Registry::new(),
             outcomes_stored: counter(NAMES[0], "Outcomes that are durable")?,
             verdicts_stored: counter(NAMES[1], "Verdicts that are durable")?,
-            training_runs: IntCounterVec::new(Opts::new(NAMES[2], "Training runs by result"), &["result"])?,
+            training_runs: IntCounterVec::new(
+                Opts::new(NAMES[2], "Training runs by result"),
+                &["result"],
+            )?,
             tables_published: counter(NAMES[3], "Tables published by this process")?,
             fleet_proxies: IntGaugeVec::new(Opts::new(NAMES[4], "Proxies by state"), &["state"])?,
-            history_write_seconds: Histogram::with_opts(HistogramOpts::new(NAMES[5], "Time until a batch is durable"))?,
+            history_write_seconds: Histogram::with_opts(HistogramOpts::new(
+                NAMES[5],
+                "Time until a batch is durable",
+            ))?,
             store_connected: Gauge::new(NAMES[6], "1 while the store of tables answers")?,
         };
         let all: [Box<dyn prometheus::core::Collector>; 7] = [
@@ -53,7 +62,8 @@ impl Metrics {
             Box::new(metrics.history_write_seconds.clone()),
             Box::new(metrics.store_connected.clone()),
         ];
-        all.into_iter().try_for_each(|metric| metrics.registry.register(metric))?;
+        all.into_iter()
+            .try_for_each(|metric| metrics.registry.register(metric))?;
         Ok(metrics)
     }
 
@@ -62,7 +72,10 @@ impl Metrics {
     pub fn render(&self) -> String {
         let mut text = Vec::new();
         // Writing into memory fails only for metrics without a name, which `new` rules out.
-        if TextEncoder::new().encode(&self.registry.gather(), &mut text).is_err() {
+        if TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .is_err()
+        {
             text.clear();
         }
         String::from_utf8_lossy(&text).into_owned()

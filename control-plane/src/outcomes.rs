@@ -20,16 +20,34 @@ use crate::error::ControlError;
 /// [`ControlError::BadRequest`] for a batch that cannot be read, and whatever history
 /// says about writing it.
 pub(crate) async fn store(control: &Control, batch: pb::Batch) -> Result<u64, ControlError> {
-    let id = BatchId { proxy: ProxyId::new(&batch.proxy), first: batch.first, last: batch.last };
-    let outcomes = batch.outcomes.into_iter().map(Outcome::try_from).collect::<Result<Vec<_>, _>>();
-    let verdicts = batch.verdicts.into_iter().map(Verdict::try_from).collect::<Result<Vec<_>, _>>();
+    let id = BatchId {
+        proxy: ProxyId::new(&batch.proxy),
+        first: batch.first,
+        last: batch.last,
+    };
+    let outcomes = batch
+        .outcomes
+        .into_iter()
+        .map(Outcome::try_from)
+        .collect::<Result<Vec<_>, _>>();
+    let verdicts = batch
+        .verdicts
+        .into_iter()
+        .map(Verdict::try_from)
+        .collect::<Result<Vec<_>, _>>();
     let (outcomes, verdicts) = (outcomes.map_err(unreadable)?, verdicts.map_err(unreadable)?);
     let timer = control.metrics.history_write_seconds.start_timer();
     if !outcomes.is_empty() && control.history.append_outcomes(&id, &outcomes).await?.new {
-        control.metrics.outcomes_stored.inc_by(outcomes.len() as u64);
+        control
+            .metrics
+            .outcomes_stored
+            .inc_by(outcomes.len() as u64);
     }
     if !verdicts.is_empty() && control.history.append_verdicts(&id, &verdicts).await?.new {
-        control.metrics.verdicts_stored.inc_by(verdicts.len() as u64);
+        control
+            .metrics
+            .verdicts_stored
+            .inc_by(verdicts.len() as u64);
     }
     timer.observe_duration();
     Ok(id.last)

@@ -52,7 +52,12 @@ impl Policies {
     /// If the store does not answer.
     pub async fn versions(&self) -> Result<Vec<PolicyVersion>, ControlError> {
         let kept = self.store.list(&keys::policy_versions()).await?;
-        Ok(kept.iter().rev().take(LISTED).filter_map(|value| decode(&value.value)).collect())
+        Ok(kept
+            .iter()
+            .rev()
+            .take(LISTED)
+            .filter_map(|value| decode(&value.value))
+            .collect())
     }
 
     /// Replaces version `expected` (0 for none); returns the new version.
@@ -60,9 +65,18 @@ impl Policies {
     /// # Errors
     ///
     /// [`ControlError::PolicyConflict`] if another version is current by now.
-    pub async fn put(&self, text: &str, expected: u64, author: &str, now: UnixMillis) -> Result<u64, ControlError> {
+    pub async fn put(
+        &self,
+        text: &str,
+        expected: u64,
+        author: &str,
+        now: UnixMillis,
+    ) -> Result<u64, ControlError> {
         let found = self.store.get(&keys::policy()).await?;
-        let current = found.as_ref().and_then(|value| decode(&value.value)).map_or(0, |p| p.version);
+        let current = found
+            .as_ref()
+            .and_then(|value| decode(&value.value))
+            .map_or(0, |p| p.version);
         if current != expected {
             return Err(ControlError::PolicyConflict { expected, current });
         }
@@ -76,7 +90,11 @@ impl Policies {
         let bytes = Bytes::from(message.encode_to_vec());
         let swap = found.map_or(Expected::Absent, |value| Expected::Revision(value.revision));
         let kept = (keys::policy_version(version), bytes.clone());
-        match self.store.put(&keys::policy(), bytes, swap, vec![kept]).await {
+        match self
+            .store
+            .put(&keys::policy(), bytes, swap, vec![kept])
+            .await
+        {
             Err(StoreError::Conflict { .. }) => {
                 let current = self.current().await?.map_or(0, |policy| policy.version);
                 Err(ControlError::PolicyConflict { expected, current })

@@ -46,8 +46,15 @@ pub fn parse(text: &str) -> Result<Policy, Vec<Fault>> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| locate::line_of(text, span.start));
         let message = error.message().to_owned();
-        let field = error.span().map(|span| locate::field_at(text, span.start)).unwrap_or_default();
-        vec![Fault { line, field, message }]
+        let field = error
+            .span()
+            .map(|span| locate::field_at(text, span.start))
+            .unwrap_or_default();
+        vec![Fault {
+            line,
+            field,
+            message,
+        }]
     })
 }
 

@@ -28,7 +28,10 @@ pub enum PublishError {
     #[error("the table does not build: {}", list(.0))]
     Flawed(Vec<Flaw>),
     #[error("version {current} was published meanwhile, not {expected}: look at it and try again")]
-    Stale { expected: TableVersion, current: TableVersion },
+    Stale {
+        expected: TableVersion,
+        current: TableVersion,
+    },
     #[error("there is no table of version {0}")]
     NoSuchVersion(TableVersion),
     #[error(transparent)]
@@ -38,7 +41,11 @@ pub enum PublishError {
 }
 
 fn list(flaws: &[Flaw]) -> String {
-    flaws.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    flaws
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// The current table as it stands in the store.
@@ -69,10 +76,16 @@ impl Publisher {
     ///
     /// If the store does not answer or holds something this key did not sign.
     pub async fn current(&self) -> Result<Option<Current>, PublishError> {
-        let Some(pointer) = self.store.get(&keys::pointer()).await? else { return Ok(None) };
+        let Some(pointer) = self.store.get(&keys::pointer()).await? else {
+            return Ok(None);
+        };
         let (manifest, draft) = self.fetch(&pointer.value).await?;
         let table = Table::build(draft).map_err(PublishError::Flawed)?;
-        Ok(Some(Current { table: Arc::new(table), manifest, revision: pointer.revision }))
+        Ok(Some(Current {
+            table: Arc::new(table),
+            manifest,
+            revision: pointer.revision,
+        }))
     }
 
     /// The version the pointer names, without fetching its content.
@@ -82,7 +95,9 @@ impl Publisher {
     /// As [`Publisher::current`].
     pub async fn current_version(&self) -> Result<TableVersion, PublishError> {
         let pointer = self.store.get(&keys::pointer()).await?;
-        let manifest = pointer.map(|p| envelope::manifest_of(&p.value, &[self.key.public()])).transpose()?;
+        let manifest = pointer
+            .map(|p| envelope::manifest_of(&p.value, &[self.key.public()]))
+            .transpose()?;
         Ok(manifest.map_or(TableVersion(0), |manifest| manifest.version))
     }
 
@@ -94,7 +109,10 @@ impl Publisher {
     pub async fn versions(&self) -> Result<Vec<Manifest>, PublishError> {
         let trusted = [self.key.public()];
         let kept = self.store.list(&keys::archives()).await?;
-        let read = kept.iter().rev().map(|v| envelope::manifest_of(&v.value, &trusted));
+        let read = kept
+            .iter()
+            .rev()
+            .map(|v| envelope::manifest_of(&v.value, &trusted));
         Ok(read.collect::<Result<_, _>>()?)
     }
 
@@ -139,7 +157,10 @@ impl Publisher {
         let pointer = self.store.get(&keys::pointer()).await?;
         let current = self.current_version().await?;
         if current != parent {
-            return Err(PublishError::Stale { expected: parent, current });
+            return Err(PublishError::Stale {
+                expected: parent,
+                current,
+            });
         }
         draft.parent = parent;
         draft.version = TableVersion(parent.0 + 1);
@@ -147,19 +168,31 @@ impl Publisher {
         draft.probes = Vec::new();
         let table = Table::build(draft).map_err(PublishError::Flawed)?;
         let mut draft = table.draft().clone();
-        draft.probes = probes.into_iter().map(|probe| decided(&table, probe)).collect();
+        draft.probes = probes
+            .into_iter()
+            .map(|probe| decided(&table, probe))
+            .collect();
         let bundle = envelope::seal(&draft, &self.key)?;
         for (hash, chunk) in bundle.chunks() {
             let chunk = Bytes::copy_from_slice(chunk);
-            self.store.put(&keys::chunk(&hash), chunk, Expected::Anything, Vec::new()).await?;
+            self.store
+                .put(&keys::chunk(&hash), chunk, Expected::Anything, Vec::new())
+                .await?;
         }
         let signed = Bytes::from(bundle.signed.clone());
         let expected = pointer.map_or(Expected::Absent, |p| Expected::Revision(p.revision));
         let archive = (keys::archive(draft.version), signed.clone());
-        match self.store.put(&keys::pointer(), signed, expected, vec![archive]).await {
+        match self
+            .store
+            .put(&keys::pointer(), signed, expected, vec![archive])
+            .await
+        {
             Err(StoreError::Conflict { .. }) => {
                 let current = self.current_version().await?;
-                return Err(PublishError::Stale { expected: parent, current });
+                return Err(PublishError::Stale {
+                    expected: parent,
+                    current,
+                });
             }
             other => other?,
         }
@@ -194,10 +227,15 @@ impl Publisher {
         if !matches!(*self.store, Store::Local(_)) {
             return Ok(());
         }
-        let Some(pointer) = self.store.get(&keys::pointer()).await? else { return Ok(()) };
+        let Some(pointer) = self.store.get(&keys::pointer()).await? else {
+            return Ok(());
+        };
         let (_, draft) = self.fetch(&pointer.value).await?;
         let payload = spillway_proto::convert::encode_table(&draft);
-        self.show(&Bundle { signed: pointer.value.to_vec(), payload });
+        self.show(&Bundle {
+            signed: pointer.value.to_vec(),
+            payload,
+        });
         Ok(())
     }
 

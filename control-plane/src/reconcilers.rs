@@ -41,7 +41,11 @@ pub(crate) fn spawn(
     };
     vec![
         until(Box::pin(tables(Arc::clone(control), policy))),
-        until(Box::pin(train(Arc::clone(control), config.training_interval, config.training_labels))),
+        until(Box::pin(train(
+            Arc::clone(control),
+            config.training_interval,
+            config.training_labels,
+        ))),
         until(Box::pin(compact(Arc::clone(control)))),
         until(Box::pin(listen(Arc::clone(control), heard))),
     ]
@@ -56,7 +60,10 @@ async fn tables(control: Arc<Control>, mut first: Option<String>) {
                 if matches!(error, ControlError::Store(_) | ControlError::Publish(_)) {
                     control.metrics.store_connected.set(0.0);
                 }
-                tracing::warn!(error = error.chain(), "the table could not be reconciled; trying again");
+                tracing::warn!(
+                    error = error.chain(),
+                    "the table could not be reconciled; trying again"
+                );
             }
         }
         count_fleet(&control).await;
@@ -76,10 +83,22 @@ async fn table_step(control: &Control, first: &mut Option<String>) -> Result<(),
 }
 
 async fn count_fleet(control: &Control) {
-    let Ok(members) = control.fleet.members(&control.store, now()).await else { return };
-    for condition in [ProxyCondition::Running, ProxyCondition::Refused, ProxyCondition::Lost] {
-        let count = members.iter().filter(|member| member.condition == condition).count();
-        let gauge = control.metrics.fleet_proxies.with_label_values(&[condition.name()]);
+    let Ok(members) = control.fleet.members(&control.store, now()).await else {
+        return;
+    };
+    for condition in [
+        ProxyCondition::Running,
+        ProxyCondition::Refused,
+        ProxyCondition::Lost,
+    ] {
+        let count = members
+            .iter()
+            .filter(|member| member.condition == condition)
+            .count();
+        let gauge = control
+            .metrics
+            .fleet_proxies
+            .with_label_values(&[condition.name()]);
         gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
@@ -99,7 +118,10 @@ async fn train(control: Arc<Control>, every: Duration, enough: u64) {
         }
         learnt_from = labels;
         if let Err(error) = training::step(&control).await {
-            tracing::warn!(error = error.chain(), "the training run could not be recorded");
+            tracing::warn!(
+                error = error.chain(),
+                "the training run could not be recorded"
+            );
         }
     }
 }
@@ -110,7 +132,10 @@ async fn compact(control: Arc<Control>) {
         match control.history.compact(now()).await {
             Ok(done) if done.merged > 0 => tracing::debug!(?done, "compacted history"),
             Ok(_) => {}
-            Err(error) => tracing::warn!(error = ControlError::from(error).chain(), "history was not compacted"),
+            Err(error) => tracing::warn!(
+                error = ControlError::from(error).chain(),
+                "history was not compacted"
+            ),
         }
     }
 }

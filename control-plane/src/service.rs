@@ -13,8 +13,8 @@ use spillway_proto::pb;
 use spillway_proto::pb::outcomes_server::{Outcomes, OutcomesServer};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Interceptor;
-use tonic::transport::server::Router;
 use tonic::transport::Server;
+use tonic::transport::server::Router;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::control::Control;
@@ -38,7 +38,10 @@ pub(crate) struct Service {
 
 /// All services with reflection and health. Proxies may report without the operators'
 /// token: the listener is on loopback, or behind what authenticates them.
-pub(crate) async fn router(control: Arc<Control>, token: AdminToken) -> Result<Router, tonic_reflection::server::Error> {
+pub(crate) async fn router(
+    control: Arc<Control>,
+    token: AdminToken,
+) -> Result<Router, tonic_reflection::server::Error> {
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
         .build_v1()?;
@@ -50,11 +53,25 @@ pub(crate) async fn router(control: Arc<Control>, token: AdminToken) -> Result<R
         .add_service(health_service)
         .add_service(reflection)
         .add_service(OutcomesServer::new(service.clone()))
-        .add_service(pb::policies_server::PoliciesServer::with_interceptor(service.clone(), guard.clone()))
-        .add_service(pb::tables_server::TablesServer::with_interceptor(service.clone(), guard.clone()))
-        .add_service(pb::training_server::TrainingServer::with_interceptor(service.clone(), guard.clone()))
-        .add_service(pb::fleet_server::FleetServer::with_interceptor(service.clone(), guard.clone()))
-        .add_service(pb::what_if_server::WhatIfServer::with_interceptor(service, guard)))
+        .add_service(pb::policies_server::PoliciesServer::with_interceptor(
+            service.clone(),
+            guard.clone(),
+        ))
+        .add_service(pb::tables_server::TablesServer::with_interceptor(
+            service.clone(),
+            guard.clone(),
+        ))
+        .add_service(pb::training_server::TrainingServer::with_interceptor(
+            service.clone(),
+            guard.clone(),
+        ))
+        .add_service(pb::fleet_server::FleetServer::with_interceptor(
+            service.clone(),
+            guard.clone(),
+        ))
+        .add_service(pb::what_if_server::WhatIfServer::with_interceptor(
+            service, guard,
+        )))
 }
 
 /// Lets operators in.
@@ -65,11 +82,16 @@ struct Guard {
 
 impl Interceptor for Guard {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        let header = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+        let header = request
+            .metadata()
+            .get("authorization")
+            .and_then(|value| value.to_str().ok());
         if self.token.admits(header) {
             return Ok(request);
         }
-        Err(Status::unauthenticated("send the operators' token as `authorization: Bearer …`; it is in admin.token in the data directory"))
+        Err(Status::unauthenticated(
+            "send the operators' token as `authorization: Bearer …`; it is in admin.token in the data directory",
+        ))
     }
 }
 
@@ -87,7 +109,9 @@ impl Outcomes for Service {
         tokio::spawn(async move {
             while let Some(batch) = batches.next().await {
                 let stored = match batch {
-                    Ok(batch) => outcomes::store(&control, batch).await.map_err(|e| status(&e)),
+                    Ok(batch) => outcomes::store(&control, batch)
+                        .await
+                        .map_err(|e| status(&e)),
                     Err(status) => Err(status),
                 };
                 let failed = stored.is_err();
@@ -124,5 +148,9 @@ pub(crate) fn status(error: &ControlError) -> Status {
 }
 
 fn listed(faults: &[Fault]) -> String {
-    faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    faults
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n")
 }

@@ -35,11 +35,17 @@ pub enum StoreError {
     #[error("somebody else changed {key} meanwhile: read it again and repeat the change")]
     Conflict { key: String },
     #[error("etcd at {endpoints} did not answer; the change was not made")]
-    Unreachable { endpoints: String, source: Box<etcd_client::Error> },
+    Unreachable {
+        endpoints: String,
+        source: Box<etcd_client::Error>,
+    },
     #[error("etcd at {endpoints} took longer than {seconds} s to answer")]
     TimedOut { endpoints: String, seconds: u64 },
     #[error("cannot write {path}")]
-    Disk { path: String, source: std::io::Error },
+    Disk {
+        path: String,
+        source: std::io::Error,
+    },
 }
 
 /// etcd in production, this process when embedded.

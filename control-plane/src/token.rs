@@ -17,9 +17,13 @@ use spillway_proto::keys;
 pub enum SecretError {
     #[error("cannot read or write {path}")]
     File { path: PathBuf, source: io::Error },
-    #[error("{path} can be read by others: run `chmod 600 {path}`, or delete it to have a new one made")]
+    #[error(
+        "{path} can be read by others: run `chmod 600 {path}`, or delete it to have a new one made"
+    )]
     Exposed { path: PathBuf },
-    #[error("{path} does not hold 64 hexadecimal digits: restore it, or delete it to have a new one made")]
+    #[error(
+        "{path} does not hold 64 hexadecimal digits: restore it, or delete it to have a new one made"
+    )]
     Garbled { path: PathBuf },
 }
 
@@ -53,7 +57,9 @@ impl AdminToken {
     /// wrong token of the right length.
     #[must_use]
     pub fn admits(&self, header: Option<&str>) -> bool {
-        let Some(given) = header.and_then(|value| value.strip_prefix("Bearer ")) else { return false };
+        let Some(given) = header.and_then(|value| value.strip_prefix("Bearer ")) else {
+            return false;
+        };
         let differs = |sum: u8, (a, b): (u8, u8)| sum | (a ^ b);
         given.len() == self.0.len() && given.bytes().zip(self.0.bytes()).fold(0, differs) == 0
     }
@@ -71,25 +77,44 @@ pub fn signing_key(dir: &Path) -> Result<SecretKey, SecretError> {
 
 /// 32 random bytes as hexadecimal, made at the first call.
 fn secret(path: &Path) -> Result<String, SecretError> {
-    let file = |source| SecretError::File { path: path.to_owned(), source };
+    let file = |source| SecretError::File {
+        path: path.to_owned(),
+        source,
+    };
     match fs::metadata(path) {
         Ok(found) if found.permissions().mode() & 0o077 != 0 => {
-            return Err(SecretError::Exposed { path: path.to_owned() });
+            return Err(SecretError::Exposed {
+                path: path.to_owned(),
+            });
         }
         Ok(_) => {
             let text = fs::read_to_string(path).map_err(file)?.trim().to_owned();
             let whole = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
-            return if whole { Ok(text) } else { Err(SecretError::Garbled { path: path.to_owned() }) };
+            return if whole {
+                Ok(text)
+            } else {
+                Err(SecretError::Garbled {
+                    path: path.to_owned(),
+                })
+            };
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(file(error)),
     }
     let mut bytes = [0u8; 32];
-    fs::File::open("/dev/urandom").and_then(|mut dice| dice.read_exact(&mut bytes)).map_err(file)?;
+    fs::File::open("/dev/urandom")
+        .and_then(|mut dice| dice.read_exact(&mut bytes))
+        .map_err(file)?;
     let text = keys::hex(&bytes);
-    let mut made =
-        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(file)?;
-    made.write_all(text.as_bytes()).and_then(|()| made.sync_all()).map_err(file)?;
+    let mut made = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(file)?;
+    made.write_all(text.as_bytes())
+        .and_then(|()| made.sync_all())
+        .map_err(file)?;
     Ok(text)
 }
 
@@ -104,12 +129,20 @@ mod tests {
         let again = AdminToken::load(dir.path()).unwrap();
         assert_eq!(token.reveal(), again.reveal());
         assert!(token.admits(Some(&format!("Bearer {}", token.reveal()))));
-        for wrong in [None, Some("Bearer "), Some(token.reveal()), Some("Bearer 0000")] {
+        for wrong in [
+            None,
+            Some("Bearer "),
+            Some(token.reveal()),
+            Some("Bearer 0000"),
+        ] {
             assert!(!token.admits(wrong));
         }
         assert!(!format!("{token:?}").contains(token.reveal()));
         let path = dir.path().join("admin.token");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        assert!(matches!(AdminToken::load(dir.path()), Err(SecretError::Exposed { .. })));
+        assert!(matches!(
+            AdminToken::load(dir.path()),
+            Err(SecretError::Exposed { .. })
+        ));
     }
 }

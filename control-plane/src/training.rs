@@ -81,7 +81,11 @@ pub struct Runs {
 
 impl Default for Runs {
     fn default() -> Self {
-        Self { progress: watch::Sender::new(None), wake: Notify::new(), last: Mutex::new(0) }
+        Self {
+            progress: watch::Sender::new(None),
+            wake: Notify::new(),
+            last: Mutex::new(0),
+        }
     }
 }
 
@@ -95,11 +99,19 @@ impl Runs {
     /// The run that is going on.
     #[must_use]
     pub fn going(&self) -> Option<Progress> {
-        self.progress.borrow().clone().filter(|progress| progress.ended.is_none())
+        self.progress
+            .borrow()
+            .clone()
+            .filter(|progress| progress.ended.is_none())
     }
 
     fn say(&self, run: u64, step: &str, done: f32, ended: Option<Ended>) {
-        self.progress.send_replace(Some(Progress { run, step: step.to_owned(), done, ended }));
+        self.progress.send_replace(Some(Progress {
+            run,
+            step: step.to_owned(),
+            done,
+            ended,
+        }));
     }
 }
 
@@ -125,8 +137,15 @@ pub async fn asked(control: &Control) {
 
 async fn next_run(control: &Control) -> Result<u64, ControlError> {
     let kept = control.store.list(&keys::training_runs()).await?;
-    let stored = kept.last().and_then(|v| v.key.rsplit('/').next()?.parse::<u64>().ok()).unwrap_or(0);
-    let mut last = control.runs.last.lock().unwrap_or_else(PoisonError::into_inner);
+    let stored = kept
+        .last()
+        .and_then(|v| v.key.rsplit('/').next()?.parse::<u64>().ok())
+        .unwrap_or(0);
+    let mut last = control
+        .runs
+        .last
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
     *last = stored.max(*last) + 1;
     Ok(*last)
 }
@@ -162,10 +181,25 @@ pub async fn step(control: &Arc<Control>) -> Result<Ended, ControlError> {
     let started = now();
     let (ended, report) = match attempt(control, run).await {
         Ok(done) => done,
-        Err(error) => (Ended { result: RunResult::Failed, reason: error.chain() }, Value::Null),
+        Err(error) => (
+            Ended {
+                result: RunResult::Failed,
+                reason: error.chain(),
+            },
+            Value::Null,
+        ),
     };
-    control.metrics.training_runs.with_label_values(&[ended.result.name()]).inc();
-    tracing::info!(run, result = ended.result.name(), reason = ended.reason, "training run ended");
+    control
+        .metrics
+        .training_runs
+        .with_label_values(&[ended.result.name()])
+        .inc();
+    tracing::info!(
+        run,
+        result = ended.result.name(),
+        reason = ended.reason,
+        "training run ended"
+    );
     let record = json!({
         "id": run,
         "at_ms": started.0,
@@ -181,7 +215,15 @@ pub async fn step(control: &Arc<Control>) -> Result<Ended, ControlError> {
 
 async fn keep(control: &Control, run: u64, record: &Value) -> Result<(), ControlError> {
     let bytes = Bytes::from(record.to_string());
-    control.store.put(&keys::training_run(run), bytes, Expected::Anything, Vec::new()).await?;
+    control
+        .store
+        .put(
+            &keys::training_run(run),
+            bytes,
+            Expected::Anything,
+            Vec::new(),
+        )
+        .await?;
     let kept = control.store.list(&keys::training_runs()).await?;
     for old in kept.iter().rev().skip(RUNS_KEPT) {
         control.store.delete(&old.key).await?;
@@ -196,29 +238,62 @@ async fn keep(control: &Control, run: u64, record: &Value) -> Result<(), Control
 /// If the store does not answer.
 pub async fn records(control: &Control) -> Result<Vec<Value>, ControlError> {
     let kept = control.store.list(&keys::training_runs()).await?;
-    Ok(kept.iter().rev().filter_map(|v| serde_json::from_slice(&v.value).ok()).collect())
+    Ok(kept
+        .iter()
+        .rev()
+        .filter_map(|v| serde_json::from_slice(&v.value).ok())
+        .collect())
 }
 
 async fn attempt(control: &Arc<Control>, number: u64) -> Result<(Ended, Value), ControlError> {
     let material = material(control).await?;
     let current = control.publisher.current().await?;
-    let in_use = current.as_ref().and_then(|c| c.table.draft().committee.clone());
+    let in_use = current
+        .as_ref()
+        .and_then(|c| c.table.draft().committee.clone());
     let had_committee = in_use.is_some();
     let shared = Arc::clone(control);
     let learnt = tokio::task::spawn_blocking(move || {
         let mut progress = |step: Step, done: f32| shared.runs.say(number, step.name(), done, None);
-        learn(&material.draft, &material.audits, &material.live, in_use.as_ref(), SEED, &mut progress)
+        learn(
+            &material.draft,
+            &material.audits,
+            &material.live,
+            in_use.as_ref(),
+            SEED,
+            &mut progress,
+        )
     });
-    let learnt = learnt.await.map_err(|_| ControlError::BadRequest("the run was stopped".to_owned()))?;
+    let learnt = learnt
+        .await
+        .map_err(|_| ControlError::BadRequest("the run was stopped".to_owned()))?;
     let lesson = learnt.map_err(|error| ControlError::BadRequest(error.to_string()))?;
     let report = json!({ "labels": lesson.labels, "report": report_json(&lesson.report) });
     let reason = verdict(&lesson.report, lesson.promoted());
     if !lesson.promoted() && had_committee {
-        return Ok((Ended { result: RunResult::Declined, reason }, report));
+        return Ok((
+            Ended {
+                result: RunResult::Declined,
+                reason,
+            },
+            report,
+        ));
     }
-    let version = control.reconcile(Some(&lesson.learned), &format!("training run {number}")).await?;
-    let result = if lesson.promoted() { RunResult::Promoted } else { RunResult::Declined };
-    Ok((Ended { result, reason: format!("{reason}; table version {version}") }, report))
+    let version = control
+        .reconcile(Some(&lesson.learned), &format!("training run {number}"))
+        .await?;
+    let result = if lesson.promoted() {
+        RunResult::Promoted
+    } else {
+        RunResult::Declined
+    };
+    Ok((
+        Ended {
+            result,
+            reason: format!("{reason}; table version {version}"),
+        },
+        report,
+    ))
 }
 
 async fn material(control: &Control) -> Result<Material, ControlError> {
@@ -226,11 +301,16 @@ async fn material(control: &Control) -> Result<Material, ControlError> {
         ControlError::BadRequest("there is no policy yet: publish one, then train".to_owned())
     })?;
     let parsed = policy::parse(&policy.text).map_err(ControlError::Policy)?;
-    let draft = policy::draft(&parsed, &policy.text, &Learned::default()).map_err(ControlError::Policy)?;
+    let draft =
+        policy::draft(&parsed, &policy.text, &Learned::default()).map_err(ControlError::Policy)?;
     let mut audits = control.history.audits(None).await?;
     audits.retain(|audit| audit.split != Some(Split::Test));
     let until = now();
     let since = UnixMillis(until.0.saturating_sub(LIVE_WINDOW.0));
     let live = control.history.window(since, until, LIVE_MAX).await?;
-    Ok(Material { audits, live, draft })
+    Ok(Material {
+        audits,
+        live,
+        draft,
+    })
 }

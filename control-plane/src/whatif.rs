@@ -28,15 +28,25 @@ pub async fn compare(
     limit: usize,
 ) -> Result<Comparison, ControlError> {
     let current = control.publisher.current().await?;
-    let learned = current.map(|c| Learned::of(c.table.draft())).unwrap_or_default();
+    let learned = current
+        .map(|c| Learned::of(c.table.draft()))
+        .unwrap_or_default();
     let policy = policy::parse(text).map_err(ControlError::Policy)?;
     let draft = policy::draft(&policy, text, &learned).map_err(ControlError::Policy)?;
     let table = Table::build(draft).map_err(PublishError::Flawed)?;
-    let window = control.history.window(since, until, limit.min(REQUESTS_MAX)).await?;
+    let window = control
+        .history
+        .window(since, until, limit.min(REQUESTS_MAX))
+        .await?;
     // Tens of thousands of decisions: not on a thread that answers others.
     let replayed = tokio::task::spawn_blocking(move || {
-        let recorded = window.iter().map(|(outcome, quality)| Recorded { outcome, quality: *quality });
+        let recorded = window.iter().map(|(outcome, quality)| Recorded {
+            outcome,
+            quality: *quality,
+        });
         replay(&table, recorded)
     });
-    replayed.await.map_err(|_| ControlError::BadRequest("the replay was stopped".to_owned()))
+    replayed
+        .await
+        .map_err(|_| ControlError::BadRequest("the replay was stopped".to_owned()))
 }

@@ -327,7 +327,7 @@ fn summary(
         "always_cheapest": of(cheapest),
         "quality_of_best": best.map(|(_, q, _)| quality / q),
         "cost_of_best": best.map(|(_, _, c)| cost / c),
-        "ledger": { "attempts": totals.attempts, "answered": totals.answered, "input_tokens": totals.input_tokens, "output_tokens": totals.output_tokens },
+        "ledger": { "attempts": totals.attempts, "answered": totals.answered, "input_tokens": totals.input_tokens, "output_tokens": totals.output_tokens, "cost_usd": totals.cost_nano_usd as f64 / 1e9 },
     })
 }
 

@@ -28,10 +28,14 @@ pub(super) struct Filter {
     ending: Option<String>,
 }
 
-pub(super) async fn list(State(control): Shared, Query(query): Query<Filter>) -> Result<Json<Value>, ControlError> {
+pub(super) async fn list(
+    State(control): Shared,
+    Query(query): Query<Filter>,
+) -> Result<Json<Value>, ControlError> {
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let ending = given(query.ending).map(|name| {
-        Ending::parse(&name).ok_or_else(|| ControlError::BadRequest(format!("ending {name:?} is not known")))
+        Ending::parse(&name)
+            .ok_or_else(|| ControlError::BadRequest(format!("ending {name:?} is not known")))
     });
     let filter = RequestFilter {
         route: given(query.route).map(|name| RouteId::new(&name)),
@@ -39,8 +43,13 @@ pub(super) async fn list(State(control): Shared, Query(query): Query<Filter>) ->
         ending: ending.transpose()?,
         before: None,
     };
-    let rows = control.history.recent(query.limit.unwrap_or(100).min(ROWS_MAX), &filter).await?;
-    Ok(Json(json!({ "requests": rows.iter().map(row).collect::<Vec<_>>() })))
+    let rows = control
+        .history
+        .recent(query.limit.unwrap_or(100).min(ROWS_MAX), &filter)
+        .await?;
+    Ok(Json(
+        json!({ "requests": rows.iter().map(row).collect::<Vec<_>>() }),
+    ))
 }
 
 fn row(row: &RequestRow) -> Value {
@@ -66,19 +75,34 @@ fn row(row: &RequestRow) -> Value {
     })
 }
 
-pub(super) async fn one(State(control): Shared, Path(id): Path<String>) -> Result<Json<Value>, ControlError> {
-    let missing = || ControlError::NotFound { what: "request", name: id.clone() };
+pub(super) async fn one(
+    State(control): Shared,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, ControlError> {
+    let missing = || ControlError::NotFound {
+        what: "request",
+        name: id.clone(),
+    };
     let request: RequestId = id.parse().map_err(|_| missing())?;
-    let (outcome, verdicts) = control.history.outcome(request).await?.ok_or_else(missing)?;
+    let (outcome, verdicts) = control
+        .history
+        .outcome(request)
+        .await?
+        .ok_or_else(missing)?;
     let quality = verdicts.last().map(|verdict| verdict.score.share());
     let draft = table_of(&control, &outcome).await;
     let decision = outcome.decision.as_ref();
-    let route = draft.as_ref().zip(decision).and_then(|(draft, d)| draft.routes.iter().find(|r| r.id == d.route));
+    let route = draft
+        .as_ref()
+        .zip(decision)
+        .and_then(|(draft, d)| draft.routes.iter().find(|r| r.id == d.route));
     let lambda = route.and_then(|route| match route.choice {
         Choice::Multiplier(lambda) => Some(lambda),
         Choice::Floor(_) => None,
     });
-    let why = decision.and_then(Decision::chosen).map(|chosen| chosen.verdict.clone());
+    let why = decision
+        .and_then(Decision::chosen)
+        .map(|chosen| chosen.verdict.clone());
     let reason = match why {
         Some(Verdict::Chosen(why)) => Some(why.to_string()),
         _ => None,
@@ -87,7 +111,12 @@ pub(super) async fn one(State(control): Shared, Path(id): Path<String>) -> Resul
         .iter()
         .map(|v| json!({ "source": v.source.name(), "score": v.score.share(), "at_ms": v.at.0 }))
         .collect();
-    let trail = decision.map(|d| d.trail.iter().map(|line| considered(line, draft.as_ref())).collect::<Vec<_>>());
+    let trail = decision.map(|d| {
+        d.trail
+            .iter()
+            .map(|line| considered(line, draft.as_ref()))
+            .collect::<Vec<_>>()
+    });
     Ok(Json(json!({
         "id": outcome.id.to_string(),
         "at_ms": outcome.at.0,
@@ -122,7 +151,12 @@ pub(super) async fn one(State(control): Shared, Path(id): Path<String>) -> Resul
 
 /// The table the request was decided with, while it is kept.
 async fn table_of(control: &Control, outcome: &Outcome) -> Option<Draft> {
-    control.publisher.version(outcome.table).await.ok().map(|(_, draft)| draft)
+    control
+        .publisher
+        .version(outcome.table)
+        .await
+        .ok()
+        .map(|(_, draft)| draft)
 }
 
 fn considered(line: &Considered, draft: Option<&Draft>) -> Value {
@@ -131,8 +165,14 @@ fn considered(line: &Considered, draft: Option<&Draft>) -> Value {
         Verdict::Fallback(rank) => ("fallback", Some(*rank), format!("fallback number {rank}")),
         Verdict::Removed(removal) => ("removed", None, removal.to_string()),
     };
-    let upstream = line.lane.as_str().rsplit_once('/').map_or("", |(upstream, _)| upstream);
-    let tier = draft.and_then(|draft| draft.lanes.iter().find(|lane| lane.id == line.lane)).map(|lane| lane.tier.name());
+    let upstream = line
+        .lane
+        .as_str()
+        .rsplit_once('/')
+        .map_or("", |(upstream, _)| upstream);
+    let tier = draft
+        .and_then(|draft| draft.lanes.iter().find(|lane| lane.id == line.lane))
+        .map(|lane| lane.tier.name());
     json!({
         "lane": line.lane.as_str(),
         "model": line.model.as_str(),
@@ -152,7 +192,8 @@ fn considered(line: &Considered, draft: Option<&Draft>) -> Value {
 }
 
 fn attempt(attempt: &Attempt, outcome: &Outcome) -> Value {
-    let served = outcome.served.as_ref() == Some(&attempt.lane) && !attempt.result.possibly_charged();
+    let served =
+        outcome.served.as_ref() == Some(&attempt.lane) && !attempt.result.possibly_charged();
     json!({
         "lane": attempt.lane.as_str(),
         "start_ms": attempt.start.0,
@@ -166,8 +207,14 @@ fn attempt(attempt: &Attempt, outcome: &Outcome) -> Value {
 
 fn facts(outcome: &Outcome) -> Value {
     let facts = &outcome.facts;
-    let known = facts.features.iter().enumerate().filter(|(_, value)| **value != 0.0);
-    let features: Vec<Value> = known.map(|(i, value)| json!({ "name": features::name(i), "value": value })).collect();
+    let known = facts
+        .features
+        .iter()
+        .enumerate()
+        .filter(|(_, value)| **value != 0.0);
+    let features: Vec<Value> = known
+        .map(|(i, value)| json!({ "name": features::name(i), "value": value }))
+        .collect();
     let class = match facts.class {
         Class::Interactive => "interactive",
         Class::Batch => "batch",
@@ -189,11 +236,19 @@ fn explanation(outcome: &Outcome) -> String {
     let Some(decision) = &outcome.decision else {
         return "It was not sent anywhere: no lane could serve it.".to_owned();
     };
-    let Some(chosen) = decision.chosen() else { return "No lane was chosen.".to_owned() };
-    let Verdict::Chosen(why) = &chosen.verdict else { return String::new() };
+    let Some(chosen) = decision.chosen() else {
+        return "No lane was chosen.".to_owned();
+    };
+    let Verdict::Chosen(why) = &chosen.verdict else {
+        return String::new();
+    };
     let because = match why {
-        Why::BestValue => "it gives the best predicted quality for its cost under the route's multiplier",
-        Why::CheapestAboveFloor => "it is the cheapest lane whose expected quality reaches the route's floor",
+        Why::BestValue => {
+            "it gives the best predicted quality for its cost under the route's multiplier"
+        }
+        Why::CheapestAboveFloor => {
+            "it is the cheapest lane whose expected quality reaches the route's floor"
+        }
         Why::Guarded => "it is the cheapest lane close enough to the best predicted quality",
         Why::Default(_) => "the prediction abstained, and this is the route's default",
         Why::Pinned(_) => "a rule of the policy pins it",
@@ -206,11 +261,16 @@ fn explanation(outcome: &Outcome) -> String {
     }
     sentence.push('.');
     if let Some(served) = outcome.served.as_ref().filter(|lane| **lane != chosen.lane) {
-        sentence.push_str(&format!(" It failed there and was served by {served} instead."));
+        sentence.push_str(&format!(
+            " It failed there and was served by {served} instead."
+        ));
     }
     if !decision.relaxed.is_empty() {
         let names: Vec<&str> = decision.relaxed.iter().map(|limit| limit.name()).collect();
-        sentence.push_str(&format!(" Nothing met every limit, so these were relaxed: {}.", names.join(", ")));
+        sentence.push_str(&format!(
+            " Nothing met every limit, so these were relaxed: {}.",
+            names.join(", ")
+        ));
     }
     sentence
 }

@@ -61,7 +61,9 @@ pub(super) async fn policy(State(control): Shared) -> Result<Json<Value>, Contro
         .map(|p| json!({ "version": p.version, "author": p.author, "at_ms": p.at.0 }))
         .collect();
     Ok(Json(match current {
-        Some(p) => json!({ "version": p.version, "text": p.text, "author": p.author, "at_ms": p.at.0, "history": history }),
+        Some(p) => {
+            json!({ "version": p.version, "text": p.text, "author": p.author, "at_ms": p.at.0, "history": history })
+        }
         None => json!({ "version": 0, "text": "", "author": "", "at_ms": null, "history": [] }),
     }))
 }
@@ -71,12 +73,22 @@ pub(super) async fn validate(Json(asked): Json<PolicyText>) -> Json<Value> {
     Json(json!({ "ok": faults.is_empty(), "errors": faults.iter().map(fault).collect::<Vec<_>>() }))
 }
 
-pub(super) async fn put_policy(State(control): Shared, Json(put): Json<PolicyPut>) -> Result<Json<Value>, ControlError> {
-    let (version, table) = control.put_policy(&put.text, put.expected_version, "dashboard").await?;
-    Ok(Json(json!({ "version": version, "table_version": table.0 })))
+pub(super) async fn put_policy(
+    State(control): Shared,
+    Json(put): Json<PolicyPut>,
+) -> Result<Json<Value>, ControlError> {
+    let (version, table) = control
+        .put_policy(&put.text, put.expected_version, "dashboard")
+        .await?;
+    Ok(Json(
+        json!({ "version": version, "table_version": table.0 }),
+    ))
 }
 
-pub(super) async fn what_if(State(control): Shared, Json(asked): Json<WhatIfAsked>) -> Result<Json<Value>, ControlError> {
+pub(super) async fn what_if(
+    State(control): Shared,
+    Json(asked): Json<WhatIfAsked>,
+) -> Result<Json<Value>, ControlError> {
     let until = now();
     let since = UnixMillis(until.0.saturating_sub(asked.window_s.saturating_mul(1_000)));
     let limit = asked.limit.unwrap_or(whatif::REQUESTS_MAX);
@@ -90,7 +102,9 @@ fn usd_delta(before: NanoUsd, after: NanoUsd) -> f64 {
 
 fn comparison(compared: &Comparison) -> Value {
     let mut segments: Vec<_> = compared.segments.iter().collect();
-    let quality_delta = |s: &spillway_routing::replay::Segment| (s.quality_after - s.quality_before) / s.requests.max(1) as f64;
+    let quality_delta = |s: &spillway_routing::replay::Segment| {
+        (s.quality_after - s.quality_before) / s.requests.max(1) as f64
+    };
     segments.sort_by(|(_, a), (_, b)| quality_delta(a).total_cmp(&quality_delta(b)));
     let segments: Vec<Value> = segments.iter().take(EXAMPLES_SHOWN).map(|(name, s)| {
         json!({ "segment": name, "requests": s.requests, "cost_delta_usd": usd_delta(s.cost_before, s.cost_after),
@@ -111,7 +125,10 @@ fn comparison(compared: &Comparison) -> Value {
         ));
     }
     if compared.refused > 0 {
-        notes.push(format!("{} requests would have been refused.", compared.refused));
+        notes.push(format!(
+            "{} requests would have been refused.",
+            compared.refused
+        ));
     }
     json!({
         "requests": compared.requests,
@@ -155,7 +172,10 @@ pub(super) async fn tables(State(control): Shared) -> Result<Json<Value>, Contro
     Ok(Json(json!({ "current": current.0, "tables": tables })))
 }
 
-pub(super) async fn table(State(control): Shared, Path(version): Path<u64>) -> Result<Json<Value>, ControlError> {
+pub(super) async fn table(
+    State(control): Shared,
+    Path(version): Path<u64>,
+) -> Result<Json<Value>, ControlError> {
     let (manifest, draft) = control.publisher.version(TableVersion(version)).await?;
     let lanes: Vec<Value> = draft.lanes.iter().map(|lane| {
         let upstream = draft.upstreams.iter().find(|u| u.id == lane.upstream);
@@ -165,12 +185,14 @@ pub(super) async fn table(State(control): Shared, Path(version): Path<u64>) -> R
             "tier": lane.tier.name(), "input_usd_per_mtok": rates.map(|r| r.input.usd()),
             "output_usd_per_mtok": rates.map(|r| r.output.usd()), "context": model.map(|m| m.context.0) })
     }).collect();
-    let heads = draft.committee.as_ref().map(|committee| json!({
-        "kind": format!("committee of {} heads", committee.heads.len()),
-        "models": committee.models.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
-        "trained_on": committee.labels,
-        "encoder": committee.encoder.name(),
-    }));
+    let heads = draft.committee.as_ref().map(|committee| {
+        json!({
+            "kind": format!("committee of {} heads", committee.heads.len()),
+            "models": committee.models.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
+            "trained_on": committee.labels,
+            "encoder": committee.encoder.name(),
+        })
+    });
     let mut body = summary(&manifest, &draft);
     body["routes"] = draft.routes.iter().map(|r| route(r, &draft)).collect();
     body["lanes"] = json!(lanes);
@@ -180,7 +202,11 @@ pub(super) async fn table(State(control): Shared, Path(version): Path<u64>) -> R
 
 fn route(route: &Route, draft: &Draft) -> Value {
     let all = || draft.models.iter().map(|model| &model.id);
-    let models: Vec<&str> = if route.models.is_empty() { all().map(|id| id.as_str()).collect() } else { route.models.iter().map(|id| id.as_str()).collect() };
+    let models: Vec<&str> = if route.models.is_empty() {
+        all().map(|id| id.as_str()).collect()
+    } else {
+        route.models.iter().map(|id| id.as_str()).collect()
+    };
     let lambda = match route.choice {
         Choice::Multiplier(lambda) => Some(lambda),
         Choice::Floor(_) => None,
@@ -221,8 +247,13 @@ pub(super) async fn fleet(State(control): Shared) -> Result<Json<Value>, Control
 }
 
 pub(super) async fn training(State(control): Shared) -> Result<Json<Value>, ControlError> {
-    let going = control.runs.going().map(|p| json!({ "id": p.run, "step": p.step, "done": p.done }));
-    Ok(Json(json!({ "running": going, "runs": training::records(&control).await? })))
+    let going = control
+        .runs
+        .going()
+        .map(|p| json!({ "id": p.run, "step": p.step, "done": p.done }));
+    Ok(Json(
+        json!({ "running": going, "runs": training::records(&control).await? }),
+    ))
 }
 
 pub(super) async fn train(State(control): Shared) -> Result<Json<Value>, ControlError> {

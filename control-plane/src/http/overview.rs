@@ -36,7 +36,12 @@ pub(super) async fn overview(
     let current = control.publisher.current().await?;
     let draft = current.as_ref().map(|c| c.table.draft());
     let members = control.fleet.members(&control.store, now()).await?;
-    let count = |wanted| members.iter().filter(|member| member.condition == wanted).count();
+    let count = |wanted| {
+        members
+            .iter()
+            .filter(|member| member.condition == wanted)
+            .count()
+    };
     let bar_of = |route: &str| bar(draft, route);
     let by_model: Vec<Value> = seen.by_model.iter().map(|(id, figures)| {
         let share = figures.requests as f64 / seen.totals.requests.max(1) as f64;
@@ -48,7 +53,11 @@ pub(super) async fn overview(
             "baseline_usd": figures.baseline.usd(), "saved_usd": saved(figures),
             "quality": share_of(figures.quality), "bar": bar_of(id.as_str()) })
     }).collect();
-    let busiest = seen.by_route.first().map(|(id, _)| id.as_str()).unwrap_or_default();
+    let busiest = seen
+        .by_route
+        .first()
+        .map(|(id, _)| id.as_str())
+        .unwrap_or_default();
     let totals = &seen.totals;
     Ok(Json(json!({
         "window_s": window_s,
@@ -98,13 +107,22 @@ fn series(points: &[Point], step: Millis) -> Value {
 /// The quality a route promises: its bar's share of the best model's own.
 fn bar(draft: Option<&Draft>, route: &str) -> Option<f64> {
     let route = draft?.routes.iter().find(|r| r.id.as_str() == route)?;
-    let on_route = |model: &&spillway_routing::catalogue::Model| route.models.is_empty() || route.models.contains(&model.id);
+    let on_route = |model: &&spillway_routing::catalogue::Model| {
+        route.models.is_empty() || route.models.contains(&model.id)
+    };
     let committee = draft?.committee.as_ref();
     let expected = |model: &spillway_routing::catalogue::Model| {
         let column = committee.and_then(|c| c.models.iter().position(|id| *id == model.id));
-        column.and_then(|i| committee?.mean_quality.get(i).copied()).or(model.prior)
+        column
+            .and_then(|i| committee?.mean_quality.get(i).copied())
+            .or(model.prior)
     };
-    let best = draft?.models.iter().filter(on_route).filter_map(expected).max()?;
+    let best = draft?
+        .models
+        .iter()
+        .filter(on_route)
+        .filter_map(expected)
+        .max()?;
     Some(route.bar.of(best).share())
 }
 

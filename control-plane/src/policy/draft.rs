@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use spillway_routing::catalogue::{Capabilities, Dialect, Lane, Model, Pace, Price, Rates, Tier, Upstream};
+use spillway_routing::catalogue::{
+    Capabilities, Dialect, Lane, Model, Pace, Price, Rates, Tier, Upstream,
+};
 use spillway_routing::check::{self, Flaw};
 use spillway_routing::head::Committee;
 use spillway_routing::id::{LaneId, ModelId, RouteId, TableVersion, UpstreamId};
@@ -18,7 +20,8 @@ use spillway_routing::unit::{Bps, Millis, NanoUsd, NanoUsdPerMtok, Tokens};
 
 use super::Fault;
 use super::document::{
-    Capability, ClassEntry, ModelEntry, Policy, PriceEntry, RouteEntry, RuleEntry, ThenEntry, UpstreamEntry,
+    Capability, ClassEntry, ModelEntry, Policy, PriceEntry, RouteEntry, RuleEntry, ThenEntry,
+    UpstreamEntry,
 };
 use super::locate::line_of_path;
 use crate::catalogue::{self, Listed};
@@ -55,7 +58,11 @@ impl Learned {
     #[must_use]
     pub fn of(draft: &Draft) -> Self {
         let solved = |route: &Route| {
-            let solved = SolvedRoute { bar: route.bar, choice: route.choice, learned: route.learned };
+            let solved = SolvedRoute {
+                bar: route.bar,
+                choice: route.choice,
+                learned: route.learned,
+            };
             (route.id.clone(), solved)
         };
         let multiplied = |route: &&Route| matches!(route.choice, Choice::Multiplier(_));
@@ -79,12 +86,26 @@ impl Learned {
 ///
 /// All faults found, in the order of the document.
 pub fn draft(policy: &Policy, text: &str, learned: &Learned) -> Result<Draft, Vec<Fault>> {
-    let mut compiler = Compiler { text, learned, draft: Draft::default(), faults: Vec::new() };
+    let mut compiler = Compiler {
+        text,
+        learned,
+        draft: Draft::default(),
+        faults: Vec::new(),
+    };
     if policy.version != 1 {
-        compiler.fault(&["version"], format!("form {} is not known; this build reads form 1", policy.version));
+        compiler.fault(
+            &["version"],
+            format!(
+                "form {} is not known; this build reads form 1",
+                policy.version
+            ),
+        );
     }
     if policy.upstreams.is_empty() {
-        compiler.fault(&["upstreams"], "at least one [[upstreams]] entry is needed: who serves which models".to_owned());
+        compiler.fault(
+            &["upstreams"],
+            "at least one [[upstreams]] entry is needed: who serves which models".to_owned(),
+        );
     }
     for (index, entry) in policy.upstreams.iter().enumerate() {
         compiler.upstream(index, entry, &policy.models);
@@ -109,21 +130,36 @@ struct Compiler<'a> {
 impl Compiler<'_> {
     fn fault(&mut self, path: &[&str], message: String) {
         let line = line_of_path(self.text, path);
-        self.faults.push(Fault { line, field: path.join("."), message });
+        self.faults.push(Fault {
+            line,
+            field: path.join("."),
+            message,
+        });
     }
 
-    fn upstream(&mut self, index: usize, entry: &UpstreamEntry, models: &BTreeMap<String, ModelEntry>) {
+    fn upstream(
+        &mut self,
+        index: usize,
+        entry: &UpstreamEntry,
+        models: &BTreeMap<String, ModelEntry>,
+    ) {
         let at = index.to_string();
         let dialect = match entry.dialect.as_deref().map(Dialect::parse) {
             None => Dialect::OpenAiChat,
             Some(Some(dialect)) => dialect,
             Some(None) => {
                 let known = Dialect::ALL.map(Dialect::name).join(", ");
-                return self.fault(&["upstreams", &at, "dialect"], format!("unknown dialect; known are {known}"));
+                return self.fault(
+                    &["upstreams", &at, "dialect"],
+                    format!("unknown dialect; known are {known}"),
+                );
             }
         };
         if entry.models.is_empty() {
-            self.fault(&["upstreams", &at, "models"], "name at least one model".to_owned());
+            self.fault(
+                &["upstreams", &at, "models"],
+                "name at least one model".to_owned(),
+            );
         }
         for model in &entry.models {
             let id = UpstreamId::new(&format!("{}:{model}", entry.provider));
@@ -134,20 +170,34 @@ impl Compiler<'_> {
                 provider: entry.provider.as_str().into(),
                 wire_model: entry.wire_models.get(model).unwrap_or(model).clone(),
                 dialect,
-                credential: entry.credential.as_ref().unwrap_or(&entry.provider).as_str().into(),
+                credential: entry
+                    .credential
+                    .as_ref()
+                    .unwrap_or(&entry.provider)
+                    .as_str()
+                    .into(),
             });
             self.lanes(&at, entry, model, &id);
         }
     }
 
     fn model(&mut self, name: &str, entry: Option<&ModelEntry>, provider: &str) {
-        if self.draft.models.iter().any(|model| model.id.as_str() == name) {
+        if self
+            .draft
+            .models
+            .iter()
+            .any(|model| model.id.as_str() == name)
+        {
             return;
         }
         let listed = catalogue::find(provider, name);
         let none = ModelEntry::default();
         let entry = entry.unwrap_or(&none);
-        let family = match entry.tokenizer.as_deref().map(|text| (text, Family::parse(text))) {
+        let family = match entry
+            .tokenizer
+            .as_deref()
+            .map(|text| (text, Family::parse(text)))
+        {
             Some((_, Some(family))) => family,
             Some((text, None)) => {
                 let known = Family::ALL.map(Family::name).join(", ");
@@ -173,21 +223,31 @@ impl Compiler<'_> {
 
     fn lanes(&mut self, at: &str, entry: &UpstreamEntry, model: &str, upstream: &UpstreamId) {
         let standard = [Tier::Standard.name().to_owned()];
-        let tiers = if entry.tiers.is_empty() { &standard[..] } else { &entry.tiers[..] };
+        let tiers = if entry.tiers.is_empty() {
+            &standard[..]
+        } else {
+            &entry.tiers[..]
+        };
         for name in entry.prices.keys().filter(|name| !tiers.contains(name)) {
-            let message = format!("has a price but is not among this entry's tiers: add {name:?} to tiers");
+            let message =
+                format!("has a price but is not among this entry's tiers: add {name:?} to tiers");
             self.fault(&["upstreams", at, "prices", name], message);
         }
         for name in tiers {
             let Some(tier) = Tier::parse(name) else {
                 let known = Tier::ALL.map(Tier::name).join(", ");
-                self.fault(&["upstreams", at, "tiers"], format!("unknown tier {name:?}; known are {known}"));
+                self.fault(
+                    &["upstreams", at, "tiers"],
+                    format!("unknown tier {name:?}; known are {known}"),
+                );
                 continue;
             };
             let listed = catalogue::find(&entry.provider, model);
             let typed = entry.prices.get(name).map(price);
             let observed = || self.learned.observed.get(model).cloned();
-            let price = typed.or_else(|| listed.and_then(|l| l.price(tier))).or_else(observed);
+            let price = typed
+                .or_else(|| listed.and_then(|l| l.price(tier)))
+                .or_else(observed);
             self.draft.lanes.push(Lane {
                 id: LaneId::new(&format!("{upstream}/{name}")),
                 upstream: upstream.clone(),
@@ -201,28 +261,47 @@ impl Compiler<'_> {
     fn unused_models(&mut self, policy: &Policy) {
         let unused = |name: &&String| !policy.upstreams.iter().any(|u| u.models.contains(name));
         for name in policy.models.keys().filter(unused) {
-            self.fault(&["models", name], "no [[upstreams]] entry serves this model".to_owned());
+            self.fault(
+                &["models", name],
+                "no [[upstreams]] entry serves this model".to_owned(),
+            );
         }
     }
 
     fn route(&mut self, name: &str, entry: &RouteEntry) {
-        for (field, value) in [("bar", Some(entry.bar)), ("floor", entry.floor), ("guard", Some(entry.guard)), ("explore", Some(entry.explore))] {
+        for (field, value) in [
+            ("bar", Some(entry.bar)),
+            ("floor", entry.floor),
+            ("guard", Some(entry.guard)),
+            ("explore", Some(entry.explore)),
+        ] {
             self.share(&["routes", name, field], value);
         }
         for model in &entry.models {
             self.known_model(&["routes", name, "models"], model);
         }
-        let default = entry.default.as_ref().unwrap_or(&entry.baseline);
         let baseline = self.lane_named(&["routes", name, "baseline"], &entry.baseline);
-        let default = self.lane_named(&["routes", name, "default"], default);
-        let first_token_max = self.duration(&["routes", name, "first_token_max"], entry.first_token_max.as_deref());
+        let default = match &entry.default {
+            Some(typed) => self.lane_named(&["routes", name, "default"], typed),
+            None => baseline.clone(),
+        };
+        let first_token_max = self.duration(
+            &["routes", name, "first_token_max"],
+            entry.first_token_max.as_deref(),
+        );
         let deadline = self.duration(&["routes", name, "deadline"], entry.deadline.as_deref());
-        let (Some(baseline), Some(default)) = (baseline, default) else { return };
+        let (Some(baseline), Some(default)) = (baseline, default) else {
+            return;
+        };
         let bar = Bps::from_share(entry.bar);
         let (choice, learned) = self.choice(name, entry, bar);
         self.draft.routes.push(Route {
             id: name.into(),
-            models: entry.models.iter().map(|model| ModelId::new(model)).collect(),
+            models: entry
+                .models
+                .iter()
+                .map(|model| ModelId::new(model))
+                .collect(),
             default_lane: default,
             baseline,
             bar,
@@ -245,27 +324,47 @@ impl Compiler<'_> {
         if let Some(floor) = entry.floor {
             return (Choice::Floor(Bps::from_share(floor)), trusted);
         }
-        let own = self.learned.routes.get(name).filter(|solved| solved.bar == bar);
+        let own = self
+            .learned
+            .routes
+            .get(name)
+            .filter(|solved| solved.bar == bar);
         if let Some(solved) = own {
             return (solved.choice, solved.learned);
         }
         let kept = |point: &&BarPoint| point.bar >= bar;
-        let solved = self.learned.frontier.iter().filter(kept).min_by_key(|point| point.bar);
+        let solved = self
+            .learned
+            .frontier
+            .iter()
+            .filter(kept)
+            .min_by_key(|point| point.bar);
         if let (true, Some(point)) = (trusted, solved) {
             return (Choice::Multiplier(point.multiplier), true);
         }
         let on_route = |model: &&Model| {
             entry.models.is_empty() || entry.models.iter().any(|name| *name == model.id.as_str())
         };
-        let best = self.draft.models.iter().filter(on_route).filter_map(|m| self.expected(m)).max();
-        (Choice::Floor(best.map_or(Bps::ZERO, |best| bar.of(best))), false)
+        let best = self
+            .draft
+            .models
+            .iter()
+            .filter(on_route)
+            .filter_map(|m| self.expected(m))
+            .max();
+        (
+            Choice::Floor(best.map_or(Bps::ZERO, |best| bar.of(best))),
+            false,
+        )
     }
 
     /// A model's quality before any prompt is seen.
     fn expected(&self, model: &Model) -> Option<Bps> {
         let committee = self.learned.committee.as_ref();
         let column = committee.and_then(|c| c.models.iter().position(|id| *id == model.id));
-        column.and_then(|i| committee?.mean_quality.get(i).copied()).or(model.prior)
+        column
+            .and_then(|i| committee?.mean_quality.get(i).copied())
+            .or(model.prior)
     }
 
     fn rule(&mut self, index: usize, entry: &RuleEntry) {
@@ -274,7 +373,9 @@ impl Compiler<'_> {
         let then = match &entry.then {
             ThenEntry::Only(models) => Action::Only(self.known_models(&path, models)),
             ThenEntry::Without(models) => Action::Without(self.known_models(&path, models)),
-            ThenEntry::WithoutProvider(provider) => Action::WithoutProvider(provider.as_str().into()),
+            ThenEntry::WithoutProvider(provider) => {
+                Action::WithoutProvider(provider.as_str().into())
+            }
             ThenEntry::Pin(name) => match self.lane_named(&path, name) {
                 Some(lane) => Action::Pin(lane),
                 None => return,
@@ -285,10 +386,20 @@ impl Compiler<'_> {
         matches.extend(when.route.as_deref().map(|name| Match::Route(name.into())));
         matches.extend(when.slice.as_deref().map(|name| Match::Slice(name.into())));
         matches.extend(when.key.as_deref().map(|name| Match::Key(name.into())));
-        matches.extend(when.tags.iter().map(|(name, value)| Match::Tag { name: name.clone(), value: value.clone() }));
+        matches.extend(when.tags.iter().map(|(name, value)| Match::Tag {
+            name: name.clone(),
+            value: value.clone(),
+        }));
         matches.extend(when.class.map(|class| Match::Class(class_of(class))));
-        matches.extend(when.input_above.map(|tokens| Match::InputAbove(Tokens(tokens))));
-        self.draft.rules.push(Rule { id: entry.id.as_str().into(), when: matches, then });
+        matches.extend(
+            when.input_above
+                .map(|tokens| Match::InputAbove(Tokens(tokens))),
+        );
+        self.draft.rules.push(Rule {
+            id: entry.id.as_str().into(),
+            when: matches,
+            then,
+        });
     }
 
     fn share(&mut self, path: &[&str], value: Option<f64>) {
@@ -303,16 +414,33 @@ impl Compiler<'_> {
     }
 
     fn known_model(&mut self, path: &[&str], name: &str) {
-        if !self.draft.models.iter().any(|model| model.id.as_str() == name) {
-            self.fault(path, format!("no [[upstreams]] entry serves a model {name:?}"));
+        if !self
+            .draft
+            .models
+            .iter()
+            .any(|model| model.id.as_str() == name)
+        {
+            self.fault(
+                path,
+                format!("no [[upstreams]] entry serves a model {name:?}"),
+            );
         }
     }
 
     /// A lane by its own name, or the first lane of a model.
     fn lane_named(&mut self, path: &[&str], name: &str) -> Option<LaneId> {
-        let by_lane = self.draft.lanes.iter().find(|lane| lane.id.as_str() == name);
-        let upstream = self.draft.upstreams.iter().find(|upstream| upstream.model.as_str() == name);
-        let by_model = upstream.and_then(|u| self.draft.lanes.iter().find(|lane| lane.upstream == u.id));
+        let by_lane = self
+            .draft
+            .lanes
+            .iter()
+            .find(|lane| lane.id.as_str() == name);
+        let upstream = self
+            .draft
+            .upstreams
+            .iter()
+            .find(|upstream| upstream.model.as_str() == name);
+        let by_model =
+            upstream.and_then(|u| self.draft.lanes.iter().find(|lane| lane.upstream == u.id));
         let found = by_lane.or(by_model).map(|lane| lane.id.clone());
         if found.is_none() {
             self.fault(path, format!("{name:?} is neither a served model nor a lane such as \"openai:gpt-6-luna/standard\""));
@@ -324,7 +452,10 @@ impl Compiler<'_> {
         let text = text?;
         let parsed = parse_duration(text);
         if parsed.is_none() {
-            self.fault(path, format!("{text:?} is no duration; write e.g. \"500ms\", \"30s\", \"5m\" or \"2h\""));
+            self.fault(
+                path,
+                format!("{text:?} is no duration; write e.g. \"500ms\", \"30s\", \"5m\" or \"2h\""),
+            );
         }
         parsed
     }
@@ -340,19 +471,27 @@ impl Compiler<'_> {
                 self.fault(&path, message);
             }
         }
-        if self.faults.is_empty() { Ok(self.draft) } else { Err(self.faults) }
+        if self.faults.is_empty() {
+            Ok(self.draft)
+        } else {
+            Err(self.faults)
+        }
     }
 }
 
 /// Where a table's flaw was typed.
 fn path_of(flaw: &Flaw) -> Vec<String> {
-    let route = |route: &String, field: &str| vec!["routes".to_owned(), route.clone(), field.to_owned()];
+    let route =
+        |route: &String, field: &str| vec!["routes".to_owned(), route.clone(), field.to_owned()];
     match flaw {
         Flaw::NoCandidate { route: name } => route(name, "models"),
         Flaw::DefaultNotOnRoute { route: name, .. } => route(name, "default"),
         Flaw::BadDeadline { route: name } => route(name, "deadline"),
         Flaw::BadAttempts { route: name } => route(name, "attempts"),
-        Flaw::Duplicate { what: "upstream" | "lane", .. } => vec!["upstreams".to_owned()],
+        Flaw::Duplicate {
+            what: "upstream" | "lane",
+            ..
+        } => vec!["upstreams".to_owned()],
         Flaw::Duplicate { what: "rule", .. } => vec!["rules".to_owned()],
         _ => Vec::new(),
     }
@@ -387,7 +526,10 @@ fn price(entry: &PriceEntry) -> Price {
 
 fn pace(entry: &UpstreamEntry) -> Pace {
     let default = Pace::default();
-    let per_token = entry.tokens_per_second.filter(|rate| *rate > 0.0).map(|rate| (1e6 / rate) as u32);
+    let per_token = entry
+        .tokens_per_second
+        .filter(|rate| *rate > 0.0)
+        .map(|rate| (1e6 / rate) as u32);
     Pace {
         first_token: entry.first_token_ms.map_or(default.first_token, Millis),
         per_token_us: per_token.unwrap_or(default.per_token_us),

@@ -7,13 +7,20 @@ use toml::de::{DeTable, DeValue};
 
 /// The line (from 1) that holds byte `at`.
 pub(super) fn line_of(text: &str, at: usize) -> usize {
-    text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1
+    text.as_bytes()
+        .iter()
+        .take(at)
+        .filter(|byte| **byte == b'\n')
+        .count()
+        + 1
 }
 
 /// The key on the line that holds byte `at`, if there is one.
 pub(super) fn field_at(text: &str, at: usize) -> String {
     let line = text.lines().nth(line_of(text, at) - 1).unwrap_or("");
-    line.split_once('=').map(|(key, _)| key.trim().to_owned()).unwrap_or_default()
+    line.split_once('=')
+        .map(|(key, _)| key.trim().to_owned())
+        .unwrap_or_default()
 }
 
 /// The line (from 1) of the deepest part of `path` that the document has. Numbers in
@@ -24,15 +31,21 @@ pub(super) fn line_of_path(text: &str, path: &[&str]) -> Option<usize> {
     let mut found = None;
     let mut steps = path.iter();
     while let Some(step) = steps.next() {
-        let Some((key, value)) = table.get_key_value(*step) else { break };
+        let Some((key, value)) = table.get_key_value(*step) else {
+            break;
+        };
         found = Some(key.span().start);
         match value.get_ref() {
             DeValue::Table(inner) => table = inner,
             DeValue::Array(items) => {
                 let index = steps.next().and_then(|index| index.parse::<usize>().ok());
-                let Some(item) = index.and_then(|index| items.get(index)) else { break };
+                let Some(item) = index.and_then(|index| items.get(index)) else {
+                    break;
+                };
                 found = Some(item.span().start);
-                let DeValue::Table(inner) = item.get_ref() else { break };
+                let DeValue::Table(inner) = item.get_ref() else {
+                    break;
+                };
                 table = inner;
             }
             _ => break,

@@ -22,7 +22,10 @@ fn failed(error: impl Into<ControlError>) -> Status {
 
 fn fault(fault: &Fault) -> pb::PolicyFault {
     pb::PolicyFault {
-        line: fault.line.and_then(|line| u32::try_from(line).ok()).unwrap_or(0),
+        line: fault
+            .line
+            .and_then(|line| u32::try_from(line).ok())
+            .unwrap_or(0),
         field: fault.field.clone(),
         message: fault.message.clone(),
     }
@@ -49,7 +52,9 @@ impl pb::policies_server::Policies for Service {
         request: Request<pb::ValidatePolicyRequest>,
     ) -> Result<Response<pb::ValidatePolicyResponse>, Status> {
         let faults = policy::faults(&request.into_inner().text);
-        Ok(Response::new(pb::ValidatePolicyResponse { faults: faults.iter().map(fault).collect() }))
+        Ok(Response::new(pb::ValidatePolicyResponse {
+            faults: faults.iter().map(fault).collect(),
+        }))
     }
 
     async fn put(
@@ -62,7 +67,10 @@ impl pb::policies_server::Policies for Service {
             .put_policy(&put.text, put.expected_version, &put.author)
             .await
             .map_err(failed)?;
-        Ok(Response::new(pb::PutPolicyResponse { version, table_version: table.0 }))
+        Ok(Response::new(pb::PutPolicyResponse {
+            version,
+            table_version: table.0,
+        }))
     }
 }
 
@@ -72,10 +80,20 @@ impl pb::tables_server::Tables for Service {
         &self,
         _: Request<pb::ListTablesRequest>,
     ) -> Result<Response<pb::ListTablesResponse>, Status> {
-        let current = self.control.publisher.current_version().await.map_err(failed)?;
+        let current = self
+            .control
+            .publisher
+            .current_version()
+            .await
+            .map_err(failed)?;
         let mut tables = Vec::new();
         for manifest in self.control.publisher.versions().await.map_err(failed)? {
-            let (_, draft) = self.control.publisher.version(manifest.version).await.map_err(failed)?;
+            let (_, draft) = self
+                .control
+                .publisher
+                .version(manifest.version)
+                .await
+                .map_err(failed)?;
             tables.push(pb::TableSummary {
                 version: manifest.version.0,
                 parent: manifest.parent.0,
@@ -87,7 +105,10 @@ impl pb::tables_server::Tables for Service {
                 learned: draft.routes.iter().any(|route| route.learned),
             });
         }
-        Ok(Response::new(pb::ListTablesResponse { current: current.0, tables }))
+        Ok(Response::new(pb::ListTablesResponse {
+            current: current.0,
+            tables,
+        }))
     }
 
     async fn get(
@@ -100,7 +121,9 @@ impl pb::tables_server::Tables for Service {
             version => TableVersion(version),
         };
         let (_, draft) = publisher.version(version).await.map_err(failed)?;
-        Ok(Response::new(pb::GetTableResponse { payload: encode_table(&draft) }))
+        Ok(Response::new(pb::GetTableResponse {
+            payload: encode_table(&draft),
+        }))
     }
 
     async fn publish(
@@ -108,13 +131,21 @@ impl pb::tables_server::Tables for Service {
         request: Request<pb::PublishTableRequest>,
     ) -> Result<Response<pb::PublishTableResponse>, Status> {
         let request = request.into_inner();
-        let mut draft = decode_table(&request.payload)
-            .map_err(|error| Status::invalid_argument(format!("the table cannot be read: {error}")))?;
+        let mut draft = decode_table(&request.payload).map_err(|error| {
+            Status::invalid_argument(format!("the table cannot be read: {error}"))
+        })?;
         let parent = TableVersion(request.expected_parent);
         let probes = std::mem::take(&mut draft.probes);
-        let version = self.control.publisher.publish(draft, parent, probes, now()).await.map_err(failed)?;
+        let version = self
+            .control
+            .publisher
+            .publish(draft, parent, probes, now())
+            .await
+            .map_err(failed)?;
         self.control.metrics.tables_published.inc();
-        Ok(Response::new(pb::PublishTableResponse { version: version.0 }))
+        Ok(Response::new(pb::PublishTableResponse {
+            version: version.0,
+        }))
     }
 
     async fn roll_back(
@@ -122,10 +153,20 @@ impl pb::tables_server::Tables for Service {
         request: Request<pb::RollBackRequest>,
     ) -> Result<Response<pb::PublishTableResponse>, Status> {
         let request = request.into_inner();
-        let (to, current) = (TableVersion(request.to_version), TableVersion(request.expected_current));
-        let version = self.control.publisher.roll_back(to, current, now()).await.map_err(failed)?;
+        let (to, current) = (
+            TableVersion(request.to_version),
+            TableVersion(request.expected_current),
+        );
+        let version = self
+            .control
+            .publisher
+            .roll_back(to, current, now())
+            .await
+            .map_err(failed)?;
         self.control.metrics.tables_published.inc();
-        Ok(Response::new(pb::PublishTableResponse { version: version.0 }))
+        Ok(Response::new(pb::PublishTableResponse {
+            version: version.0,
+        }))
     }
 }
 
@@ -162,7 +203,10 @@ impl pb::training_server::Training for Service {
                     run: progress.run,
                     step: progress.step,
                     done_permille: (progress.done * 1_000.0) as u32,
-                    result: ended.as_ref().map(|e| e.result.name().to_owned()).unwrap_or_default(),
+                    result: ended
+                        .as_ref()
+                        .map(|e| e.result.name().to_owned())
+                        .unwrap_or_default(),
                     reason: ended.map(|e| e.reason).unwrap_or_default(),
                 })
             });
@@ -177,13 +221,19 @@ impl pb::fleet_server::Fleet for Service {
         _: Request<pb::ListProxiesRequest>,
     ) -> Result<Response<pb::ListProxiesResponse>, Status> {
         let control = &self.control;
-        let members = control.fleet.members(&control.store, now()).await.map_err(failed)?;
+        let members = control
+            .fleet
+            .members(&control.store, now())
+            .await
+            .map_err(failed)?;
         let proxies = members.into_iter().map(|member| pb::ProxyState {
             acknowledgement: Some(member.acknowledgement),
             state: member.condition.name().to_owned(),
             last_seen_ms: member.last_seen.0,
         });
-        Ok(Response::new(pb::ListProxiesResponse { proxies: proxies.collect() }))
+        Ok(Response::new(pb::ListProxiesResponse {
+            proxies: proxies.collect(),
+        }))
     }
 }
 

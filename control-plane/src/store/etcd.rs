@@ -38,7 +38,10 @@ impl EtcdStore {
         let names = endpoints.join(", ");
         let client = Client::connect(endpoints, Some(options)).await;
         let client = client.map_err(|source| unreachable(&names, source))?;
-        Ok(Self { client, endpoints: names })
+        Ok(Self {
+            client,
+            endpoints: names,
+        })
     }
 
     async fn within<T>(
@@ -62,7 +65,9 @@ impl EtcdStore {
 
     pub(super) async fn list(&self, prefix: &str) -> Result<Vec<Versioned>, StoreError> {
         let mut kv = self.client.kv_client();
-        let answer = self.within(kv.get(prefix, Some(GetOptions::new().with_prefix()))).await?;
+        let answer = self
+            .within(kv.get(prefix, Some(GetOptions::new().with_prefix())))
+            .await?;
         Ok(answer.kvs().iter().map(versioned).collect())
     }
 
@@ -81,10 +86,21 @@ impl EtcdStore {
             Expected::Anything => Vec::new(),
         };
         let mut writes = vec![TxnOp::put(key, value.to_vec(), None)];
-        writes.extend(also.into_iter().map(|(key, value)| TxnOp::put(key, value.to_vec(), None)));
+        writes.extend(
+            also.into_iter()
+                .map(|(key, value)| TxnOp::put(key, value.to_vec(), None)),
+        );
         let mut kv = self.client.kv_client();
-        let answer = self.within(kv.txn(Txn::new().when(compare).and_then(writes))).await?;
-        if answer.succeeded() { Ok(()) } else { Err(StoreError::Conflict { key: key.to_owned() }) }
+        let answer = self
+            .within(kv.txn(Txn::new().when(compare).and_then(writes)))
+            .await?;
+        if answer.succeeded() {
+            Ok(())
+        } else {
+            Err(StoreError::Conflict {
+                key: key.to_owned(),
+            })
+        }
     }
 
     pub(super) async fn delete(&self, key: &str) -> Result<(), StoreError> {
@@ -102,5 +118,8 @@ fn versioned(pair: &etcd_client::KeyValue) -> Versioned {
 }
 
 fn unreachable(endpoints: &str, source: etcd_client::Error) -> StoreError {
-    StoreError::Unreachable { endpoints: endpoints.to_owned(), source: Box::new(source) }
+    StoreError::Unreachable {
+        endpoints: endpoints.to_owned(),
+        source: Box::new(source),
+    }
 }

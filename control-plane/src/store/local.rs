@@ -32,19 +32,30 @@ struct State {
 
 impl LocalStore {
     pub(super) fn open(dir: &Path) -> Result<Self, StoreError> {
-        let disk = |source| StoreError::Disk { path: dir.display().to_string(), source };
+        let disk = |source| StoreError::Disk {
+            path: dir.display().to_string(),
+            source,
+        };
         fs::create_dir_all(dir).map_err(disk)?;
         let mut state = State::default();
         for entry in fs::read_dir(dir).map_err(disk)? {
             let path = entry.map_err(disk)?.path();
-            let Some(key) = path.file_name().and_then(|name| name.to_str()).and_then(key_of) else {
+            let Some(key) = path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .and_then(key_of)
+            else {
                 continue;
             };
             state.revision += 1;
             let value = fs::read(&path).map_err(disk)?.into();
             state.values.insert(key, (value, state.revision));
         }
-        Ok(Self { dir: dir.to_owned(), state: Mutex::new(state), bundle: watch::Sender::new(None) })
+        Ok(Self {
+            dir: dir.to_owned(),
+            state: Mutex::new(state),
+            bundle: watch::Sender::new(None),
+        })
     }
 
     /// Where an embedded proxy sees the current table.
@@ -66,7 +77,11 @@ impl LocalStore {
     pub(super) fn get(&self, key: &str) -> Option<Versioned> {
         let state = self.lock();
         let (value, revision) = state.values.get(key)?;
-        Some(Versioned { key: key.to_owned(), value: value.clone(), revision: *revision })
+        Some(Versioned {
+            key: key.to_owned(),
+            value: value.clone(),
+            revision: *revision,
+        })
     }
 
     pub(super) fn list(&self, prefix: &str) -> Vec<Versioned> {
@@ -96,7 +111,9 @@ impl LocalStore {
             Expected::Anything => true,
         };
         if !as_expected {
-            return Err(StoreError::Conflict { key: key.to_owned() });
+            return Err(StoreError::Conflict {
+                key: key.to_owned(),
+            });
         }
         // The compared key is written last: what it points to is there before it.
         for (key, value) in also.into_iter().chain([(key.to_owned(), value)]) {
@@ -114,7 +131,10 @@ impl LocalStore {
         let path = self.dir.join(file_of(key));
         match fs::remove_file(&path) {
             Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StoreError::Disk { path: path.display().to_string(), source });
+                return Err(StoreError::Disk {
+                    path: path.display().to_string(),
+                    source,
+                });
             }
             _ => {}
         }
@@ -130,7 +150,10 @@ impl LocalStore {
             file.sync_all()?;
             fs::rename(&half, &path)
         });
-        written.map_err(|source| StoreError::Disk { path: path.display().to_string(), source })
+        written.map_err(|source| StoreError::Disk {
+            path: path.display().to_string(),
+            source,
+        })
     }
 }
 
@@ -145,5 +168,6 @@ fn file_of(key: &str) -> String {
 }
 
 fn key_of(file: &str) -> Option<String> {
-    file.strip_suffix(".value").map(|name| name.replace('+', "/"))
+    file.strip_suffix(".value")
+        .map(|name| name.replace('+', "/"))
 }

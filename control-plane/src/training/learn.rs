@@ -62,7 +62,13 @@ pub fn learn(
     }
     let terms = terms(draft);
     let bars = bars(draft);
-    let settings = Settings { seed, bars: &bars, held_out: HELD_OUT, current, terms: &terms };
+    let settings = Settings {
+        seed,
+        bars: &bars,
+        held_out: HELD_OUT,
+        current,
+        terms: &terms,
+    };
     let trained = run(audits, &labelled, &settings, progress)?;
     Ok(Lesson {
         learned: learned(&trained, &bars),
@@ -79,11 +85,21 @@ pub(super) fn is_of_policy(route: &RouteId) -> bool {
 /// Prices of the policy's models, at their cheapest standard lane.
 fn terms(draft: &Draft) -> BTreeMap<ModelId, Terms> {
     let mut terms = BTreeMap::new();
-    for lane in draft.lanes.iter().filter(|lane| lane.tier == Tier::Standard) {
-        let upstream = draft.upstreams.iter().find(|upstream| upstream.id == lane.upstream);
+    for lane in draft
+        .lanes
+        .iter()
+        .filter(|lane| lane.tier == Tier::Standard)
+    {
+        let upstream = draft
+            .upstreams
+            .iter()
+            .find(|upstream| upstream.id == lane.upstream);
         let model = upstream.and_then(|u| draft.models.iter().find(|model| model.id == u.model));
         if let (Some(model), Some(price)) = (model, lane.price.clone()) {
-            terms.entry(model.id.clone()).or_insert(Terms { price, family: model.family });
+            terms.entry(model.id.clone()).or_insert(Terms {
+                price,
+                family: model.family,
+            });
         }
     }
     terms
@@ -93,7 +109,11 @@ fn terms(draft: &Draft) -> BTreeMap<ModelId, Terms> {
 fn bars(draft: &Draft) -> Vec<Bar> {
     let model_of = |lane: &LaneId| {
         let lane = draft.lanes.iter().find(|l| l.id == *lane)?;
-        draft.upstreams.iter().find(|u| u.id == lane.upstream).map(|u| u.model.clone())
+        draft
+            .upstreams
+            .iter()
+            .find(|u| u.id == lane.upstream)
+            .map(|u| u.model.clone())
     };
     let routes = draft.routes.iter().map(|route| Bar {
         route: route.id.clone(),
@@ -113,21 +133,33 @@ fn bars(draft: &Draft) -> Vec<Bar> {
 }
 
 fn learned(trained: &Trained, bars: &[Bar]) -> Learned {
-    let observed = trained.observed.iter().map(|(id, terms)| (id.clone(), terms.price.clone()));
+    let observed = trained
+        .observed
+        .iter()
+        .map(|(id, terms)| (id.clone(), terms.price.clone()));
     let mut learned = Learned {
         committee: Some(trained.committee.clone()),
         observed: observed.collect(),
         ..Learned::default()
     };
     for solved in &trained.multipliers {
-        let Some(bar) = bars.iter().find(|bar| bar.route == solved.route) else { continue };
+        let Some(bar) = bars.iter().find(|bar| bar.route == solved.route) else {
+            continue;
+        };
         match (is_of_policy(&solved.route), solved.choice) {
             (true, choice) => {
-                let route = SolvedRoute { bar: bar.bar, choice, learned: solved.learned };
+                let route = SolvedRoute {
+                    bar: bar.bar,
+                    choice,
+                    learned: solved.learned,
+                };
                 learned.routes.insert(solved.route.clone(), route);
             }
             (false, Choice::Multiplier(multiplier)) => {
-                learned.frontier.push(BarPoint { bar: bar.bar, multiplier });
+                learned.frontier.push(BarPoint {
+                    bar: bar.bar,
+                    multiplier,
+                });
             }
             (false, Choice::Floor(_)) => {}
         }

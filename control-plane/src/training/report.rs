@@ -20,17 +20,29 @@ pub fn verdict(report: &RunReport, promoted: bool) -> String {
         let held = report.routes.iter().filter(|route| route.learned).count();
         return format!("{held} of {} bars passed the gate", report.routes.len());
     }
-    let failed = report.routes.iter().flat_map(|route| &route.checks).find(|check| !check.held);
+    let failed = report
+        .routes
+        .iter()
+        .flat_map(|route| &route.checks)
+        .find(|check| !check.held);
     failed.map_or_else(
         || "nothing could be compared".to_owned(),
-        |check| format!("the gate declined: {}: {}", check.check.name(), check.detail),
+        |check| {
+            format!(
+                "the gate declined: {}: {}",
+                check.check.name(),
+                check.detail
+            )
+        },
     )
 }
 
 /// The page's form.
 #[must_use]
 pub fn json(report: &RunReport) -> Value {
-    let Some(evaluation) = report.learned.as_ref().or(report.blind.as_ref()) else { return Value::Null };
+    let Some(evaluation) = report.learned.as_ref().or(report.blind.as_ref()) else {
+        return Value::Null;
+    };
     let single = |index: usize| {
         let single = &evaluation.singles[index];
         json!({ "model": single.model.as_str(), "quality": single.quality, "cost_usd": single.cost })
@@ -72,11 +84,14 @@ pub fn json(report: &RunReport) -> Value {
 fn points(hull: &Hull) -> Vec<Value> {
     let step = hull.points.len().div_ceil(CURVE_POINTS_MAX).max(1);
     let kept = hull.points.iter().step_by(step);
-    kept.map(|point| json!({ "cost_usd": point.cost, "quality": point.quality })).collect()
+    kept.map(|point| json!({ "cost_usd": point.cost, "quality": point.quality }))
+        .collect()
 }
 
 fn calibration(evaluation: &Evaluation) -> Vec<Value> {
     let bins = evaluation.calibration.bins.iter();
-    bins.map(|bin| json!({ "predicted": bin.predicted, "observed": bin.observed, "count": bin.count }))
-        .collect()
+    bins.map(
+        |bin| json!({ "predicted": bin.predicted, "observed": bin.observed, "count": bin.count }),
+    )
+    .collect()
 }

@@ -1,3 +1,5 @@
+//! Nothing that was changed on the way is opened.
+
 use super::*;
 use crate::convert::tests::draft;
 use proptest::prelude::*;

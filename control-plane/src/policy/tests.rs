@@ -1,0 +1,217 @@
+//! What operators may type, and what they are told when it is wrong.
+
+use super::*;
+use spillway_routing::head::{Committee, Curve, Scaler};
+use spillway_routing::table::{BarPoint, Choice, Draft, Table};
+use spillway_routing::unit::{Bps, Millis, NanoUsdPerMtok, Tokens};
+
+const POLICY: &str = r#"version = 1
+
+[models.small]
+prior = 0.6
+tokenizer = "claude4_7"
+
+[[upstreams]]
+provider = "near"
+models = ["small", "large"]
+tiers = ["standard", "flex"]
+prices.standard = { input = 1.0, output = 2.0 }
+prices.flex = { input = 0.5, output = 1.0 }
+
+[[upstreams]]
+provider = "openai"
+models = ["gpt-6-luna"]
+
+[routes.auto]
+baseline = "large"
+bar = 0.9
+deadline = "5m"
+
+[[rules]]
+id = "legal"
+when = { tags = { team = "legal" }, class = "background" }
+then = { pin = "openai:gpt-6-luna/standard" }
+"#;
+
+fn compile(text: &str, learned: &Learned) -> Result<Draft, Vec<Fault>> {
+    draft(&parse(text)?, text, learned)
+}
+
+/// The one fault of `POLICY` with `from` replaced.
+fn fault(from: &str, to: &str) -> Fault {
+    assert!(POLICY.contains(from));
+    let mut faults = faults(&POLICY.replace(from, to));
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    faults.remove(0)
+}
+
+fn line(word: &str) -> Option<usize> {
+    POLICY
+        .lines()
+        .position(|line| line.contains(word))
+        .map(|at| at + 1)
+}
+
+#[test]
+fn a_policy_becomes_a_table() {
+    let draft = compile(POLICY, &Learned::default()).unwrap();
+    let lanes: Vec<&str> = draft.lanes.iter().map(|lane| lane.id.as_str()).collect();
+    assert_eq!(
+        lanes,
+        [
+            "near:small/standard",
+            "near:small/flex",
+            "near:large/standard",
+            "near:large/flex",
+            "openai:gpt-6-luna/standard"
+        ]
+    );
+    assert_eq!(draft.routes[0].deadline, Millis(300_000));
+    assert_eq!(draft.routes[0].default_lane.as_str(), "near:large/standard");
+    let listed = draft.lanes[4].price.as_ref().unwrap();
+    assert!(
+        listed.rates.input > NanoUsdPerMtok(0),
+        "the catalogue prices what the policy does not"
+    );
+    Table::build(draft).unwrap();
+}
+
+#[test]
+fn faults_name_line_and_field() {
+    let cases = [
+        (
+            fault("bar = 0.9", "bar = 9"),
+            line("bar = 0.9"),
+            "routes.auto.bar",
+        ),
+        (
+            fault("baseline = \"large\"", "baseline = \"huge\""),
+            line("baseline"),
+            "routes.auto.baseline",
+        ),
+        (
+            fault("\"5m\"", "\"5 minutes\""),
+            line("deadline"),
+            "routes.auto.deadline",
+        ),
+        (
+            fault("\"claude4_7\"", "\"bpe\""),
+            line("tokenizer"),
+            "models.small.tokenizer",
+        ),
+        (
+            fault(
+                "\"standard\", \"flex\"]",
+                "\"standard\", \"turbo\", \"flex\"]",
+            ),
+            line("tiers"),
+            "upstreams.0.tiers",
+        ),
+        (
+            fault("openai:gpt-6-luna/standard", "openai:gpt-7/standard"),
+            line("then"),
+            "rules.0.then",
+        ),
+        (
+            fault("[models.small]", "[models.smal]"),
+            line("[models.small]"),
+            "models.smal",
+        ),
+        (fault("version = 1", "version = 2"), Some(1), "version"),
+    ];
+    for (fault, line, field) in cases {
+        // A model that lost its entry is a fault of the entry, others name their field.
+        assert_eq!(fault.field, field, "{fault}");
+        assert_eq!(fault.line, line, "{fault}");
+    }
+}
+
+#[test]
+fn an_unknown_field_or_broken_toml_is_told_with_its_line() {
+    let typo = fault("bar = 0.9", "barr = 0.9");
+    assert_eq!(typo.line, line("bar = 0.9"));
+    assert!(typo.message.contains("barr"), "{typo}");
+    let broken = fault("bar = 0.9", "bar = ");
+    assert_eq!(broken.line, line("bar = 0.9"));
+}
+
+#[test]
+fn every_fault_is_told_at_once() {
+    let text = POLICY
+        .replace("bar = 0.9", "bar = 9")
+        .replace("\"5m\"", "\"soon\"");
+    assert_eq!(faults(&text).len(), 2);
+}
+
+fn learned(promoted: bool) -> Learned {
+    let committee = Committee {
+        encoder: spillway_routing::encoder::EncoderId::Hashed64,
+        models: vec!["small".into(), "large".into()],
+        mean_quality: vec![Bps::new(5_000), Bps::new(8_000)],
+        mean_output: vec![Tokens(10); 2],
+        labels: 100,
+        scaler: Scaler {
+            mean: vec![0.0; spillway_routing::encoder::DIMENSIONS],
+            inverse_spread: vec![1.0; spillway_routing::encoder::DIMENSIONS],
+        },
+        heads: Vec::new(),
+        calibration: vec![Curve::identity(), Curve::identity()],
+        labels_min: 1,
+    };
+    let solved = SolvedRoute {
+        bar: Bps::new(9_000),
+        choice: Choice::Multiplier(77),
+        learned: promoted,
+    };
+    Learned {
+        committee: Some(committee),
+        frontier: vec![
+            BarPoint {
+                bar: Bps::new(9_500),
+                multiplier: 50,
+            },
+            BarPoint {
+                bar: Bps::new(10_000),
+                multiplier: 0,
+            },
+        ],
+        routes: [("auto".into(), solved)].into(),
+        ..Learned::default()
+    }
+}
+
+#[test]
+fn without_learning_the_floor_is_the_bars_share_of_the_best_expected_quality() {
+    let draft = compile(POLICY, &Learned::default()).unwrap();
+    assert_eq!(
+        draft.routes[0].choice,
+        Choice::Floor(Bps::new(5_400)),
+        "0.9 of small's prior"
+    );
+    assert!(!draft.routes[0].learned);
+}
+
+#[test]
+fn a_solved_multiplier_counts_while_its_bar_is_the_routes() {
+    let same = compile(POLICY, &learned(true)).unwrap();
+    assert_eq!(same.routes[0].choice, Choice::Multiplier(77));
+    let raised = compile(&POLICY.replace("bar = 0.9", "bar = 0.94"), &learned(true)).unwrap();
+    assert_eq!(
+        raised.routes[0].choice,
+        Choice::Multiplier(50),
+        "the next safer point of the frontier"
+    );
+    let declined = compile(&POLICY.replace("bar = 0.9", "bar = 0.94"), &learned(false)).unwrap();
+    assert_eq!(
+        declined.routes[0].choice,
+        Choice::Floor(Bps::new(7_520)),
+        "0.94 of the observed 0.8"
+    );
+}
+
+#[test]
+fn a_published_table_carries_what_was_learnt_to_the_next_policy() {
+    let first = compile(POLICY, &learned(true)).unwrap();
+    let again = compile(POLICY, &Learned::of(&first)).unwrap();
+    assert_eq!(first, again);
+}

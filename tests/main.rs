@@ -1,0 +1,19 @@
+//! Scenarios through real sockets and real processes, and the house rules as tests.
+//!
+//! One binary, so that it links once. Every scenario builds its stand with
+//! [`stand::Stand`]: a real etcd where tables travel, the `spillway` binary itself as
+//! control plane and proxies, the simulator as providers.
+
+mod architecture;
+mod cli;
+mod dashboard;
+mod failover;
+mod request;
+mod restart;
+mod sdk;
+mod shutdown;
+mod simulate;
+mod stand;
+mod streaming;
+mod table;
+mod training;
