@@ -67,7 +67,7 @@ pub(crate) async fn all(path: &Path) -> anyhow::Result<()> {
     let planes = planes.await?;
     announce(&planes.control, planes.dashboard_address()?);
     println!("serving apps on http://{}/v1", planes.proxy_address()?);
-    planes.run(shutdown::token()?).await
+    Box::pin(planes.run(shutdown::token()?)).await
 }
 
 fn announce(plane: &ControlPlane, http: std::net::SocketAddr) {

@@ -44,10 +44,10 @@ fn main() -> ExitCode {
 
 async fn dispatch(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Demo(args) => demo::run(args).await,
-        Command::Control(args) => all::control(&args.config).await,
+        Command::Demo(args) => Box::pin(demo::run(args)).await,
+        Command::Control(args) => Box::pin(all::control(&args.config)).await,
         Command::Proxy(args) => all::proxy(&args.config).await,
-        Command::All(args) => all::all(&args.config).await,
+        Command::All(args) => Box::pin(all::all(&args.config)).await,
         Command::Check(args) => offline::check::run(&args),
         Command::Import(args) => offline::import::run(&args).await,
         Command::Train(args) => offline::train::run(&args).await,

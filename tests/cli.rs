@@ -29,34 +29,8 @@ async fn import_train_evaluate_predict_route_fit_together() {
     let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
     let (prompts, outcomes) = write_set(dir.path(), &World::new(5), 1_200);
     let (prompts, outcomes) = (text(&prompts), text(&outcomes));
-    let (history, table, report) = (path("history"), path("a.table"), path("report.json"));
-    let imported = ok(&[
-        "import",
-        "--history",
-        &history,
-        "--prompts",
-        prompts,
-        "--outcomes",
-        outcomes,
-    ])
-    .await;
-    assert!(
-        imported.contains("1200 prompts with 7200 answers"),
-        "{imported}"
-    );
-    let trained = ok(&[
-        "train",
-        "--history",
-        &history,
-        "--out",
-        &table,
-        "--report",
-        &report,
-    ])
-    .await;
-    assert!(trained.contains("learnt from 900 prompts"), "{trained}");
-    let report: Value = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
-    assert!(report["learned"]["aiq_log"].is_number());
+    let (history, table) = (path("history"), path("a.table"));
+    learn(&history, prompts, outcomes, &table, &path("report.json")).await;
 
     // The same history and seed give the same table.
     ok(&["train", "--history", &history, "--out", &path("b.table")]).await;
@@ -80,30 +54,7 @@ async fn import_train_evaluate_predict_route_fit_together() {
     assert_eq!(evaluated["prompts"], 300);
     assert!(evaluated["aiq_log"].as_f64() > evaluated["aiq_log_zero"].as_f64());
 
-    let lines = path("predictions.jsonl");
-    ok(&[
-        "predict",
-        "--table",
-        &table,
-        "--prompts",
-        prompts,
-        "--split",
-        "test",
-        "--out",
-        &lines,
-    ])
-    .await;
-    let predictions: Vec<Value> = fs::read_to_string(&lines)
-        .unwrap()
-        .lines()
-        .map(|l| serde_json::from_str(l).unwrap())
-        .collect();
-    assert_eq!(predictions.len(), 300);
-    assert_eq!(predictions[0]["predictions"].as_array().unwrap().len(), 6);
-    for prediction in predictions[0]["predictions"].as_array().unwrap() {
-        assert!(prediction["quality_low"].as_f64() <= prediction["quality"].as_f64());
-        assert!(prediction["cost_usd"].as_f64().unwrap() > 0.0);
-    }
+    predictions_are_bounded(&table, prompts, &path("predictions.jsonl")).await;
 
     let cost_at = async |bar: &str| {
         let lines = path(&format!("routes-{bar}.jsonl"));
@@ -132,6 +83,64 @@ async fn import_train_evaluate_predict_route_fit_together() {
     };
     assert!(cost_at("0.85").await < cost_at("1.0").await);
     assert!(ok(&["table", "show", &table]).await.contains("route auto"));
+}
+
+/// Imports the set and trains on it.
+async fn learn(history: &str, prompts: &str, outcomes: &str, table: &str, report: &str) {
+    let imported = ok(&[
+        "import",
+        "--history",
+        history,
+        "--prompts",
+        prompts,
+        "--outcomes",
+        outcomes,
+    ])
+    .await;
+    assert!(
+        imported.contains("1200 prompts with 7200 answers"),
+        "{imported}"
+    );
+    let trained = ok(&[
+        "train",
+        "--history",
+        history,
+        "--out",
+        table,
+        "--report",
+        report,
+    ])
+    .await;
+    assert!(trained.contains("learnt from 900 prompts"), "{trained}");
+    let report: Value = serde_json::from_str(&fs::read_to_string(report).unwrap()).unwrap();
+    assert!(report["learned"]["aiq_log"].is_number());
+}
+
+/// Every prompt has one line with all models, each with a bound and a cost.
+async fn predictions_are_bounded(table: &str, prompts: &str, lines: &str) {
+    ok(&[
+        "predict",
+        "--table",
+        table,
+        "--prompts",
+        prompts,
+        "--split",
+        "test",
+        "--out",
+        lines,
+    ])
+    .await;
+    let predictions: Vec<Value> = fs::read_to_string(lines)
+        .unwrap()
+        .lines()
+        .map(|l| serde_json::from_str(l).unwrap())
+        .collect();
+    assert_eq!(predictions.len(), 300);
+    assert_eq!(predictions[0]["predictions"].as_array().unwrap().len(), 6);
+    for prediction in predictions[0]["predictions"].as_array().unwrap() {
+        assert!(prediction["quality_low"].as_f64() <= prediction["quality"].as_f64());
+        assert!(prediction["cost_usd"].as_f64().unwrap() > 0.0);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

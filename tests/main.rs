@@ -4,6 +4,14 @@
 //! [`stand::Stand`]: a real etcd where tables travel, the `spillway` binary itself as
 //! control plane and proxies, the simulator as providers.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and says why"
+)]
+
 mod architecture;
 mod cli;
 mod dashboard;

@@ -52,43 +52,8 @@ async fn zeroeval_through_two_proxies_keeps_its_bar_at_a_part_of_the_cost() {
         .import(&prompts, &outcomes)
         .start()
         .await;
-    assert_eq!(stand.api_post("/training", &json!({})).await.status, 200);
-    eventually("the run ends", || async {
-        stand.api("/training").await["running"].is_null()
-    })
-    .await;
-    let run = stand.api("/training").await["runs"][0].clone();
-    assert_eq!(run["result"], "promoted", "{}", run["reason"]);
-    let version = stand.api("/tables").await["current"].as_u64().unwrap() as f64;
-    eventually("both proxies serve it", || async {
-        stand.metric(0, "spillway_table_version").await == version
-            && stand.metric(1, "spillway_table_version").await == version
-    })
-    .await;
-
-    let at = format!("127.0.0.1:{providers}");
-    let args = [
-        "simulate",
-        "--prompts",
-        text(&prompts),
-        "--outcomes",
-        text(&outcomes),
-        "--split",
-        "test",
-        "--providers",
-        &at,
-        "--proxy",
-        &stand.proxies[0].url,
-        "--proxy",
-        &stand.proxies[1].url,
-        "--key",
-        KEY,
-        "--json",
-    ];
-    let done = spillway(&args).await;
-    assert!(done.success, "{}", done.stderr);
-    let played: Value = serde_json::from_str(&done.stdout).unwrap();
-    println!("{played:#}");
+    train_and_serve(&stand).await;
+    let played = play(&stand, providers, text(&prompts), text(&outcomes)).await;
     assert_eq!(played["failed"], 0);
     let requests = played["requests"].as_u64().unwrap();
     assert_eq!(played["answered"], requests);
@@ -112,4 +77,49 @@ async fn zeroeval_through_two_proxies_keeps_its_bar_at_a_part_of_the_cost() {
         (spent - billed).abs() < 1e-6 * billed.max(1.0),
         "{spent} in history, {billed} in the ledger"
     );
+}
+
+/// Trains on what was imported and waits until both proxies serve the table.
+async fn train_and_serve(stand: &Stand) {
+    assert_eq!(stand.api_post("/training", &json!({})).await.status, 200);
+    eventually("the run ends", || async {
+        stand.api("/training").await["running"].is_null()
+    })
+    .await;
+    let run = stand.api("/training").await["runs"][0].clone();
+    assert_eq!(run["result"], "promoted", "{}", run["reason"]);
+    let version = stand.api("/tables").await["current"].as_u64().unwrap() as f64;
+    eventually("both proxies serve it", || async {
+        stand.metric(0, "spillway_table_version").await == version
+            && stand.metric(1, "spillway_table_version").await == version
+    })
+    .await;
+}
+
+/// Plays the test split through both proxies; the recorded models listen on `providers`.
+async fn play(stand: &Stand, providers: u16, prompts: &str, outcomes: &str) -> Value {
+    let at = format!("127.0.0.1:{providers}");
+    let args = [
+        "simulate",
+        "--prompts",
+        prompts,
+        "--outcomes",
+        outcomes,
+        "--split",
+        "test",
+        "--providers",
+        &at,
+        "--proxy",
+        &stand.proxies[0].url,
+        "--proxy",
+        &stand.proxies[1].url,
+        "--key",
+        KEY,
+        "--json",
+    ];
+    let done = spillway(&args).await;
+    assert!(done.success, "{}", done.stderr);
+    let played: Value = serde_json::from_str(&done.stdout).unwrap();
+    println!("{played:#}");
+    played
 }

@@ -51,7 +51,7 @@ pub enum StoreError {
 /// etcd in production, this process when embedded.
 #[derive(Debug)]
 pub enum Store {
-    Etcd(EtcdStore),
+    Etcd(Box<EtcdStore>),
     Local(LocalStore),
 }
 
@@ -62,7 +62,7 @@ impl Store {
     ///
     /// For endpoints that are no addresses.
     pub async fn etcd(endpoints: &[String]) -> Result<Self, StoreError> {
-        Ok(Self::Etcd(EtcdStore::connect(endpoints).await?))
+        Ok(Self::Etcd(Box::new(EtcdStore::connect(endpoints).await?)))
     }
 
     /// Keeps everything below `dir`.

@@ -161,6 +161,7 @@ impl Compiler<'_> {
                 "name at least one model".to_owned(),
             );
         }
+        let tiers = self.tiers(&at, entry);
         for model in &entry.models {
             let id = UpstreamId::new(&format!("{}:{model}", entry.provider));
             self.model(model, models.get(model), &entry.provider);
@@ -177,7 +178,7 @@ impl Compiler<'_> {
                     .as_str()
                     .into(),
             });
-            self.lanes(&at, entry, model, &id);
+            self.lanes(entry, &tiers, model, &id);
         }
     }
 
@@ -221,37 +222,49 @@ impl Compiler<'_> {
         });
     }
 
-    fn lanes(&mut self, at: &str, entry: &UpstreamEntry, model: &str, upstream: &UpstreamId) {
-        let standard = [Tier::Standard.name().to_owned()];
-        let tiers = if entry.tiers.is_empty() {
-            &standard[..]
-        } else {
-            &entry.tiers[..]
-        };
-        for name in entry.prices.keys().filter(|name| !tiers.contains(name)) {
-            let message =
-                format!("has a price but is not among this entry's tiers: add {name:?} to tiers");
-            self.fault(&["upstreams", at, "prices", name], message);
-        }
-        for name in tiers {
-            let Some(tier) = Tier::parse(name) else {
-                let known = Tier::ALL.map(Tier::name).join(", ");
-                self.fault(
-                    &["upstreams", at, "tiers"],
-                    format!("unknown tier {name:?}; known are {known}"),
+    /// The tiers of an entry; those that are not known are faults.
+    fn tiers(&mut self, at: &str, entry: &UpstreamEntry) -> Vec<Tier> {
+        for name in entry
+            .prices
+            .keys()
+            .filter(|name| **name != *Tier::Standard.name())
+        {
+            if !entry.tiers.contains(name) {
+                let message = format!(
+                    "has a price but is not among this entry's tiers: add {name:?} to tiers"
                 );
-                continue;
-            };
-            let listed = catalogue::find(&entry.provider, model);
-            let typed = entry.prices.get(name).map(price);
+                self.fault(&["upstreams", at, "prices", name], message);
+            }
+        }
+        if entry.tiers.is_empty() {
+            return vec![Tier::Standard];
+        }
+        let mut tiers = Vec::new();
+        for name in &entry.tiers {
+            match Tier::parse(name) {
+                Some(tier) => tiers.push(tier),
+                None => {
+                    let known = Tier::ALL.map(Tier::name).join(", ");
+                    let message = format!("unknown tier {name:?}; known are {known}");
+                    self.fault(&["upstreams", at, "tiers"], message);
+                }
+            }
+        }
+        tiers
+    }
+
+    fn lanes(&mut self, entry: &UpstreamEntry, tiers: &[Tier], model: &str, upstream: &UpstreamId) {
+        let listed = catalogue::find(&entry.provider, model);
+        for tier in tiers {
+            let typed = entry.prices.get(tier.name()).map(price);
             let observed = || self.learned.observed.get(model).cloned();
             let price = typed
-                .or_else(|| listed.and_then(|l| l.price(tier)))
+                .or_else(|| listed.and_then(|l| l.price(*tier)))
                 .or_else(observed);
             self.draft.lanes.push(Lane {
-                id: LaneId::new(&format!("{upstream}/{name}")),
+                id: LaneId::new(&format!("{upstream}/{}", tier.name())),
                 upstream: upstream.clone(),
-                tier,
+                tier: *tier,
                 price,
                 pace: pace(entry),
             });

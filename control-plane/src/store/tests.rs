@@ -1,3 +1,5 @@
+//! The embedded store: swaps, restarts, disks that refuse.
+
 use super::*;
 
 async fn put(

@@ -131,6 +131,55 @@ pub(crate) fn draft() -> Draft {
     draft
 }
 
+fn routes() -> Vec<Route> {
+    let route = Route {
+        id: "auto".into(),
+        models: vec!["small".into(), "large".into()],
+        default_lane: "sim:large/standard".into(),
+        baseline: "sim:large/standard".into(),
+        bar: Bps::new(9_700),
+        choice: Choice::Multiplier(123_456),
+        guard: Bps::new(3_000),
+        learned: true,
+        explore: Bps::new(200),
+        max_cost: Some(NanoUsd(5_000_000_000)),
+        first_token_max: Some(Millis(9_000)),
+        deadline: Millis(60_000),
+        attempts_max: 3,
+    };
+    let floor = Route {
+        id: "plain".into(),
+        choice: Choice::Floor(Bps::new(8_000)),
+        ..route.clone()
+    };
+    vec![route, floor]
+}
+
+fn rules() -> Vec<Rule> {
+    let when = vec![
+        Match::Route("auto".into()),
+        Match::Slice("s".into()),
+        Match::Key("k".into()),
+        Match::Tag {
+            name: "team".into(),
+            value: "b".into(),
+        },
+        Match::Class(Class::Background),
+        Match::InputAbove(Tokens(9)),
+    ];
+    let rule = |id: &str, then| Rule {
+        id: id.into(),
+        when: when.clone(),
+        then,
+    };
+    vec![
+        rule("a", Action::Only(vec!["small".into()])),
+        rule("b", Action::Without(vec!["small".into()])),
+        rule("c", Action::WithoutProvider("sim".into())),
+        rule("d", Action::Pin("sim:small/flex".into())),
+    ]
+}
+
 fn bare_draft() -> Draft {
     let model = |id: &str, family| Model {
         id: id.into(),
@@ -159,42 +208,6 @@ fn bare_draft() -> Draft {
         price: Some(price()),
         pace: Pace::default(),
     };
-    let route = Route {
-        id: "auto".into(),
-        models: vec!["small".into(), "large".into()],
-        default_lane: "sim:large/standard".into(),
-        baseline: "sim:large/standard".into(),
-        bar: Bps::new(9_700),
-        choice: Choice::Multiplier(123_456),
-        guard: Bps::new(3_000),
-        learned: true,
-        explore: Bps::new(200),
-        max_cost: Some(NanoUsd(5_000_000_000)),
-        first_token_max: Some(Millis(9_000)),
-        deadline: Millis(60_000),
-        attempts_max: 3,
-    };
-    let floor = Route {
-        id: "plain".into(),
-        choice: Choice::Floor(Bps::new(8_000)),
-        ..route.clone()
-    };
-    let when = vec![
-        Match::Route("auto".into()),
-        Match::Slice("s".into()),
-        Match::Key("k".into()),
-        Match::Tag {
-            name: "team".into(),
-            value: "b".into(),
-        },
-        Match::Class(Class::Background),
-        Match::InputAbove(Tokens(9)),
-    ];
-    let rule = |id: &str, then| Rule {
-        id: id.into(),
-        when: when.clone(),
-        then,
-    };
     Draft {
         version: TableVersion(8),
         parent: TableVersion(7),
@@ -211,13 +224,8 @@ fn bare_draft() -> Draft {
             lane("large", Tier::Standard),
         ],
         committee: Some(committee()),
-        routes: vec![route, floor],
-        rules: vec![
-            rule("a", Action::Only(vec!["small".into()])),
-            rule("b", Action::Without(vec!["small".into()])),
-            rule("c", Action::WithoutProvider("sim".into())),
-            rule("d", Action::Pin("sim:small/flex".into())),
-        ],
+        routes: routes(),
+        rules: rules(),
         probes: vec![],
         frontier: vec![BarPoint {
             bar: Bps::new(9_500),

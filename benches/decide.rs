@@ -1,0 +1,197 @@
+//! Decision latency: from a prompt to facts to a decision.
+//!
+//! `cargo bench --bench decide`. Prompts of 200 B, 2 KB and 20 KB; 2, 20 and 60
+//! candidates with learned heads. What a request pays is `facts` once and `decide` once.
+
+use std::hint::black_box;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use spillway_routing::catalogue::{
+    Capabilities, Dialect, Lane, Model, Pace, Price, Rates, Tier, Upstream,
+};
+use spillway_routing::conditions::Conditions;
+use spillway_routing::decide::{Draw, decide};
+use spillway_routing::encoder::{DIMENSIONS, EncoderId};
+use spillway_routing::features::{FEATURES, Facts};
+use spillway_routing::head::{Cells, Committee, Curve, Head, Scaler};
+use spillway_routing::id::TableVersion;
+use spillway_routing::prompt::{PromptView, Role, Turn};
+use spillway_routing::table::{Choice, Draft, Route, Table};
+use spillway_routing::tokens::{Family, TokenCounter};
+use spillway_routing::unit::{Bps, Millis, NanoUsdPerMtok, Tokens, UnixMillis};
+
+const NOW: UnixMillis = UnixMillis(1_795_262_400_000);
+const SLICES: usize = 14;
+const CLUSTERS: usize = 64;
+
+fn prompt(bytes: usize) -> String {
+    let words =
+        "How many litres of water pass the dam in 24 hours if the gate is half open? Explain. ";
+    words.chars().cycle().take(bytes).collect()
+}
+
+/// A table whose every route sees `models` candidates, with heads of the usual size.
+fn table(models: usize) -> Table {
+    let name = |i: usize| format!("model-{i}");
+    let inputs = FEATURES + DIMENSIONS;
+    let wave = |count: usize| {
+        (0..count)
+            .map(|i| ((i * 37 % 101) as f32) / 101.0)
+            .collect::<Vec<f32>>()
+    };
+    let cells = |rows: usize| Cells {
+        quality: wave(rows * models),
+        log_output: vec![5.0; rows * models],
+        labels: vec![200.0; rows * models],
+    };
+    let committee = Committee {
+        encoder: EncoderId::Hashed64,
+        models: (0..models).map(|i| name(i).as_str().into()).collect(),
+        mean_quality: vec![Bps::new(7_000); models],
+        mean_output: vec![Tokens(200); models],
+        labels: 3_000,
+        scaler: Scaler {
+            mean: wave(inputs),
+            inverse_spread: vec![1.0; inputs],
+        },
+        heads: vec![
+            Head::Slices {
+                names: (0..SLICES)
+                    .map(|i| format!("slice-{i}").as_str().into())
+                    .collect(),
+                weights: wave(SLICES * inputs),
+                bias: wave(SLICES),
+                cells: cells(SLICES),
+            },
+            Head::Clusters {
+                centroids: wave(CLUSTERS * DIMENSIONS),
+                similarity_min: -1.0,
+                cells: cells(CLUSTERS),
+            },
+        ],
+        calibration: vec![Curve::identity(); models],
+        labels_min: 20,
+    };
+    let lane = |i: usize| format!("p{}:{}/standard", i % 5, name(i));
+    let rate = |i: usize| NanoUsdPerMtok(100_000_000 * (i as u64 + 1));
+    let draft = Draft {
+        version: TableVersion(1),
+        models: (0..models)
+            .map(|i| Model {
+                id: name(i).as_str().into(),
+                family: Family::ALL[i % Family::ALL.len()],
+                context: Tokens(200_000),
+                max_output: Tokens(16_000),
+                capabilities: Capabilities::ALL,
+                prior: None,
+                typical_output: Tokens(300),
+            })
+            .collect(),
+        upstreams: (0..models)
+            .map(|i| Upstream {
+                id: format!("p{}:{}", i % 5, name(i)).as_str().into(),
+                model: name(i).as_str().into(),
+                provider: format!("p{}", i % 5).as_str().into(),
+                wire_model: name(i),
+                dialect: Dialect::OpenAiChat,
+                credential: "none".into(),
+            })
+            .collect(),
+        lanes: (0..models)
+            .map(|i| Lane {
+                id: lane(i).as_str().into(),
+                upstream: format!("p{}:{}", i % 5, name(i)).as_str().into(),
+                tier: Tier::Standard,
+                price: Some(Price {
+                    rates: Rates {
+                        input: rate(i),
+                        output: rate(i),
+                        ..Rates::default()
+                    },
+                    ..Price::default()
+                }),
+                pace: Pace::default(),
+            })
+            .collect(),
+        committee: Some(committee),
+        routes: vec![Route {
+            id: "auto".into(),
+            models: Vec::new(),
+            default_lane: lane(0).as_str().into(),
+            baseline: lane(0).as_str().into(),
+            bar: Bps::new(9_500),
+            choice: Choice::Multiplier(300_000),
+            guard: Bps::ONE,
+            learned: true,
+            explore: Bps::new(200),
+            max_cost: None,
+            first_token_max: None,
+            deadline: Millis(60_000),
+            attempts_max: 3,
+        }],
+        ..Draft::default()
+    };
+    Table::build(draft)
+        .unwrap_or_else(|flaws| unreachable!("the bench's table is sound: {flaws:?}"))
+}
+
+fn facts(text: &str, counter: &TokenCounter) -> Facts {
+    let turns = [Turn {
+        role: Role::User,
+        text,
+    }];
+    Facts::of(
+        &PromptView {
+            route: "auto",
+            turns: &turns,
+            ..PromptView::default()
+        },
+        counter,
+    )
+}
+
+fn decisions(criterion: &mut Criterion) {
+    let counter = TokenCounter::new();
+    let mut group = criterion.benchmark_group("facts");
+    for bytes in [200, 2_000, 20_000] {
+        let text = prompt(bytes);
+        group.bench_function(BenchmarkId::from_parameter(format!("{bytes} B")), |bench| {
+            bench.iter(|| facts(black_box(&text), &counter));
+        });
+    }
+    group.finish();
+    let mut group = criterion.benchmark_group("decide");
+    for models in [2, 20, 60] {
+        let table = table(models);
+        let facts = facts(&prompt(2_000), &counter);
+        let conditions = Conditions::default();
+        group.bench_function(
+            BenchmarkId::from_parameter(format!("{models} candidates")),
+            |bench| {
+                bench.iter(|| decide(&table, black_box(&facts), &conditions, NOW, Draw(7)));
+            },
+        );
+    }
+    group.finish();
+    let mut group = criterion.benchmark_group("facts and decide");
+    for (bytes, models) in [(200, 2), (2_000, 20), (20_000, 60)] {
+        let (table, text) = (table(models), prompt(bytes));
+        let conditions = Conditions::default();
+        let name = format!("{bytes} B, {models} candidates");
+        group.bench_function(BenchmarkId::from_parameter(name), |bench| {
+            bench.iter(|| {
+                decide(
+                    &table,
+                    &facts(black_box(&text), &counter),
+                    &conditions,
+                    NOW,
+                    Draw(7),
+                )
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decisions);
+criterion_main!(benches);

@@ -1,0 +1,267 @@
+//! What a stand is to be, and putting it up.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use spillway_simulator::{
+    Answerer, ProviderConfig, ServedModel, Simulator, SimulatorConfig, Speed,
+};
+use tokio::net::TcpListener;
+
+use super::{Etcd, POLICY, Process, Proxy, Stand, free_port, ready, spillway, text};
+
+/// SHA-256 of [`super::KEY`].
+const KEY_SHA256: &str = "7e0d95ecc40fdad53059baadd93e96c8fbc20415828c37ddfbc098d470296a25";
+
+/// See the module.
+pub(crate) struct Plan {
+    proxies: usize,
+    etcd: bool,
+    policy: String,
+    answerer: Answerer,
+    providers: Vec<ProviderConfig>,
+    limits: String,
+    elsewhere: Vec<(&'static str, String)>,
+    import: Option<(PathBuf, PathBuf)>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        let small = || ServedModel::new("small", 1_000, 2_000);
+        let large = || ServedModel::new("large", 10_000, 20_000);
+        Self {
+            proxies: 1,
+            etcd: true,
+            policy: POLICY.to_owned(),
+            answerer: Answerer::Echo,
+            providers: vec![
+                ProviderConfig::new("alpha", vec![small(), large()]),
+                ProviderConfig::new("beta", vec![ServedModel::new("large", 11_000, 22_000)]),
+            ],
+            limits: String::new(),
+            elsewhere: Vec::new(),
+            import: None,
+        }
+    }
+}
+
+impl Plan {
+    pub(crate) fn proxies(mut self, count: usize) -> Self {
+        self.proxies = count;
+        self
+    }
+
+    /// Both planes in one process, without etcd.
+    pub(crate) fn embedded(mut self) -> Self {
+        self.etcd = false;
+        self
+    }
+
+    pub(crate) fn policy(mut self, text: &str) -> Self {
+        self.policy = text.to_owned();
+        self
+    }
+
+    pub(crate) fn providers(mut self, answerer: Answerer, providers: Vec<ProviderConfig>) -> Self {
+        self.answerer = answerer;
+        self.providers = providers;
+        self
+    }
+
+    /// Lines of `[proxy.limits]`.
+    pub(crate) fn limits(mut self, lines: &str) -> Self {
+        self.limits = lines.to_owned();
+        self
+    }
+
+    /// Tells the proxies of a provider that the test itself will stand up.
+    pub(crate) fn provider_at(mut self, id: &'static str, base_url: &str) -> Self {
+        self.elsewhere.push((id, base_url.to_owned()));
+        self
+    }
+
+    /// Imports a labelled set into history before the control plane starts.
+    pub(crate) fn import(mut self, prompts: &Path, outcomes: &Path) -> Self {
+        self.import = Some((prompts.to_owned(), outcomes.to_owned()));
+        self
+    }
+
+    /// Starts everything and waits until every proxy serves the first table.
+    pub(crate) async fn start(self) -> Stand {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = SimulatorConfig {
+            providers: self.providers.clone(),
+            answerer: self.answerer.clone(),
+            seed: 1,
+            speed: Speed::Instant,
+        };
+        let simulator = Simulator::start(config, listener).unwrap();
+        let etcd = if self.etcd {
+            Some(Etcd::start(&dir.path().join("etcd")).await)
+        } else {
+            None
+        };
+        if let Some((prompts, outcomes)) = &self.import {
+            import(&dir.path().join("control"), prompts, outcomes).await;
+        }
+        let mut urls = self.elsewhere.clone();
+        urls.extend(
+            self.providers
+                .iter()
+                .map(|p| (leaked(&p.name), simulator.base_url(&p.name))),
+        );
+        let site = Site {
+            dir: dir.path(),
+            grpc: free_port(),
+            http: free_port(),
+            urls,
+            limits: &self.limits,
+        };
+        let dashboard = format!("http://127.0.0.1:{}", site.http);
+        let control_config = dir.path().join("control.toml");
+        let (control, proxies) = match &etcd {
+            Some(etcd) => {
+                site.apart(&control_config, &self.policy, etcd, self.proxies)
+                    .await
+            }
+            None => site.together(&control_config, &self.policy).await,
+        };
+        let simulator = Some(simulator);
+        let stand = Stand {
+            dir,
+            etcd,
+            control,
+            proxies,
+            simulator,
+            dashboard,
+            control_config,
+        };
+        for proxy in &stand.proxies {
+            ready(proxy).await;
+        }
+        stand
+    }
+}
+
+/// Names of providers live as long as the test.
+fn leaked(name: &str) -> &'static str {
+    Box::leak(name.to_owned().into_boxed_str())
+}
+
+async fn import(data: &Path, prompts: &Path, outcomes: &Path) {
+    fs::create_dir_all(data).unwrap();
+    let history = data.join("history");
+    let history = text(&history);
+    let args = [
+        "import",
+        "--history",
+        history,
+        "--prompts",
+        text(prompts),
+        "--outcomes",
+        text(outcomes),
+    ];
+    let done = spillway(&args).await;
+    assert!(done.success, "{}", done.stderr);
+}
+
+/// Where the planes' files and sockets are.
+struct Site<'a> {
+    dir: &'a Path,
+    grpc: u16,
+    http: u16,
+    urls: Vec<(&'static str, String)>,
+    limits: &'a str,
+}
+
+impl Site<'_> {
+    /// A control plane and proxies of their own, joined by etcd.
+    async fn apart(
+        &self,
+        config: &Path,
+        policy: &str,
+        etcd: &Etcd,
+        count: usize,
+    ) -> (Process, Vec<Proxy>) {
+        let endpoints = format!("etcd = [\"{}\"]\n", etcd.endpoint);
+        fs::write(
+            config,
+            format!("version = 1\n{}", self.control(policy, &endpoints)),
+        )
+        .unwrap();
+        let control = Process::start(
+            "control",
+            &["control", "--config", text(config)],
+            "dashboard",
+        )
+        .await;
+        let output = control.output();
+        let key = output
+            .lines()
+            .find_map(|line| line.strip_prefix("public key"))
+            .unwrap();
+        let key = key.split_whitespace().next().unwrap();
+        let feed = format!("kind = \"etcd\"\nendpoints = [\"{}\"]", etcd.endpoint);
+        let mut proxies = Vec::new();
+        for index in 0..count {
+            let (section, mut proxy) = self.proxy(index, &feed, &format!("\"{key}\""));
+            fs::write(&proxy.config, format!("version = 1\n{section}")).unwrap();
+            let args = ["proxy", "--config", text(&proxy.config)];
+            proxy.process = Process::start(&format!("proxy{index}"), &args, "serving apps").await;
+            proxies.push(proxy);
+        }
+        (control, proxies)
+    }
+
+    /// Both in one process.
+    async fn together(&self, config: &Path, policy: &str) -> (Process, Vec<Proxy>) {
+        let (section, mut proxy) = self.proxy(0, "kind = \"local\"", "");
+        fs::write(
+            config,
+            format!("version = 1\n{}{section}", self.control(policy, "")),
+        )
+        .unwrap();
+        let process =
+            Process::start("all", &["all", "--config", text(config)], "serving apps").await;
+        proxy.config = config.to_owned();
+        (process, vec![proxy])
+    }
+
+    fn control(&self, policy: &str, etcd: &str) -> String {
+        let file = self.dir.join("policy.toml");
+        fs::write(&file, policy).unwrap();
+        let (grpc, http, data) = (self.grpc, self.http, self.dir.join("control"));
+        format!(
+            "[control]\ngrpc_listen = \"127.0.0.1:{grpc}\"\nhttp_listen = \"127.0.0.1:{http}\"\n\
+             data_dir = {data:?}\npolicy = {file:?}\ntraining_labels = 0\n{etcd}\n"
+        )
+    }
+
+    /// A proxy's section, and the proxy without its process.
+    fn proxy(&self, index: usize, feed: &str, trusted: &str) -> (String, Proxy) {
+        let (listen, admin) = (free_port(), free_port());
+        let (data, grpc) = (self.dir.join(format!("proxy{index}")), self.grpc);
+        let limits = self.limits;
+        let mut section = format!(
+            "[proxy]\nname = \"p{index}\"\nlisten = \"127.0.0.1:{listen}\"\n\
+             admin_listen = \"127.0.0.1:{admin}\"\ndata_dir = {data:?}\n\
+             control_plane = \"http://127.0.0.1:{grpc}\"\ntrusted_keys = [{trusted}]\n\
+             [proxy.feed]\n{feed}\n[proxy.limits]\n{limits}\n\
+             [[proxy.keys]]\nid = \"stand\"\nsha256 = \"{KEY_SHA256}\"\n"
+        );
+        for (id, url) in &self.urls {
+            section.push_str(&format!(
+                "[[proxy.providers]]\nid = \"{id}\"\nbase_url = \"{url}\"\nallow_private = true\n\
+                 [[proxy.credentials]]\nname = \"{id}\"\nnone = true\n"
+            ));
+        }
+        let proxy = Proxy {
+            process: Process::none(),
+            url: format!("http://127.0.0.1:{listen}"),
+            admin: format!("http://127.0.0.1:{admin}"),
+            config: self.dir.join(format!("proxy{index}.toml")),
+        };
+        (section, proxy)
+    }
+}
