@@ -73,6 +73,9 @@ pub struct BarPoint {
     pub bar: Bps,
     /// As in [`Choice::Multiplier`].
     pub multiplier: u64,
+    /// Whether it was solved for the heads' predictions; if not, for the prompt-blind
+    /// means, and it holds for those only.
+    pub learned: bool,
 }
 
 /// What a publisher fills in.

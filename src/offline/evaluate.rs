@@ -51,7 +51,8 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let learned = all.offers(&data, |_| committee, false);
     let evaluation =
         evaluate(&learned, &all.truth, &all.models, best, SEED).context("nothing to compare")?;
-    let points = points(table.draft(), &learned, &all, best);
+    let blind = all.offers(&data, |_| committee, true);
+    let points = points(table.draft(), &learned, &blind, &all, best);
     let abstained = learned.iter().filter(|row| row.abstained).count();
     if args.json {
         println!(
@@ -103,10 +104,18 @@ fn best_on_training(all: &Comparable, committee: &Committee) -> usize {
 /// What an operator gets who sets a bar: λ from training, quality and cost from here.
 struct DeployedPoint {
     bar: Bps,
+    /// Whether the gate let the heads be used at this bar.
+    learned: bool,
     reached: Deployed,
 }
 
-fn points(draft: &Draft, rows: &[Row], all: &Comparable, best: usize) -> Vec<DeployedPoint> {
+fn points(
+    draft: &Draft,
+    learned: &[Row],
+    blind: &[Row],
+    all: &Comparable,
+    best: usize,
+) -> Vec<DeployedPoint> {
     let point = |bar: u16| {
         let bar = Bps::new(bar);
         let solved = draft.frontier.iter().find(|point| point.bar == bar)?;
@@ -114,9 +123,12 @@ fn points(draft: &Draft, rows: &[Row], all: &Comparable, best: usize) -> Vec<Dep
             choice: Choice::Multiplier(solved.multiplier),
             ..Policy::lambda(0)
         };
+        let rows = if solved.learned { learned } else { blind };
+        let reached = deployed(rows, &all.truth, policy, best, bar, SEED);
         Some(DeployedPoint {
             bar,
-            reached: deployed(rows, &all.truth, policy, best, bar, SEED),
+            learned: solved.learned,
+            reached,
         })
     };
     BARS.into_iter().filter_map(point).collect()
@@ -150,7 +162,7 @@ fn as_json(e: &Evaluation, points: &[DeployedPoint], abstained: usize) -> Value 
         "brier": e.calibration.brier,
         "regret": e.regret.iter().map(|r| json!({ "lambda": r.lambda, "regret": r.regret, "quality_regret": r.quality_regret, "cost_ratio": r.cost_ratio })).collect::<Vec<_>>(),
         "deployed": points.iter().map(|p| json!({
-            "bar": p.bar.share(), "quality": p.reached.quality, "cost_usd": p.reached.cost,
+            "bar": p.bar.share(), "learned": p.learned, "quality": p.reached.quality, "cost_usd": p.reached.cost,
             "quality_of_best": p.reached.quality / p.reached.best_quality,
             "cost_of_best": p.reached.cost / p.reached.best_cost,
             "shortfall_95": [p.reached.shortfall.low, p.reached.shortfall.high],
@@ -218,8 +230,9 @@ fn print_table(e: &Evaluation, points: &[DeployedPoint], abstained: usize) {
     }
     for p in points {
         println!(
-            "bar {}: quality {:.4} ({:.1} % of the best), cost {:.1} % of the best",
+            "bar {} ({}): quality {:.4} ({:.1} % of the best), cost {:.1} % of the best",
             p.bar,
+            if p.learned { "learned" } else { "prompt-blind" },
             p.reached.quality,
             100.0 * p.reached.quality / p.reached.best_quality,
             100.0 * p.reached.cost / p.reached.best_cost

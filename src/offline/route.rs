@@ -83,6 +83,7 @@ fn with_bar(mut draft: Draft, bar: Bps) -> anyhow::Result<Table> {
         )?;
         route.bar = bar;
         route.choice = Choice::Multiplier(solved.multiplier);
+        route.learned = solved.learned;
     }
     Table::build(draft).map_err(|flaws| anyhow::anyhow!("the table does not build: {flaws:?}"))
 }

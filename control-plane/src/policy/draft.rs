@@ -333,8 +333,8 @@ impl Compiler<'_> {
     /// where there is one; else the cheapest whose expected quality reaches the bar's
     /// share of the best. Says as well whether the heads are used.
     fn choice(&self, name: &str, entry: &RouteEntry, bar: Bps) -> (Choice, bool) {
-        let trusted = self.learned.routes.values().any(|route| route.learned);
         if let Some(floor) = entry.floor {
+            let trusted = self.learned.routes.values().any(|route| route.learned);
             return (Choice::Floor(Bps::from_share(floor)), trusted);
         }
         let own = self
@@ -352,8 +352,8 @@ impl Compiler<'_> {
             .iter()
             .filter(kept)
             .min_by_key(|point| point.bar);
-        if let (true, Some(point)) = (trusted, solved) {
-            return (Choice::Multiplier(point.multiplier), true);
+        if let Some(point) = solved {
+            return (Choice::Multiplier(point.multiplier), point.learned);
         }
         let on_route = |model: &&Model| {
             entry.models.is_empty() || entry.models.iter().any(|name| *name == model.id.as_str())

@@ -169,10 +169,12 @@ fn learned(promoted: bool) -> Learned {
             BarPoint {
                 bar: Bps::new(9_500),
                 multiplier: 50,
+                learned: promoted,
             },
             BarPoint {
                 bar: Bps::new(10_000),
                 multiplier: 0,
+                learned: promoted,
             },
         ],
         routes: [("auto".into(), solved)].into(),
@@ -204,8 +206,8 @@ fn a_solved_multiplier_counts_while_its_bar_is_the_routes() {
     let declined = compile(&POLICY.replace("bar = 0.9", "bar = 0.94"), &learned(false)).unwrap();
     assert_eq!(
         declined.routes[0].choice,
-        Choice::Floor(Bps::new(7_520)),
-        "0.94 of the observed 0.8"
+        Choice::Multiplier(50),
+        "solved for the prompt-blind means"
     );
 }
 

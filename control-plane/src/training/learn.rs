@@ -159,6 +159,7 @@ fn learned(trained: &Trained, bars: &[Bar]) -> Learned {
                 learned.frontier.push(BarPoint {
                     bar: bar.bar,
                     multiplier,
+                    learned: solved.learned,
                 });
             }
             (false, Choice::Floor(_)) => {}

@@ -373,6 +373,7 @@ impl From<&BarPoint> for pb::BarPoint {
         Self {
             bar_bps: point.bar.get().into(),
             multiplier_bps_per_usd: point.multiplier,
+            learned: point.learned,
         }
     }
 }
@@ -384,6 +385,7 @@ impl TryFrom<pb::BarPoint> for BarPoint {
         Ok(Self {
             bar: bps(point.bar_bps, "bar_bps")?,
             multiplier: point.multiplier_bps_per_usd,
+            learned: point.learned,
         })
     }
 }

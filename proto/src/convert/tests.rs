@@ -230,6 +230,7 @@ fn bare_draft() -> Draft {
         frontier: vec![BarPoint {
             bar: Bps::new(9_500),
             multiplier: 77,
+            learned: true,
         }],
     }
 }

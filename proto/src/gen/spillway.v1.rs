@@ -490,6 +490,8 @@ pub struct BarPoint {
     pub bar_bps: u32,
     #[prost(uint64, tag = "2")]
     pub multiplier_bps_per_usd: u64,
+    #[prost(bool, tag = "3")]
+    pub learned: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Match {
