@@ -26,5 +26,5 @@ proto: ## Regenerate the code of proto/
 	SPILLWAY_REWRITE=1 cargo test -p spillway-proto --test bootstrap
 
 bench: ## Decision latency, and proxied requests per CPU-second against a direct call
-	cargo bench --bench decide
-	./benches/gateway/run.sh
+	cargo bench -p spillway-routing --bench decide
+	cargo bench --bench gateway

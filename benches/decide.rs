@@ -1,6 +1,6 @@
 //! Decision latency: from a prompt to facts to a decision.
 //!
-//! `cargo bench --bench decide`. Prompts of 200 B, 2 KB and 20 KB; 2, 20 and 60
+//! `cargo bench -p spillway-routing --bench decide`. Prompts of 200 B, 2 KB and 20 KB; 2, 20 and 60
 //! candidates with learned heads. What a request pays is `facts` once and `decide` once.
 
 use std::hint::black_box;
@@ -30,9 +30,16 @@ fn prompt(bytes: usize) -> String {
     words.chars().cycle().take(bytes).collect()
 }
 
-/// A table whose every route sees `models` candidates, with heads of the usual size.
-fn table(models: usize) -> Table {
-    let name = |i: usize| format!("model-{i}");
+fn name(i: usize) -> String {
+    format!("model-{i}")
+}
+
+fn upstream(i: usize) -> String {
+    format!("p{}:{}", i % 5, name(i))
+}
+
+/// Heads of the usual size.
+fn committee(models: usize) -> Committee {
     let inputs = FEATURES + DIMENSIONS;
     let wave = |count: usize| {
         (0..count)
@@ -44,7 +51,7 @@ fn table(models: usize) -> Table {
         log_output: vec![5.0; rows * models],
         labels: vec![200.0; rows * models],
     };
-    let committee = Committee {
+    Committee {
         encoder: EncoderId::Hashed64,
         models: (0..models).map(|i| name(i).as_str().into()).collect(),
         mean_quality: vec![Bps::new(7_000); models],
@@ -71,25 +78,48 @@ fn table(models: usize) -> Table {
         ],
         calibration: vec![Curve::identity(); models],
         labels_min: 20,
+    }
+}
+
+fn model(i: usize) -> Model {
+    Model {
+        id: name(i).as_str().into(),
+        family: Family::ALL[i % Family::ALL.len()],
+        context: Tokens(200_000),
+        max_output: Tokens(16_000),
+        capabilities: Capabilities::ALL,
+        prior: None,
+        typical_output: Tokens(300),
+    }
+}
+
+fn lane(i: usize) -> Lane {
+    let rate = NanoUsdPerMtok(100_000_000 * (i as u64 + 1));
+    let rates = Rates {
+        input: rate,
+        output: rate,
+        ..Rates::default()
     };
-    let lane = |i: usize| format!("p{}:{}/standard", i % 5, name(i));
-    let rate = |i: usize| NanoUsdPerMtok(100_000_000 * (i as u64 + 1));
+    Lane {
+        id: format!("{}/standard", upstream(i)).as_str().into(),
+        upstream: upstream(i).as_str().into(),
+        tier: Tier::Standard,
+        price: Some(Price {
+            rates,
+            ..Price::default()
+        }),
+        pace: Pace::default(),
+    }
+}
+
+/// A table with one route that has `models` candidates.
+fn table(models: usize) -> Table {
     let draft = Draft {
         version: TableVersion(1),
-        models: (0..models)
-            .map(|i| Model {
-                id: name(i).as_str().into(),
-                family: Family::ALL[i % Family::ALL.len()],
-                context: Tokens(200_000),
-                max_output: Tokens(16_000),
-                capabilities: Capabilities::ALL,
-                prior: None,
-                typical_output: Tokens(300),
-            })
-            .collect(),
+        models: (0..models).map(model).collect(),
         upstreams: (0..models)
             .map(|i| Upstream {
-                id: format!("p{}:{}", i % 5, name(i)).as_str().into(),
+                id: upstream(i).as_str().into(),
                 model: name(i).as_str().into(),
                 provider: format!("p{}", i % 5).as_str().into(),
                 wire_model: name(i),
@@ -97,28 +127,13 @@ fn table(models: usize) -> Table {
                 credential: "none".into(),
             })
             .collect(),
-        lanes: (0..models)
-            .map(|i| Lane {
-                id: lane(i).as_str().into(),
-                upstream: format!("p{}:{}", i % 5, name(i)).as_str().into(),
-                tier: Tier::Standard,
-                price: Some(Price {
-                    rates: Rates {
-                        input: rate(i),
-                        output: rate(i),
-                        ..Rates::default()
-                    },
-                    ..Price::default()
-                }),
-                pace: Pace::default(),
-            })
-            .collect(),
-        committee: Some(committee),
+        lanes: (0..models).map(lane).collect(),
+        committee: Some(committee(models)),
         routes: vec![Route {
             id: "auto".into(),
             models: Vec::new(),
-            default_lane: lane(0).as_str().into(),
-            baseline: lane(0).as_str().into(),
+            default_lane: lane(0).id,
+            baseline: lane(0).id,
             bar: Bps::new(9_500),
             choice: Choice::Multiplier(300_000),
             guard: Bps::ONE,

@@ -65,7 +65,7 @@ pub(crate) struct DemoArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
-    /// The TOML file with [control], [proxy] and [log].
+    /// The TOML file with [control] and [proxy].
     #[arg(long, default_value = "spillway.toml")]
     pub(crate) config: PathBuf,
 }
@@ -91,10 +91,10 @@ pub(crate) struct ImportArgs {
 /// A labelled set on disk.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SetArgs {
-    /// Prompts: .jsonl or .csv, also .gz or .zst.
+    /// Prompts: .jsonl or .csv, also .gz or .zst, or .parquet.
     #[arg(long)]
     pub(crate) prompts: PathBuf,
-    /// Outcomes: .jsonl or .csv, also .gz or .zst.
+    /// Outcomes: .jsonl or .csv, also .gz or .zst, or .parquet.
     #[arg(long)]
     pub(crate) outcomes: PathBuf,
 }
@@ -104,7 +104,7 @@ pub(crate) struct TrainArgs {
     /// Directory of the history.
     #[arg(long)]
     pub(crate) history: PathBuf,
-    /// Learn only from this split; prompts without a split always count.
+    /// Learn only from this split: train, test or all.
     #[arg(long, default_value = "train")]
     pub(crate) split: String,
     /// The table to write.

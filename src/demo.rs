@@ -56,6 +56,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         http_listen: args.dashboard.clone(),
         data_dir: dir.join("control"),
         etcd: Vec::new(),
+        signing_key: None,
         policy: Some(policy),
         behind_tls_proxy: false,
         training_interval_s: 60,
@@ -77,7 +78,7 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
         prepared = prepare(&shared, &world) => prepared?,
         () = shutdown.cancelled() => {}
     }
-    welcome(app, dashboard, &token);
+    welcome(app, dashboard, &token, &world);
     let traffic = tokio::spawn(traffic(app, Arc::clone(&world), args.rps, shutdown.clone()));
     let served = serving.await;
     shutdown.cancel();
@@ -178,7 +179,11 @@ async fn prepare(control: &Arc<Control>, world: &Arc<World>) -> anyhow::Result<(
     Ok(())
 }
 
-fn welcome(app: SocketAddr, dashboard: SocketAddr, token: &str) {
+fn welcome(app: SocketAddr, dashboard: SocketAddr, token: &str, world: &World) {
+    // Plain words only, so that the line can be pasted into any shell.
+    let plain = |text: &str| text.len() < 160 && !text.contains(['\'', '"', '\\', '\n', '!']);
+    let mut prompts = (FIRST_LIVE_PROMPT..).map(|number| world.prompt(number).text);
+    let prompt = prompts.find(|text| plain(text)).unwrap_or_default();
     println!("Spillway is running with simulated providers; nothing here costs money.\n");
     println!("  endpoint    http://{app}/v1");
     println!("  key         {KEY}");
@@ -187,7 +192,7 @@ fn welcome(app: SocketAddr, dashboard: SocketAddr, token: &str) {
     println!("  curl -i http://{app}/v1/chat/completions \\");
     println!("    -H 'authorization: Bearer {KEY}' -H 'content-type: application/json' \\");
     println!(
-        "    -d '{{\"model\": \"auto\", \"messages\": [{{\"role\": \"user\", \"content\": \"What is 17 times 23?\"}}]}}'\n"
+        "    -d '{{\"model\": \"auto\", \"messages\": [{{\"role\": \"user\", \"content\": \"{prompt}\"}}]}}'\n"
     );
     println!("Stop with Ctrl-C.");
 }

@@ -143,6 +143,56 @@ async fn predictions_are_bounded(table: &str, prompts: &str, lines: &str) {
     }
 }
 
+/// The same small set as CSV, as compressed JSON lines and as Parquet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_form_of_a_set_imports_alike() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    let script = r#"
+import csv, gzip, json, sys
+import pyarrow as arrow, pyarrow.parquet as parquet
+out = sys.argv[1]
+prompts = [{"prompt_id": f"p{i}", "split": "train", "prompt": f"question, \"number\" {i}"} for i in range(5)]
+outcomes = [{"prompt_id": f"p{i}", "model": m, "score": 0.5, "input_tokens": 3, "cost_usd": 0.001} for i in range(5) for m in "ab"]
+for name, rows in (("prompts", prompts), ("outcomes", outcomes)):
+    with gzip.open(f"{out}/{name}.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    with open(f"{out}/{name}.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    parquet.write_table(arrow.Table.from_pylist(rows), f"{out}/{name}.parquet")
+"#;
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/.tools/python/bin/python");
+    let made = tokio::process::Command::new(python)
+        .args(["-c", script, text(dir.path())])
+        .output()
+        .await
+        .unwrap();
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    for form in ["jsonl.gz", "csv", "parquet"] {
+        let (prompts, outcomes) = (
+            path(&format!("prompts.{form}")),
+            path(&format!("outcomes.{form}")),
+        );
+        let said = ok(&[
+            "import",
+            "--history",
+            &path(form),
+            "--prompts",
+            &prompts,
+            "--outcomes",
+            &outcomes,
+        ])
+        .await;
+        assert!(said.contains("5 prompts with 10 answers"), "{form}: {said}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_import_names_its_line_and_imports_nothing() {
     let dir = tempfile::tempdir().unwrap();

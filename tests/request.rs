@@ -19,6 +19,7 @@ async fn a_request_goes_to_the_cheapest_lane_that_is_good_enough_and_is_recorded
     assert_eq!(answer.header("x-spillway-attempts"), "1");
     let id = answer.header("x-spillway-request-id").to_owned();
 
+    assert_eq!(id.len(), 36, "one id, said once: {id}");
     let feedback = json!({ "request_id": id, "score": 0.75 });
     let taken = post(&format!("{}/v1/feedback", stand.url()), KEY, &feedback).await;
     assert!((200..300).contains(&taken.status), "{}", taken.text());

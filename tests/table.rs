@@ -147,6 +147,8 @@ async fn a_roll_back_is_a_new_version_and_stays() {
     assert_eq!(rolled.json()["version"], second + 1);
     served_everywhere(&stand, second + 1).await;
     assert_eq!(stand.ask("x").await.header("x-spillway-model"), "small");
+    // The policy went back with the table: what is compiled next starts from there.
+    assert_eq!(stand.api("/policy").await["text"], POLICY);
     let stale = stand
         .api_post(
             "/tables/1/roll-back",

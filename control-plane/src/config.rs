@@ -24,6 +24,10 @@ pub struct RawConfig {
     /// etcd endpoints; without them tables live in this process.
     #[serde(default)]
     pub etcd: Vec<String>,
+    /// The key that tables are signed with (64 hexadecimal digits, readable by its owner
+    /// only). Several control planes on one etcd need the same; minted in the data
+    /// directory unless said.
+    pub signing_key: Option<PathBuf>,
     /// A policy file that is published at the first start, while there is no policy.
     pub policy: Option<PathBuf>,
     /// Let others than this machine connect. There is no TLS here yet: put a proxy that
@@ -61,6 +65,7 @@ pub struct Config {
     pub http_listen: SocketAddr,
     pub data_dir: PathBuf,
     pub etcd: Vec<String>,
+    pub signing_key: Option<PathBuf>,
     pub policy: Option<PathBuf>,
     pub training_interval: Duration,
     pub training_labels: u64,
@@ -104,6 +109,7 @@ impl Config {
             http_listen: address("http_listen", raw.http_listen)?,
             data_dir: raw.data_dir,
             etcd: raw.etcd,
+            signing_key: raw.signing_key,
             policy: raw.policy,
             training_interval: Duration::from_secs(raw.training_interval_s.max(1)),
             training_labels: raw.training_labels,

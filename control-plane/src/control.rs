@@ -72,6 +72,7 @@ impl Control {
             let mut draft =
                 policy::draft(&parsed, &policy.text, learned).map_err(ControlError::Policy)?;
             draft.note = note.to_owned();
+            draft.policy = policy.version;
             let parent = current.as_ref().map_or(TableVersion(0), |c| c.version());
             if current.is_some_and(|c| same_content(c.table.draft(), &draft)) {
                 return Ok(parent);
@@ -90,8 +91,7 @@ impl Control {
     }
 
     /// Publishes a policy that was stored but whose table did not get out, because the
-    /// publisher died in between. A table that is newer than the policy is left alone:
-    /// somebody may have rolled back to it.
+    /// publisher died in between.
     ///
     /// # Errors
     ///
@@ -101,7 +101,7 @@ impl Control {
             return Ok(());
         };
         let current = self.publisher.current().await?;
-        if current.is_some_and(|current| current.manifest.made_at >= policy.at) {
+        if current.is_some_and(|current| current.table.draft().policy >= policy.version) {
             return Ok(());
         }
         let note = format!("policy version {}", policy.version);
@@ -129,6 +129,47 @@ impl Control {
             .reconcile(None, &format!("policy version {version}"))
             .await?;
         Ok((version, table))
+    }
+
+    /// Publishes the content of table `to` as a new version, and the policy it came from
+    /// as a new version of the policy: what is compiled next starts from there.
+    ///
+    /// # Errors
+    ///
+    /// If `expected` is not the current table, or `to` is not kept.
+    pub async fn roll_back(
+        &self,
+        to: TableVersion,
+        expected: TableVersion,
+    ) -> Result<TableVersion, ControlError> {
+        let (_, draft) = self.publisher.version(to).await?;
+        let old = self.policies.version(draft.policy).await?;
+        let current = self.policies.current().await?;
+        let newer = current.filter(|current| current.version != draft.policy);
+        let policy = match (newer, old) {
+            (Some(current), Some(old)) if current.text != old.text => Some((current.version, old)),
+            (current, _) => current.map(|current| (current.version, current)),
+        };
+        // The table first: if somebody else was faster, the policy stays as it is.
+        let stands_for = policy
+            .as_ref()
+            .map_or(draft.policy, |(version, _)| version + 1);
+        let version = self
+            .publisher
+            .roll_back(to, expected, stands_for, now())
+            .await?;
+        if let Some((current, old)) = policy {
+            self.policies
+                .put(
+                    &old.text,
+                    current,
+                    &format!("rolled back to table {to}"),
+                    now(),
+                )
+                .await?;
+        }
+        self.metrics.tables_published.inc();
+        Ok(version)
     }
 
     /// Lately recorded requests; on a fresh install one plain request per route.
@@ -166,6 +207,7 @@ fn same_content(a: &Draft, b: &Draft) -> bool {
         parent: TableVersion(0),
         made_at: UnixMillis(0),
         note: String::new(),
+        policy: 0,
         probes: Vec::new(),
         ..draft.clone()
     };

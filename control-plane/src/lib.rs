@@ -149,7 +149,12 @@ impl ControlPlane {
             source,
         })?;
         let token = AdminToken::load(dir)?;
-        let key = signing_key(dir)?;
+        let key = signing_key(
+            config
+                .signing_key
+                .as_ref()
+                .unwrap_or(&dir.join("signing.key")),
+        )?;
         let public_key = key.public();
         let history = Arc::new(History::local(&dir.join("history"))?);
         let store = if config.etcd.is_empty() {

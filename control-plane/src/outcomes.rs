@@ -36,6 +36,7 @@ pub(crate) async fn store(control: &Control, batch: pb::Batch) -> Result<u64, Co
         .map(Verdict::try_from)
         .collect::<Result<Vec<_>, _>>();
     let (outcomes, verdicts) = (outcomes.map_err(unreadable)?, verdicts.map_err(unreadable)?);
+    whole(&id, &outcomes, verdicts.len())?;
     let timer = control.metrics.history_write_seconds.start_timer();
     if !outcomes.is_empty() && control.history.append_outcomes(&id, &outcomes).await?.new {
         control
@@ -55,4 +56,26 @@ pub(crate) async fn store(control: &Control, batch: pb::Batch) -> Result<u64, Co
 
 fn unreadable(error: Invalid) -> ControlError {
     ControlError::BadRequest(format!("the batch cannot be read: {error}"))
+}
+
+/// A batch that claims more numbers than it has records, or another proxy's records,
+/// would make later ones look as if they were stored already.
+fn whole(id: &BatchId, outcomes: &[Outcome], verdicts: usize) -> Result<(), ControlError> {
+    let records = (outcomes.len() + verdicts) as u64;
+    let numbers = id
+        .last
+        .checked_sub(id.first)
+        .and_then(|span| span.checked_add(1));
+    if numbers != Some(records) {
+        let (first, last) = (id.first, id.last);
+        let message = format!("the batch says {first} to {last} and holds {records} records");
+        return Err(ControlError::BadRequest(message));
+    }
+    match outcomes.iter().find(|outcome| outcome.proxy != id.proxy) {
+        Some(foreign) => Err(ControlError::BadRequest(format!(
+            "outcome {} is of proxy {}, the batch of {}",
+            foreign.id, foreign.proxy, id.proxy
+        ))),
+        None => Ok(()),
+    }
 }

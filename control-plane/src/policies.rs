@@ -45,6 +45,16 @@ impl Policies {
         Ok(found.and_then(|value| decode(&value.value)))
     }
 
+    /// One version, while it is kept.
+    ///
+    /// # Errors
+    ///
+    /// If the store does not answer.
+    pub async fn version(&self, version: u64) -> Result<Option<PolicyVersion>, ControlError> {
+        let found = self.store.get(&keys::policy_version(version)).await?;
+        Ok(found.and_then(|value| decode(&value.value)))
+    }
+
     /// Kept versions, newest first.
     ///
     /// # Errors

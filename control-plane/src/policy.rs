@@ -12,7 +12,7 @@ mod locate;
 use std::fmt;
 
 pub use self::document::Policy;
-pub use self::draft::{Learned, SolvedRoute, draft};
+pub use self::draft::{Learned, SolvedRoute, World, draft};
 
 /// What is wrong with a policy, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,6 +17,8 @@ use spillway_routing::id::TableVersion;
 use spillway_routing::table::{Draft, Probe, Table};
 use spillway_routing::unit::UnixMillis;
 
+use tokio::sync::Mutex;
+
 use crate::store::{Expected, Store, StoreError};
 
 /// Versions kept for rolling back; older ones are swept with their chunks.
@@ -62,12 +64,18 @@ pub struct Current {
 pub struct Publisher {
     store: Arc<Store>,
     key: SecretKey,
+    /// Chunks are written before the pointer names them: no sweep in between.
+    publishing: Mutex<()>,
 }
 
 impl Publisher {
     #[must_use]
     pub fn new(store: Arc<Store>, key: SecretKey) -> Self {
-        Self { store, key }
+        Self {
+            store,
+            key,
+            publishing: Mutex::new(()),
+        }
     }
 
     /// Reads and verifies the current table.
@@ -154,6 +162,7 @@ impl Publisher {
         probes: Vec<Probe>,
         now: UnixMillis,
     ) -> Result<TableVersion, PublishError> {
+        let _publishing = self.publishing.lock().await;
         let pointer = self.store.get(&keys::pointer()).await?;
         let current = self.current_version().await?;
         if current != parent {
@@ -197,11 +206,15 @@ impl Publisher {
             other => other?,
         }
         self.show(&bundle);
-        self.sweep().await?;
+        // The table is out; old ones that stay a while longer do no harm.
+        if let Err(error) = self.sweep().await {
+            tracing::warn!(error = %error, "old tables were not swept; trying again at the next publish");
+        }
         Ok(draft.version)
     }
 
-    /// Publishes the content of an old version as a new one.
+    /// Publishes the content of an old version as a new one, which stands for version
+    /// `policy` of the policy.
     ///
     /// # Errors
     ///
@@ -210,10 +223,12 @@ impl Publisher {
         &self,
         to: TableVersion,
         expected_current: TableVersion,
+        policy: u64,
         now: UnixMillis,
     ) -> Result<TableVersion, PublishError> {
         let (_, mut draft) = self.version(to).await?;
         draft.note = format!("rolled back to version {to}");
+        draft.policy = policy;
         let probes = std::mem::take(&mut draft.probes);
         self.publish(draft, expected_current, probes, now).await
     }
@@ -260,9 +275,9 @@ impl Publisher {
         for version in &kept[..surplus] {
             self.store.delete(&version.key).await?;
         }
-        for chunk in self.store.list(&keys::chunks()).await? {
-            if !named.contains(&chunk.key) {
-                self.store.delete(&chunk.key).await?;
+        for chunk in self.store.keys(&keys::chunks()).await? {
+            if !named.contains(&chunk) {
+                self.store.delete(&chunk).await?;
             }
         }
         Ok(())

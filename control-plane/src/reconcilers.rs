@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use spillway_proto::pb;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,8 @@ use crate::training;
 
 /// How often the current table is compared with what policy and learning ask for.
 const RECONCILE_EVERY: Duration = Duration::from_secs(5);
+/// A pause before work that panicked is started again, so that it cannot spin.
+const RESTART_AFTER: Duration = Duration::from_secs(5);
 /// How often small history files are merged.
 const COMPACT_EVERY: Duration = Duration::from_secs(60);
 
@@ -30,30 +33,49 @@ pub(crate) fn spawn(
     heard: mpsc::Receiver<pb::Acknowledgement>,
     shutdown: &CancellationToken,
 ) -> Vec<JoinHandle<()>> {
-    let until = |work: futures::future::BoxFuture<'static, ()>| {
-        let shutdown = shutdown.clone();
-        tokio::spawn(async move {
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                () = work => {}
-            }
-        })
-    };
+    let shared = || Arc::clone(control);
+    let (interval, enough) = (config.training_interval, config.training_labels);
+    let first = Arc::new(Mutex::new(policy));
+    let heard = Arc::new(Mutex::new(heard));
     vec![
-        until(Box::pin(tables(Arc::clone(control), policy))),
-        until(Box::pin(train(
-            Arc::clone(control),
-            config.training_interval,
-            config.training_labels,
-        ))),
-        until(Box::pin(compact(Arc::clone(control)))),
-        until(Box::pin(listen(Arc::clone(control), heard))),
+        keep(shutdown, shared(), move |control| {
+            Box::pin(tables(control, Arc::clone(&first)))
+        }),
+        keep(shutdown, shared(), move |control| {
+            Box::pin(train(control, interval, enough))
+        }),
+        keep(shutdown, shared(), |control| Box::pin(compact(control))),
+        keep(shutdown, shared(), move |control| {
+            Box::pin(listen(control, Arc::clone(&heard)))
+        }),
     ]
 }
 
+/// Runs `work` until `shutdown`; work that panicked is logged and started again.
+fn keep(
+    shutdown: &CancellationToken,
+    control: Arc<Control>,
+    work: impl Fn(Arc<Control>) -> BoxFuture<'static, ()> + Send + 'static,
+) -> JoinHandle<()> {
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        while !shutdown.is_cancelled() {
+            let mut running = tokio::spawn(work(Arc::clone(&control)));
+            tokio::select! {
+                () = shutdown.cancelled() => running.abort(),
+                ended = &mut running => {
+                    tracing::error!(?ended, "background work of the control plane stopped; starting it again");
+                    tokio::time::sleep(RESTART_AFTER).await;
+                }
+            }
+        }
+    })
+}
+
 /// Publishes the first policy, then keeps the table what the policy asks for.
-async fn tables(control: Arc<Control>, mut first: Option<String>) {
+async fn tables(control: Arc<Control>, first: Arc<Mutex<Option<String>>>) {
     loop {
+        let mut first = first.lock().await;
         match table_step(&control, &mut first).await {
             Ok(()) => control.metrics.store_connected.set(1.0),
             Err(error) => {
@@ -66,6 +88,7 @@ async fn tables(control: Arc<Control>, mut first: Option<String>) {
                 );
             }
         }
+        drop(first);
         count_fleet(&control).await;
         tokio::time::sleep(RECONCILE_EVERY).await;
     }
@@ -141,7 +164,8 @@ async fn compact(control: Arc<Control>) {
 }
 
 /// Hears what an embedded proxy says.
-async fn listen(control: Arc<Control>, mut heard: mpsc::Receiver<pb::Acknowledgement>) {
+async fn listen(control: Arc<Control>, heard: Arc<Mutex<mpsc::Receiver<pb::Acknowledgement>>>) {
+    let mut heard = heard.lock().await;
     while let Some(acknowledgement) = heard.recv().await {
         control.fleet.heard(acknowledgement, now());
     }

@@ -96,6 +96,22 @@ impl Store {
         }
     }
 
+    /// The keys that start with `prefix`, in order, without their values.
+    ///
+    /// # Errors
+    ///
+    /// If the store does not answer.
+    pub async fn keys(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        match self {
+            Self::Etcd(store) => store.keys(prefix).await,
+            Self::Local(store) => Ok(store
+                .list(prefix)
+                .into_iter()
+                .map(|value| value.key)
+                .collect()),
+        }
+    }
+
     /// Writes `key` if it is as expected, together with `also` in one step.
     ///
     /// # Errors

@@ -65,14 +65,15 @@ impl AdminToken {
     }
 }
 
-/// Reads `signing.key` in `dir`, or mints it: the key that tables are signed with.
+/// Reads the key that tables are signed with, or mints it.
 ///
 /// # Errors
 ///
 /// If the file cannot be used.
-pub fn signing_key(dir: &Path) -> Result<SecretKey, SecretError> {
-    let path = dir.join("signing.key");
-    SecretKey::parse(&secret(&path)?).map_err(|_| SecretError::Garbled { path })
+pub fn signing_key(path: &Path) -> Result<SecretKey, SecretError> {
+    SecretKey::parse(&secret(path)?).map_err(|_| SecretError::Garbled {
+        path: path.to_owned(),
+    })
 }
 
 /// 32 random bytes as hexadecimal, made at the first call.

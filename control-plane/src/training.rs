@@ -8,7 +8,7 @@
 mod learn;
 mod report;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use spillway_proto::keys;
 use spillway_routing::outcome::{Audit, Outcome, Split};
 use spillway_routing::table::Draft;
 use spillway_routing::unit::{Bps, Millis, UnixMillis};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 
 pub use self::learn::{Lesson, learn};
 pub use self::report::{json as report_json, verdict};
@@ -121,33 +121,31 @@ impl Runs {
 ///
 /// [`ControlError::AlreadyTraining`] while one is going on.
 pub async fn start(control: &Control) -> Result<u64, ControlError> {
+    let run = claim(control).await?;
+    control.runs.wake.notify_one();
+    Ok(run)
+}
+
+/// Takes the next number and says that it is going on, unless another run is.
+async fn claim(control: &Control) -> Result<u64, ControlError> {
+    let mut last = control.runs.last.lock().await;
     if let Some(going) = control.runs.going() {
         return Err(ControlError::AlreadyTraining(going.run));
     }
-    let run = next_run(control).await?;
-    control.runs.say(run, "waiting", 0.0, None);
-    control.runs.wake.notify_one();
-    Ok(run)
+    let kept = control.store.list(&keys::training_runs()).await?;
+    let number = |key: &str| key.rsplit('/').next()?.parse::<u64>().ok();
+    let stored = kept
+        .last()
+        .and_then(|value| number(&value.key))
+        .unwrap_or(0);
+    *last = stored.max(*last) + 1;
+    control.runs.say(*last, "waiting", 0.0, None);
+    Ok(*last)
 }
 
 /// Waits until somebody asked for a run.
 pub async fn asked(control: &Control) {
     control.runs.wake.notified().await;
-}
-
-async fn next_run(control: &Control) -> Result<u64, ControlError> {
-    let kept = control.store.list(&keys::training_runs()).await?;
-    let stored = kept
-        .last()
-        .and_then(|v| v.key.rsplit('/').next()?.parse::<u64>().ok())
-        .unwrap_or(0);
-    let mut last = control
-        .runs
-        .last
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    *last = stored.max(*last) + 1;
-    Ok(*last)
 }
 
 /// What a run learns from.
@@ -175,7 +173,7 @@ pub async fn labels(control: &Control) -> Result<u64, ControlError> {
 pub async fn step(control: &Arc<Control>) -> Result<Ended, ControlError> {
     let run = match control.runs.going() {
         Some(going) => going.run,
-        None => next_run(control).await?,
+        None => claim(control).await?,
     };
     control.runs.say(run, "read", 0.0, None);
     let started = now();
@@ -251,7 +249,6 @@ async fn attempt(control: &Arc<Control>, number: u64) -> Result<(Ended, Value), 
     let in_use = current
         .as_ref()
         .and_then(|c| c.table.draft().committee.clone());
-    let had_committee = in_use.is_some();
     let shared = Arc::clone(control);
     let learnt = tokio::task::spawn_blocking(move || {
         let mut progress = |step: Step, done: f32| shared.runs.say(number, step.name(), done, None);
@@ -270,15 +267,6 @@ async fn attempt(control: &Arc<Control>, number: u64) -> Result<(Ended, Value), 
     let lesson = learnt.map_err(|error| ControlError::BadRequest(error.to_string()))?;
     let report = json!({ "labels": lesson.labels, "report": report_json(&lesson.report) });
     let reason = verdict(&lesson.report, lesson.promoted());
-    if !lesson.promoted() && had_committee {
-        return Ok((
-            Ended {
-                result: RunResult::Declined,
-                reason,
-            },
-            report,
-        ));
-    }
     let version = control
         .reconcile(Some(&lesson.learned), &format!("training run {number}"))
         .await?;

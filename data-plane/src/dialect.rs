@@ -54,7 +54,12 @@ pub(crate) struct Answer {
 pub(crate) enum Blame {
     /// Our key, our quota, our model name: this lane cannot work until repaired.
     Configuration,
-    /// Too much at once, refused unread.
+    /// This request at this lane: another one may see it differently, and other requests
+    /// are none the worse.
+    Elsewhere,
+    /// Too much of ours at once, refused unread.
+    Limit,
+    /// Too much at once for the provider, refused unread.
     Overload,
     /// The request itself; no other lane would differ.
     Request,

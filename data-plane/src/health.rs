@@ -7,6 +7,7 @@
 
 mod breaker;
 mod pace;
+mod pause;
 mod window;
 
 use std::collections::BTreeMap;
@@ -180,6 +181,13 @@ impl Permit {
                 dice,
             );
         });
+    }
+
+    /// Whether the lane still takes requests as usual.
+    pub(crate) fn is_open(&self, now: Instant) -> bool {
+        let lanes = self.health.lanes();
+        let seen = lanes.get(&self.lane);
+        seen.is_none_or(|seen| seen.breaker.gate(now) == Gate::Open)
     }
 
     pub(crate) fn first_token(&self, took: Duration, now: Instant) {

@@ -50,14 +50,36 @@ pub(crate) struct Opening {
 struct Record {
     opening: Opening,
     attempts: Vec<Attempt>,
-    /// Lane and start of the attempt under way.
-    under_way: Option<(usize, Millis)>,
+    under_way: Option<UnderWay>,
     served: Option<usize>,
+    /// Where nothing was served: the last lane that was sent the request and may bill it.
+    may_bill: Option<usize>,
     reported: Reported,
     content_bytes: u64,
     first_token: Option<Millis>,
     /// The client got the head of a response.
     head_sent: bool,
+}
+
+/// The attempt that has no result yet.
+struct UnderWay {
+    lane: usize,
+    start: Millis,
+    sent: Sent,
+}
+
+/// Whether an attempt got as far as a connection; before that nobody bills it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sent(Arc<AtomicBool>);
+
+impl Sent {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Record {
@@ -67,7 +89,11 @@ impl Record {
 
     fn end_attempt(&mut self, result: AttemptResult, status: Option<u16>) {
         let end = self.since_arrival();
-        if let Some((lane, start)) = self.under_way.take() {
+        if let Some(UnderWay { lane, start, sent }) = self.under_way.take() {
+            let unanswered = matches!(result, AttemptResult::ClientGone | AttemptResult::Cut);
+            if sent.get() && (unanswered || result.possibly_charged()) {
+                self.may_bill = Some(lane);
+            }
             let lane = self.opening.table.lane(lane).id.clone();
             self.attempts.push(Attempt {
                 lane,
@@ -96,6 +122,7 @@ impl Ledger {
             attempts: Vec::new(),
             under_way: None,
             served: None,
+            may_bill: None,
             reported: Reported::default(),
             content_bytes: 0,
             first_token: None,
@@ -143,8 +170,14 @@ impl Entry {
         self.record.as_ref()?.opening.decision.as_ref()
     }
 
-    pub(crate) fn attempt_starts(&mut self, lane: usize) {
-        self.change(|record| record.under_way = Some((lane, record.since_arrival())));
+    /// The attempt says by the result whether it got anywhere.
+    pub(crate) fn attempt_starts(&mut self, lane: usize) -> Sent {
+        let sent = Sent::default();
+        self.change(|record| {
+            let (start, sent) = (record.since_arrival(), sent.clone());
+            record.under_way = Some(UnderWay { lane, start, sent });
+        });
+        sent
     }
 
     pub(crate) fn attempt_ends(&mut self, result: AttemptResult, status: Option<u16>) {
@@ -153,10 +186,12 @@ impl Entry {
 
     /// Content came: this lane serves the request, and the attempt goes on.
     pub(crate) fn commits(&mut self, lane: usize) {
-        self.change(|record| {
-            record.served = Some(lane);
-            record.first_token = Some(record.since_arrival());
-        });
+        self.change(|record| record.served = Some(lane));
+    }
+
+    /// A stream's first content came.
+    pub(crate) fn first_content(&mut self) {
+        self.change(|record| record.first_token = Some(record.since_arrival()));
     }
 
     pub(crate) fn adds_content(&mut self, bytes: u32) {

@@ -99,7 +99,10 @@ impl Metrics {
             table_refused: make.counter(14, "Tables that were refused.")?,
             feed_connected: make.gauge(15, "1 while the source of tables answers.")?,
             outcomes_queued: make.gauge(16, "Outcomes that wait for the control plane.")?,
-            outcomes_dropped: make.counter(17, "Outcomes lost to a full queue.")?,
+            outcomes_dropped: make.counter(
+                17,
+                "Outcomes lost to a full queue or refused as unreadable.",
+            )?,
             estimate_error: make.histograms(
                 18,
                 "Share by which the estimate of input tokens missed.",

@@ -1,29 +1,28 @@
 //! Outcomes and verdicts on their way to the control plane.
 //!
-//! Owns: a bounded queue, batches with sequence numbers, and sending each until it is
-//! stored. It never delays a request: when the control plane is away for long, the
-//! oldest records are dropped and counted.
+//! Owns: sending batches one by one, each until it is stored, and finding the record
+//! that makes one unreadable. It never delays a request: when the control plane is away
+//! for long, the oldest records are dropped and counted.
+
+mod batch;
+mod queue;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use prost::Message as _;
 use spillway_proto::pb;
 use spillway_routing::id::ProxyId;
-use spillway_routing::outcome::{Outcome, Verdict};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::metrics::Metrics;
+use self::batch::BATCH_MAX;
+pub(crate) use self::queue::Queue;
 
-/// One batch becomes one file: large enough to be worth it.
-const BATCH_MAX: usize = 500;
-/// Long trails make large records; gRPC takes messages of 4 MiB.
-const BATCH_BYTES_MAX: usize = 2 << 20;
 /// How old a record gets before it is sent in a batch that is not full.
 const LINGER: Duration = Duration::from_millis(200);
 /// Storing a batch is one write; longer means that the stream is dead.
@@ -36,70 +35,8 @@ const FLUSH_WITHIN: Duration = Duration::from_secs(5);
 /// A dead link is noticed within the sum of both.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_WITHIN: Duration = Duration::from_secs(3);
-
-enum Item {
-    Outcome(Box<Outcome>),
-    Verdict(Verdict),
-}
-
-/// Records that wait.
-pub(crate) struct Queue {
-    items: Mutex<VecDeque<Item>>,
-    max: usize,
-    /// Without a control plane nothing is kept: nobody would ever fetch it.
-    kept: bool,
-    wake: Notify,
-    metrics: Arc<Metrics>,
-}
-
-impl Queue {
-    pub(crate) fn new(max: usize, kept: bool, metrics: Arc<Metrics>) -> Self {
-        Self {
-            items: Mutex::default(),
-            max,
-            kept,
-            wake: Notify::new(),
-            metrics,
-        }
-    }
-
-    pub(crate) fn push_outcome(&self, outcome: Outcome) {
-        self.push(Item::Outcome(Box::new(outcome)));
-    }
-
-    pub(crate) fn push_verdict(&self, verdict: Verdict) {
-        self.push(Item::Verdict(verdict));
-    }
-
-    fn push(&self, item: Item) {
-        if !self.kept {
-            return;
-        }
-        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
-        if items.len() >= self.max {
-            items.pop_front();
-            self.metrics.outcomes_dropped.inc();
-        }
-        items.push_back(item);
-        self.metrics.outcomes_queued.set(items.len() as i64);
-        drop(items);
-        self.wake.notify_one();
-    }
-
-    fn pop(&self) -> Option<Item> {
-        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
-        let item = items.pop_front();
-        self.metrics.outcomes_queued.set(items.len() as i64);
-        item
-    }
-
-    fn len(&self) -> usize {
-        self.items
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
-    }
-}
+/// A log line a batch would bury the one that says why.
+const COMPLAINT_EVERY: Duration = Duration::from_secs(10);
 
 /// Sends what waits in a queue.
 pub(crate) struct Reporter {
@@ -109,8 +46,10 @@ pub(crate) struct Reporter {
     /// Sequence number of the next record; counted when it is sent, so that dropped
     /// records leave no gap.
     next: u64,
-    /// Sent but not yet known to be stored: sent again unchanged, which counts once.
-    pending: Option<pb::Batch>,
+    /// Not yet known to be stored. The first is under way: it is sent again unchanged,
+    /// which counts once; more than one are the parts of a batch that was refused.
+    pending: VecDeque<pb::Batch>,
+    complained: Option<Instant>,
 }
 
 impl Reporter {
@@ -126,7 +65,8 @@ impl Reporter {
             proxy,
             channel,
             next: 1,
-            pending: None,
+            pending: VecDeque::new(),
+            complained: None,
         }
     }
 
@@ -139,7 +79,8 @@ impl Reporter {
         tokio::select! {
             () = self.work(&closing) => {}
             () = bound => {
-                let lost = self.queue.len() + self.pending.as_ref().map_or(0, |b| b.outcomes.len());
+                let pending: usize = self.pending.iter().map(batch::len).sum();
+                let lost = self.queue.len() + pending;
                 tracing::warn!(lost, "outcomes could not be reported before the shutdown");
             }
         }
@@ -150,8 +91,12 @@ impl Reporter {
         while self.fill(closing).await {
             match self.send(closing).await {
                 Ok(()) => pause = PAUSE_MIN,
+                Err(error) if is_refusal(&error) => {
+                    self.narrow(&error);
+                    pause = PAUSE_MIN;
+                }
                 Err(error) => {
-                    tracing::debug!(error = %error, "the control plane does not take outcomes");
+                    self.complain(&error);
                     // The boot's own phase of the second spreads a fleet.
                     tokio::time::sleep(pause + jitter(pause)).await;
                     pause = (pause * 2).min(PAUSE_MAX);
@@ -160,9 +105,38 @@ impl Reporter {
         }
     }
 
+    /// The batch under way cannot be read: it is halved until the record at fault is
+    /// alone, and that one is dropped. Sent unchanged it would block all others for ever.
+    fn narrow(&mut self, error: &tonic::Status) {
+        let Some(refused) = self.pending.pop_front() else {
+            return;
+        };
+        if let Some((head, tail)) = batch::halves(&refused) {
+            self.pending.push_front(tail);
+            self.pending.push_front(head);
+            return;
+        }
+        self.queue.metrics.outcomes_dropped.inc();
+        tracing::error!(
+            number = refused.first,
+            code = ?error.code(),
+            message = error.message(),
+            "the control plane cannot read a record; it is dropped"
+        );
+    }
+
+    fn complain(&mut self, error: &tonic::Status) {
+        let now = Instant::now();
+        let lately = |at: Instant| now.saturating_duration_since(at) < COMPLAINT_EVERY;
+        if !self.complained.is_some_and(lately) {
+            self.complained = Some(now);
+            tracing::warn!(error = %error, "the control plane does not take outcomes");
+        }
+    }
+
     /// Waits for records and makes a batch of them. False when there will be no more.
     async fn fill(&mut self, closing: &CancellationToken) -> bool {
-        while self.pending.is_none() {
+        while self.pending.is_empty() {
             if self.queue.len() == 0 {
                 if closing.is_cancelled() {
                     return false;
@@ -178,34 +152,20 @@ impl Reporter {
                     () = closing.cancelled() => {}
                 }
             }
-            self.pending = self.batch();
+            let next = self.batch();
+            self.pending.extend(next);
         }
         true
     }
 
     fn batch(&mut self) -> Option<pb::Batch> {
-        let mut batch = pb::Batch {
-            proxy: self.proxy.to_string(),
-            first: self.next,
-            ..pb::Batch::default()
-        };
-        let (mut count, mut bytes) = (0, 0);
-        while count < BATCH_MAX && bytes < BATCH_BYTES_MAX {
-            match self.queue.pop() {
-                Some(Item::Outcome(outcome)) => {
-                    let outcome = pb::Outcome::from(&*outcome);
-                    bytes += outcome.encoded_len();
-                    batch.outcomes.push(outcome);
-                }
-                Some(Item::Verdict(verdict)) => batch.verdicts.push(pb::Verdict::from(&verdict)),
-                None => break,
-            }
-            count += 1;
-        }
-        let last = self.next + (count as u64).checked_sub(1)?;
-        batch.last = last;
-        self.next = last + 1;
+        let batch = batch::next(&self.queue, &self.proxy, self.next)?;
+        self.next = batch.last + 1;
         Some(batch)
+    }
+
+    fn under_way(&self) -> pb::Batch {
+        self.pending.front().cloned().unwrap_or_default()
     }
 
     /// One stream: sends batch after batch, each when the one before is stored.
@@ -214,15 +174,12 @@ impl Reporter {
         // One batch under way: what is in flight is what `pending` holds.
         let (batches, receiver) = mpsc::channel(1);
         let lost = |_| tonic::Status::unavailable("the stream ended");
-        batches
-            .send(self.pending.clone().unwrap_or_default())
-            .await
-            .map_err(lost)?;
+        batches.send(self.under_way()).await.map_err(lost)?;
         let opened = timeout(STORED_WITHIN, client.report(ReceiverStream::new(receiver))).await;
         let late = |_| tonic::Status::deadline_exceeded("a batch was not stored in time");
         let mut stored = opened.map_err(late)??.into_inner();
         loop {
-            let last = self.pending.as_ref().map_or(0, |batch| batch.last);
+            let last = self.pending.front().map_or(0, |batch| batch.last);
             let answer = timeout(STORED_WITHIN, stored.message())
                 .await
                 .map_err(late)??;
@@ -231,16 +188,19 @@ impl Reporter {
             if answer.last < last {
                 continue;
             }
-            self.pending = None;
+            self.pending.pop_front();
             if !self.fill(closing).await {
                 return Ok(());
             }
-            batches
-                .send(self.pending.clone().unwrap_or_default())
-                .await
-                .map_err(lost)?;
+            batches.send(self.under_way()).await.map_err(lost)?;
         }
     }
+}
+
+/// Whether the same bytes would be refused again: unreadable, or longer than a message
+/// may be.
+fn is_refusal(error: &tonic::Status) -> bool {
+    matches!(error.code(), Code::InvalidArgument | Code::OutOfRange)
 }
 
 /// Up to half of the pause, by the clock's low bits: enough to keep a fleet out of step.
@@ -249,49 +209,4 @@ fn jitter(pause: Duration) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use spillway_routing::id::RequestId;
-    use spillway_routing::outcome::VerdictSource;
-    use spillway_routing::unit::{Bps, UnixMillis};
-
-    fn verdict(n: u8) -> Verdict {
-        let request = RequestId([n; 16]);
-        Verdict {
-            request,
-            source: VerdictSource::App,
-            score: Bps::ONE,
-            at: UnixMillis(0),
-        }
-    }
-
-    fn queue(max: usize) -> Arc<Queue> {
-        Arc::new(Queue::new(max, true, Arc::new(Metrics::new().unwrap())))
-    }
-
-    #[test]
-    fn a_full_queue_drops_the_oldest_and_counts_it() {
-        let queue = queue(2);
-        for n in 0..3 {
-            queue.push_verdict(verdict(n));
-        }
-        assert_eq!(queue.metrics.outcomes_dropped.get(), 1);
-        assert!(matches!(queue.pop(), Some(Item::Verdict(v)) if v.request == RequestId([1; 16])));
-        assert_eq!(queue.len(), 1);
-    }
-
-    #[tokio::test]
-    async fn batches_are_numbered_without_gaps() {
-        let queue = queue(10);
-        let uri = http::Uri::from_static("http://127.0.0.1:1");
-        let mut reporter = Reporter::new(Arc::clone(&queue), ProxyId::new("p"), uri);
-        assert!(reporter.batch().is_none());
-        queue.push_verdict(verdict(0));
-        queue.push_verdict(verdict(1));
-        let batch = reporter.batch().unwrap();
-        assert_eq!((batch.first, batch.last, batch.verdicts.len()), (1, 2, 2));
-        queue.push_verdict(verdict(2));
-        let batch = reporter.batch().unwrap();
-        assert_eq!((batch.first, batch.last), (3, 3));
-    }
-}
+mod tests;

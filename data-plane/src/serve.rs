@@ -139,7 +139,8 @@ async fn guarded(id: RequestId, work: impl Future<Output = Result<Response, Fail
 
 fn finish(id: RequestId, result: Result<Response, Failure>) -> Response {
     let mut response = result.unwrap_or_else(IntoResponse::into_response);
-    response.headers_mut().extend([labels::request_id(id)]);
+    let (name, value) = labels::request_id(id);
+    response.headers_mut().insert(name, value);
     response
 }
 

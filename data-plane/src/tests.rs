@@ -2,7 +2,8 @@
 
 mod edge;
 mod fixture;
-mod stand;
+mod lanes;
+pub(crate) mod stand;
 
 use std::time::{Duration, Instant};
 

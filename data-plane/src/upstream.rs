@@ -27,10 +27,13 @@ use crate::chat::Chat;
 use crate::dialect;
 use crate::failure::{Failure, Kind, Retry};
 use crate::health::{Event, Permit};
-use crate::ledger::Entry;
+use crate::ledger::{Entry, Sent};
 
 /// Told to callers where no lane said when to come back.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a whole answer may still come after its first byte was due: a minute writes
+/// thousands of tokens at any lane's pace, and a provider that drips holds nobody longer.
+const WHOLE_WITHIN: Duration = Duration::from_secs(60);
 
 /// An answer that has begun, with all that goes with it.
 pub(crate) struct Reply {
@@ -72,14 +75,18 @@ pub(crate) async fn call(
         let Some(mut permit) = proxy.health.admit(&step.lane, forced, Instant::now()) else {
             continue;
         };
-        entry.attempt_starts(lane);
+        let sent = entry.attempt_starts(lane);
         let began = Instant::now();
-        match try_lane(proxy, &call, lane, &step).await {
+        match try_lane(proxy, &call, lane, &step, &sent).await {
             Ok(committed) => {
                 let now = Instant::now();
                 permit.report(Event::Answered, now, call.draw.0);
-                permit.first_token(now - began, now);
                 entry.commits(lane);
+                // A whole answer's first byte comes with its last: it says no pace.
+                if call.chat.stream {
+                    permit.first_token(now - began, now);
+                    entry.first_content();
+                }
                 return Ok(Reply {
                     committed,
                     permit,
@@ -93,14 +100,16 @@ pub(crate) async fn call(
             Err(miss) => {
                 tracing::debug!(lane = %step.lane, status = miss.status, cause = miss.cause, "attempt failed");
                 let now = Instant::now();
-                permit.report(miss.event(), now, call.draw.0);
-                if miss.result == AttemptResult::TimedOut {
+                if let Some(event) = miss.event() {
+                    permit.report(event, now, call.draw.0);
+                }
+                if call.chat.stream && miss.result == AttemptResult::TimedOut {
                     // A lane that gave nothing was at least so slow.
                     permit.first_token(now - began, now);
                 }
                 entry.attempt_ends(miss.result, miss.status);
                 let last = miss.class == Class::Final;
-                walk.missed(miss);
+                walk.missed(miss, permit.is_open(now));
                 if last {
                     break;
                 }
@@ -126,6 +135,7 @@ async fn try_lane(
     call: &Call<'_>,
     lane: usize,
     step: &Step,
+    sent: &Sent,
 ) -> Result<Committed, Miss> {
     let upstream = call.table.upstream_of(lane);
     let misconfigured = |cause| Miss::new(Class::Misconfigured, AttemptResult::Unreachable, cause);
@@ -146,19 +156,24 @@ async fn try_lane(
         via: call.via.clone(),
         dialect: upstream.dialect,
     };
+    let give_up = call.arrived + Duration::from_millis(step.give_up.0);
     let bounds = Bounds {
-        give_up: call.arrived + Duration::from_millis(step.give_up.0),
+        give_up,
+        whole_by: give_up + WHOLE_WITHIN,
         idle: proxy.config.limits.idle,
         answer_bytes: proxy.config.limits.answer_bytes,
     };
     let wire = dialect::request(call.chat, upstream, call.table.lane(lane).tier);
-    attempt(&proxy.clients, &target, wire, call.chat.stream, &bounds).await
+    let stream = call.chat.stream;
+    attempt(&proxy.clients, &target, wire, stream, &bounds, sent).await
 }
 
 /// What happened so far.
 #[derive(Default)]
 struct Walk {
     misses: Vec<Miss>,
+    /// The next attempt takes from the retry budget.
+    costs_budget: bool,
     late: bool,
 }
 
@@ -178,22 +193,32 @@ impl Walk {
         if charges >= CHARGES_MAX {
             return false;
         }
-        match self.misses.last().map(|miss| miss.class) {
-            None | Some(Class::Unsent | Class::Misconfigured) => true,
-            Some(Class::Unread | Class::Unknown) => proxy.budget.spend(now),
-            Some(Class::Final) => false,
-        }
+        !self.costs_budget || proxy.budget.spend(now)
     }
 
-    fn missed(&mut self, miss: Miss) {
+    fn missed(&mut self, miss: Miss, lane_open: bool) {
+        self.costs_budget = miss.costs_budget(lane_open);
         self.misses.push(miss);
     }
 
+    /// A refusal that reached us last and can be shown to the caller.
+    fn last_refusal(&mut self) -> Option<Failure> {
+        let mut refusals = self.misses.iter_mut().rev();
+        let (status, passed) = *refusals.find_map(|miss| miss.passed.take())?;
+        Some(Failure::passed(status, passed))
+    }
+
     /// The most telling miss decides what the caller hears.
-    fn failure(self, proxy: &Proxy, table: &Table) -> Failure {
+    fn failure(mut self, proxy: &Proxy, table: &Table) -> Failure {
         let wait = proxy.health.wait(table, Instant::now()).max(RETRY_AFTER);
         let late = self.late;
         let asked = self.misses.iter().filter_map(|miss| miss.retry_after).min();
+        let worst = self.misses.iter().map(|miss| miss.class).max();
+        if let Some(Class::Elsewhere | Class::Final) = worst
+            && let Some(refusal) = self.last_refusal()
+        {
+            return refusal;
+        }
         let Some(miss) = self.misses.into_iter().max_by_key(|miss| miss.class) else {
             if late {
                 let message = "no time was left to call a provider; raise the route's deadline";
@@ -203,10 +228,6 @@ impl Walk {
             return Failure::spillway(Kind::LanesOut, message).after(wait);
         };
         match miss.class {
-            Class::Final => {
-                let (status, passed) = *miss.passed.unwrap_or_default();
-                Failure::passed(status, passed)
-            }
             Class::Unknown if miss.result == AttemptResult::TimedOut => {
                 let message = "the provider gave no content in time; it may have charged for the \
                                attempt";
@@ -217,7 +238,7 @@ impl Walk {
                                for the attempt";
                 Failure::upstream(Kind::UpstreamFailed, Retry::MayCharge, message)
             }
-            Class::Unread => {
+            Class::Limited | Class::Overloaded => {
                 let message = "the providers are overloaded; try again later";
                 let asked = asked
                     .unwrap_or(RETRY_AFTER)
@@ -228,7 +249,8 @@ impl Walk {
                 let message = "no provider could be reached; nothing was sent, try again";
                 Failure::upstream(Kind::UpstreamFailed, Retry::Later, message)
             }
-            Class::Misconfigured => {
+            // Nothing that the caller could read: a redirect, for example.
+            Class::Misconfigured | Class::Elsewhere | Class::Final => {
                 let message = "the providers refuse this proxy's credentials or model names; the \
                                operator must correct them";
                 Failure::upstream(Kind::UpstreamMisconfigured, Retry::Never, message)

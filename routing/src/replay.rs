@@ -82,7 +82,9 @@ pub struct Comparison {
 pub fn replay<'a>(table: &Table, recorded: impl IntoIterator<Item = Recorded<'a>>) -> Comparison {
     let mut sums = Sums::default();
     for record in recorded {
-        if let Some(before) = record.outcome.decision.as_ref() {
+        // What nobody served cost nothing and says nothing of quality or price.
+        let served = record.outcome.served.is_some();
+        if let Some(before) = record.outcome.decision.as_ref().filter(|_| served) {
             sums.add(table, record, before);
         }
     }
@@ -114,17 +116,17 @@ impl Sums {
         let after = decided.as_ref().ok();
         let old_lane = before.chosen().map(|c| c.lane.clone());
         let new_lane = after.and_then(|d| d.chosen()).map(|c| c.lane.clone());
-        let same = old_lane == new_lane;
-        let cost_after = match after {
-            Some(_) if same => outcome.cost,
-            Some(decision) => priced(table, decision, outcome),
-            None => NanoUsd::ZERO,
-        };
+        let changed = old_lane != new_lane;
+        // The verdict and the tokens are those of the lane that served.
+        let same = outcome.served.is_some() && outcome.served == new_lane;
+        let cost_after = after.map_or(NanoUsd::ZERO, |decision| {
+            priced(table, decision, outcome, same)
+        });
         let quality = self.quality(record, before, after, same);
         let comparison = &mut self.comparison;
         comparison.requests += 1;
         comparison.refused += u64::from(after.is_none());
-        comparison.changed += u64::from(!same);
+        comparison.changed += u64::from(changed);
         comparison.cost_before = comparison.cost_before.saturating_add(outcome.cost);
         comparison.cost_after = comparison.cost_after.saturating_add(cost_after);
         comparison.baseline = comparison.baseline.saturating_add(outcome.baseline_cost);
@@ -136,7 +138,7 @@ impl Sums {
             segment.quality_before += old;
             segment.quality_after += new;
         }
-        if let (false, Some(before)) = (same, old_lane) {
+        if let (true, Some(before)) = (changed, old_lane) {
             let id = outcome.id;
             let change = Change {
                 id,
@@ -193,26 +195,24 @@ impl Sums {
     }
 }
 
-/// What the new choice would have cost: its own price for the length the old answer
-/// had, since the request was the same.
-fn priced(table: &Table, decision: &Decision, outcome: &Outcome) -> NanoUsd {
-    let Some(chosen) = decision.chosen() else {
+/// What the new choice would have cost at the new table's prices: for the tokens that
+/// were used where the lane that served is chosen again, else for the length the old
+/// answer had, since the request was the same.
+fn priced(table: &Table, decision: &Decision, outcome: &Outcome, same: bool) -> NanoUsd {
+    let chosen = decision
+        .chosen()
+        .and_then(|chosen| table.lane_index(&chosen.lane));
+    let Some(lane) = chosen else {
         return NanoUsd::ZERO;
     };
-    let Some(lane) = table.lane_index(&chosen.lane) else {
+    let Some(price) = &table.lane(lane).price else {
         return NanoUsd::ZERO;
     };
+    if same {
+        return price.settle(&outcome.usage, outcome.at);
+    }
     let input = outcome.facts.input(table.model_of(lane).family);
-    let known = outcome.usage.output;
-    let output = if known == Tokens(0) {
-        chosen.output
-    } else {
-        known
-    };
-    let price = table.lane(lane).price.as_ref();
-    price.map_or(NanoUsd::ZERO, |price| {
-        price.estimate(input, Tokens(0), output, outcome.at)
-    })
+    price.estimate(input, Tokens(0), outcome.usage.output, outcome.at)
 }
 
 fn segment_of(outcome: &Outcome) -> String {
@@ -245,3 +245,6 @@ fn interval(values: &[f64]) -> Option<(f64, f64)> {
         (centre + half).clamp(0.0, 1.0),
     ))
 }
+
+#[cfg(test)]
+mod tests;

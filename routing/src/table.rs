@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::catalogue::{Lane, Model, Upstream};
+use crate::catalogue::{Lane, Model, Price, Upstream};
 use crate::check::{self, Flaw};
 use crate::conditions::LaneState;
 use crate::decide::Draw;
@@ -87,12 +87,16 @@ pub struct Draft {
     pub made_at: UnixMillis,
     /// Why it was made, for the page.
     pub note: String,
+    /// The version of the policy it was compiled from; zero for none.
+    pub policy: u64,
     pub models: Vec<Model>,
     pub upstreams: Vec<Upstream>,
     pub lanes: Vec<Lane>,
     pub committee: Option<Committee>,
     /// The multipliers that training solved, so that a changed bar needs no new run.
     pub frontier: Vec<BarPoint>,
+    /// Prices read off what was charged, for models that nobody priced.
+    pub observed: Vec<(ModelId, Price)>,
     pub routes: Vec<Route>,
     /// In order; of several that pin, the first wins.
     pub rules: Vec<Rule>,

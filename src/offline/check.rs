@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use spillway_control_plane::policy;
+use spillway_proto::envelope::SecretKey;
 
 use super::train::faulty;
 use crate::command::CheckArgs;
@@ -17,11 +18,18 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     });
     if is_configuration {
         let file = config::read(path)?;
+        let together = file.control.is_some();
         if let Some(control) = file.control {
             spillway_control_plane::config::Config::resolve(control)
                 .with_context(|| path.display().to_string())?;
         }
-        if let Some(proxy) = file.proxy {
+        if let Some(mut proxy) = file.proxy {
+            if together && proxy.trusted_keys.is_empty() {
+                // `spillway all` trusts the control plane beside it; any key stands for it.
+                proxy
+                    .trusted_keys
+                    .push(SecretKey::from_seed([0; 32]).public().to_string());
+            }
             let resolved =
                 spillway_data_plane::config::Config::resolve(proxy, &config::environment);
             resolved.with_context(|| format!("{} [proxy]", path.display()))?;

@@ -116,12 +116,22 @@ fn points(
     all: &Comparable,
     best: usize,
 ) -> Vec<DeployedPoint> {
+    // As live: what the heads do not judge goes to the route's default.
+    let default_lane = draft.routes.first().map(|route| &route.default_lane);
+    let lane = draft
+        .lanes
+        .iter()
+        .find(|lane| Some(&lane.id) == default_lane);
+    let upstream = lane.and_then(|lane| draft.upstreams.iter().find(|u| u.id == lane.upstream));
+    let default = upstream.and_then(|u| all.models.iter().position(|model| *model == u.model));
     let point = |bar: u16| {
         let bar = Bps::new(bar);
         let solved = draft.frontier.iter().find(|point| point.bar == bar)?;
+        let choice = Choice::Multiplier(solved.multiplier);
         let policy = Policy {
-            choice: Choice::Multiplier(solved.multiplier),
-            ..Policy::lambda(0)
+            choice,
+            guard: Bps::ONE,
+            default,
         };
         let rows = if solved.learned { learned } else { blind };
         let reached = deployed(rows, &all.truth, policy, best, bar, SEED);

@@ -1,7 +1,7 @@
 //! A labelled set on disk: prompts, and what models answered to them.
 //!
 //! Owns: the format (`prompts` and `outcomes` files as JSON lines or CSV, also
-//! compressed) and its errors, which name file and line. A set is read whole or not at
+//! compressed, or Parquet) and its errors, which name file and line. A set is read whole or not at
 //! all. Prompt text stays here: what goes out are facts.
 
 use std::collections::BTreeMap;
@@ -11,6 +11,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde::Deserialize;
+use serde_json::{Map, Value};
+use spillway_history::{Cell, read_parquet};
 use spillway_routing::features::Facts;
 use spillway_routing::id::ModelId;
 use spillway_routing::outcome::{Answer, Audit, Split};
@@ -23,6 +25,8 @@ use crate::progress;
 
 /// The route that labelled prompts are taken to have asked for.
 pub(super) const ROUTE: &str = "auto";
+/// Of prompts that name no split.
+const TRAIN_PERCENT: u64 = 70;
 /// A line longer than this is not a prompt.
 const LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
@@ -67,7 +71,7 @@ pub(super) struct Prompt {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Part {
     All,
-    /// This split, and prompts that name none.
+    /// This split.
     Only(Split),
 }
 
@@ -88,7 +92,7 @@ impl Part {
     fn has(self, split: Option<Split>) -> bool {
         match self {
             Self::All => true,
-            Self::Only(wanted) => split.is_none_or(|split| split == wanted),
+            Self::Only(wanted) => split == Some(wanted),
         }
     }
 }
@@ -109,7 +113,7 @@ pub(super) fn prompts(path: &Path, part: Part, slices: bool) -> anyhow::Result<V
             );
         }
         let split = match prompt.split.as_deref() {
-            None | Some("") => None,
+            None | Some("") => Some(cut(&prompt.prompt_id)),
             Some(word) => Some(Split::parse(word).with_context(|| {
                 format!(
                     "{}:{line}: split {word:?} is neither train nor test",
@@ -131,14 +135,27 @@ pub(super) fn prompts(path: &Path, part: Part, slices: bool) -> anyhow::Result<V
     Ok(prompts)
 }
 
+/// The split of a prompt that names none, by a hash of its id: the same in every command,
+/// so that nothing is measured on what was trained on.
+fn cut(id: &str) -> Split {
+    // FNV-1a, 64 bits; its low bits are mixed well enough to cut by.
+    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    if hash % 100 < TRAIN_PERCENT {
+        Split::Train
+    } else {
+        Split::Test
+    }
+}
+
 fn facts(prompt: &PromptLine, slices: bool, counter: &TokenCounter) -> Facts {
     let turns = [Turn {
         role: Role::User,
         text: &prompt.prompt,
     }];
     let tools = prompt.tools.as_deref().unwrap_or("");
-    let declared =
-        serde_json::from_str::<Vec<serde_json::Value>>(tools).map_or(0, |tools| tools.len());
+    let declared = serde_json::from_str::<Vec<Value>>(tools).map_or(0, |tools| tools.len());
     let view = PromptView {
         route: ROUTE,
         turns: &turns,
@@ -249,6 +266,9 @@ fn answer(outcome: OutcomeLine) -> anyhow::Result<Answer> {
 
 /// All rows of a file with their line numbers.
 fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> anyhow::Result<Vec<(usize, T)>> {
+    if path.extension().is_some_and(|end| end == "parquet") {
+        return parquet_rows(path);
+    }
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let name = path
         .file_name()
@@ -271,7 +291,7 @@ fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> anyhow::Result<Vec<(usize, T
         Some("jsonl" | "ndjson") => json_lines(path, BufReader::new(reader))?,
         Some("csv") => csv_rows(path, reader)?,
         _ => bail!(
-            "{}: the name must end in .jsonl or .csv, also with .gz or .zst",
+            "{}: the name must end in .jsonl or .csv, also with .gz or .zst, or in .parquet",
             path.display()
         ),
     };
@@ -324,4 +344,27 @@ fn csv_rows<T: for<'a> Deserialize<'a>>(
         ));
     }
     Ok(rows)
+}
+
+/// Rows of a Parquet file; their "lines" are row numbers from 1.
+fn parquet_rows<T: for<'a> Deserialize<'a>>(path: &Path) -> anyhow::Result<Vec<(usize, T)>> {
+    let rows = read_parquet(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut read = Vec::with_capacity(rows.len());
+    for (index, row) in rows.into_iter().enumerate() {
+        let value = |cell| match cell {
+            Cell::Text(text) => Value::String(text),
+            Cell::Number(number) => Value::from(number),
+        };
+        let object: Map<String, Value> = row
+            .into_iter()
+            .map(|(name, cell)| (name, value(cell)))
+            .collect();
+        let row = T::deserialize(Value::Object(object));
+        read.push((
+            index + 1,
+            row.with_context(|| format!("{}:{}", path.display(), index + 1))?,
+        ));
+    }
+    anyhow::ensure!(!read.is_empty(), "{} is empty", path.display());
+    Ok(read)
 }

@@ -33,6 +33,10 @@ const SEED: u64 = 1;
 
 pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
     let split = Part::parse(&args.split)?;
+    anyhow::ensure!(
+        split != Part::All || !args.proxy.is_empty(),
+        "--split all leaves nothing to learn from: name a running Spillway with --proxy, or play train or test"
+    );
     let (set, name) = (args.set.clone(), args.split.clone());
     let recorded = tokio::task::spawn_blocking(move || {
         let split = (name != "all").then_some(name.as_str());
@@ -165,6 +169,7 @@ async fn start_embedded(
         http_listen: "127.0.0.1:0".to_owned(),
         data_dir: dir.0.join("control"),
         etcd: Vec::new(),
+        signing_key: None,
         policy: None,
         behind_tls_proxy: false,
         training_interval_s: 3_600,

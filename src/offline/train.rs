@@ -30,7 +30,7 @@ pub(crate) async fn run(args: &TrainArgs) -> anyhow::Result<()> {
         .audits(None)
         .await
         .context("the history cannot be read")?;
-    audits.retain(|audit| split.is_none() || audit.split.is_none() || audit.split == split);
+    audits.retain(|audit| split.is_none() || audit.split == split);
     let found = audits.len();
     anyhow::ensure!(
         found > 0,

@@ -36,14 +36,18 @@ fn client() -> Client<HttpConnector, Full<Bytes>> {
 }
 
 fn head(response: &http::response::Parts) -> Answer {
-    let text = |value: &http::HeaderValue| value.to_str().unwrap_or("").to_owned();
+    let mut headers: BTreeMap<String, String> = BTreeMap::new();
+    for (name, value) in &response.headers {
+        let value = value.to_str().unwrap_or("");
+        // As HTTP has it: a header that comes twice is one with a list.
+        let joined = headers
+            .get(name.as_str())
+            .map(|first| format!("{first}, {value}"));
+        headers.insert(name.to_string(), joined.unwrap_or_else(|| value.to_owned()));
+    }
     Answer {
         status: response.status.as_u16(),
-        headers: response
-            .headers
-            .iter()
-            .map(|(name, value)| (name.to_string(), text(value)))
-            .collect(),
+        headers,
         body: Bytes::new(),
     }
 }

@@ -79,6 +79,10 @@ impl Process {
         self.output.lock().unwrap().clone()
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().and_then(Child::id).unwrap()
+    }
+
     /// `kill -9`.
     pub(crate) async fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
@@ -88,7 +92,7 @@ impl Process {
 
     /// SIGTERM.
     pub(crate) async fn terminate(&self) {
-        let pid = self.child.as_ref().and_then(Child::id).unwrap();
+        let pid = self.pid();
         let sent = Command::new("kill")
             .args(["-TERM", &pid.to_string()])
             .status()

@@ -161,8 +161,12 @@ async fn table_of(control: &Control, outcome: &Outcome) -> Option<Draft> {
 
 fn considered(line: &Considered, draft: Option<&Draft>) -> Value {
     let (verdict, rank, reason) = match &line.verdict {
-        Verdict::Chosen(why) => ("chosen", Some(0), why.to_string()),
-        Verdict::Fallback(rank) => ("fallback", Some(*rank), format!("fallback number {rank}")),
+        Verdict::Chosen(why) => ("chosen", Some(1), why.to_string()),
+        Verdict::Fallback(rank) => (
+            "fallback",
+            Some(rank + 1),
+            format!("fallback number {rank}"),
+        ),
         Verdict::Removed(removal) => ("removed", None, removal.to_string()),
     };
     let upstream = line

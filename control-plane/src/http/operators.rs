@@ -228,8 +228,7 @@ pub(super) async fn roll_back(
     Json(asked): Json<RollBackAsked>,
 ) -> Result<Json<Value>, ControlError> {
     let (to, current) = (TableVersion(version), TableVersion(asked.expected_current));
-    let version = control.publisher.roll_back(to, current, now()).await?;
-    control.metrics.tables_published.inc();
+    let version = control.roll_back(to, current).await?;
     Ok(Json(json!({ "version": version.0 })))
 }
 

@@ -38,19 +38,63 @@ const TYPICAL_OUTPUT: Tokens = Tokens(300);
 pub struct Learned {
     pub committee: Option<Committee>,
     pub frontier: Vec<BarPoint>,
-    /// What was solved for single routes; counts while the route's bar is the same.
+    /// What was solved for single routes; counts while the route's world is the same.
     pub routes: BTreeMap<RouteId, SolvedRoute>,
     /// Prices observed for models that neither policy nor catalogue prices.
     pub observed: BTreeMap<ModelId, Price>,
 }
 
 /// A route's multiplier and the gate's verdict on it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SolvedRoute {
-    pub bar: Bps,
     pub choice: Choice,
     /// Whether the gate lets the route use the heads.
     pub learned: bool,
+    pub world: World,
+}
+
+/// What a multiplier was solved for. It is quality per *dollar*: with other prices, or
+/// between other models, it means nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct World {
+    pub bar: Bps,
+    pub guard: Bps,
+    pub models: Vec<ModelId>,
+    pub default_lane: LaneId,
+    /// Of the lanes that the route may use.
+    pub prices: BTreeMap<LaneId, Option<Price>>,
+}
+
+impl World {
+    /// The world of a route in a draft.
+    #[must_use]
+    pub fn of(route: &Route, draft: &Draft) -> Self {
+        let on_route = |lane: &&Lane| {
+            let upstream = draft
+                .upstreams
+                .iter()
+                .find(|upstream| upstream.id == lane.upstream);
+            route.models.is_empty() || upstream.is_some_and(|u| route.models.contains(&u.model))
+        };
+        let lanes = draft.lanes.iter().filter(on_route);
+        Self {
+            bar: route.bar,
+            guard: route.guard,
+            models: route.models.clone(),
+            default_lane: route.default_lane.clone(),
+            prices: lanes
+                .map(|lane| (lane.id.clone(), lane.price.clone()))
+                .collect(),
+        }
+    }
+
+    /// The same but for the bar: what the frontier was solved for.
+    fn same_terms(&self, other: &Self) -> bool {
+        Self {
+            bar: other.bar,
+            ..self.clone()
+        } == *other
+    }
 }
 
 impl Learned {
@@ -58,23 +102,22 @@ impl Learned {
     #[must_use]
     pub fn of(draft: &Draft) -> Self {
         let solved = |route: &Route| {
-            let solved = SolvedRoute {
-                bar: route.bar,
-                choice: route.choice,
-                learned: route.learned,
-            };
-            (route.id.clone(), solved)
+            let (choice, learned) = (route.choice, route.learned);
+            (
+                route.id.clone(),
+                SolvedRoute {
+                    choice,
+                    learned,
+                    world: World::of(route, draft),
+                },
+            )
         };
         let multiplied = |route: &&Route| matches!(route.choice, Choice::Multiplier(_));
-        let model_of = |lane: &Lane| {
-            let upstream = draft.upstreams.iter().find(|u| u.id == lane.upstream)?;
-            Some((upstream.model.clone(), lane.price.clone()?))
-        };
         Self {
             committee: draft.committee.clone(),
             frontier: draft.frontier.clone(),
             routes: draft.routes.iter().filter(multiplied).map(solved).collect(),
-            observed: draft.lanes.iter().filter_map(model_of).collect(),
+            observed: draft.observed.iter().cloned().collect(),
         }
     }
 }
@@ -242,6 +285,11 @@ impl Compiler<'_> {
         let mut tiers = Vec::new();
         for name in &entry.tiers {
             match Tier::parse(name) {
+                Some(Tier::Background | Tier::Batch) => {
+                    let message =
+                        format!("tier {name:?} is not served over chat completions; leave it out");
+                    self.fault(&["upstreams", at, "tiers"], message);
+                }
                 Some(tier) => tiers.push(tier),
                 None => {
                     let known = Tier::ALL.map(Tier::name).join(", ");
@@ -257,7 +305,14 @@ impl Compiler<'_> {
         let listed = catalogue::find(&entry.provider, model);
         for tier in tiers {
             let typed = entry.prices.get(tier.name()).map(price);
-            let observed = || self.learned.observed.get(model).cloned();
+            let standard = *tier == Tier::Standard;
+            let observed = || {
+                self.learned
+                    .observed
+                    .get(model)
+                    .filter(|_| standard)
+                    .cloned()
+            };
             let price = typed
                 .or_else(|| listed.and_then(|l| l.price(*tier)))
                 .or_else(observed);
@@ -306,9 +361,7 @@ impl Compiler<'_> {
         let (Some(baseline), Some(default)) = (baseline, default) else {
             return;
         };
-        let bar = Bps::from_share(entry.bar);
-        let (choice, learned) = self.choice(name, entry, bar);
-        self.draft.routes.push(Route {
+        let mut route = Route {
             id: name.into(),
             models: entry
                 .models
@@ -317,47 +370,51 @@ impl Compiler<'_> {
                 .collect(),
             default_lane: default,
             baseline,
-            bar,
-            choice,
+            bar: Bps::from_share(entry.bar),
+            choice: Choice::Floor(Bps::ZERO),
             guard: Bps::from_share(entry.guard),
-            learned,
+            learned: false,
             explore: Bps::from_share(entry.explore),
             max_cost: entry.max_cost_usd.map(NanoUsd::from_usd),
             first_token_max,
             deadline: deadline.unwrap_or(DEADLINE),
             attempts_max: entry.attempts.unwrap_or(ATTEMPTS),
-        });
+        };
+        (route.choice, route.learned) = self.choice(entry.floor, &route);
+        self.draft.routes.push(route);
     }
 
     /// A floor where one was typed; the multiplier learnt for this route or for its bar
-    /// where there is one; else the cheapest whose expected quality reaches the bar's
-    /// share of the best. Says as well whether the heads are used.
-    fn choice(&self, name: &str, entry: &RouteEntry, bar: Bps) -> (Choice, bool) {
-        if let Some(floor) = entry.floor {
-            let trusted = self.learned.routes.values().any(|route| route.learned);
-            return (Choice::Floor(Bps::from_share(floor)), trusted);
-        }
+    /// where there is one and the route's world is still the one it was solved in; else
+    /// the cheapest whose expected quality reaches the bar's share of the best. Says as
+    /// well whether the heads are used.
+    fn choice(&self, floor: Option<f64>, route: &Route) -> (Choice, bool) {
+        let world = World::of(route, &self.draft);
         let own = self
             .learned
             .routes
-            .get(name)
-            .filter(|solved| solved.bar == bar);
-        if let Some(solved) = own {
+            .get(&route.id)
+            .filter(|solved| solved.world.same_terms(&world));
+        if let Some(floor) = floor {
+            let learned = own.is_some_and(|solved| solved.learned);
+            return (Choice::Floor(Bps::from_share(floor)), learned);
+        }
+        if let Some(solved) = own.filter(|solved| solved.world.bar == route.bar) {
             return (solved.choice, solved.learned);
         }
-        let kept = |point: &&BarPoint| point.bar >= bar;
-        let solved = self
+        let kept = |point: &&BarPoint| point.bar >= route.bar;
+        let point = self
             .learned
             .frontier
             .iter()
             .filter(kept)
             .min_by_key(|point| point.bar);
-        if let Some(point) = solved {
+        // The frontier was solved over all models and without a guard.
+        let plain = route.models.is_empty() && route.guard == Bps::ONE;
+        if let (Some(point), true, true) = (point, plain, own.is_some()) {
             return (Choice::Multiplier(point.multiplier), point.learned);
         }
-        let on_route = |model: &&Model| {
-            entry.models.is_empty() || entry.models.iter().any(|name| *name == model.id.as_str())
-        };
+        let on_route = |model: &&Model| route.models.is_empty() || route.models.contains(&model.id);
         let best = self
             .draft
             .models
@@ -366,7 +423,7 @@ impl Compiler<'_> {
             .filter_map(|m| self.expected(m))
             .max();
         (
-            Choice::Floor(best.map_or(Bps::ZERO, |best| bar.of(best))),
+            Choice::Floor(best.map_or(Bps::ZERO, |best| route.bar.of(best))),
             false,
         )
     }
@@ -477,6 +534,12 @@ impl Compiler<'_> {
         self.draft.version = TableVersion(1);
         self.draft.committee = self.learned.committee.clone();
         self.draft.frontier = self.learned.frontier.clone();
+        self.draft.observed = self
+            .learned
+            .observed
+            .iter()
+            .map(|(id, price)| (id.clone(), price.clone()))
+            .collect();
         if self.faults.is_empty() {
             for flaw in check::flaws(&self.draft) {
                 let (path, message) = (path_of(&flaw), flaw.to_string());

@@ -158,10 +158,12 @@ fn learned(promoted: bool) -> Learned {
         calibration: vec![Curve::identity(), Curve::identity()],
         labels_min: 1,
     };
+    let bare = compile(POLICY, &Learned::default()).unwrap();
+    let world = World::of(&bare.routes[0], &bare);
     let solved = SolvedRoute {
-        bar: Bps::new(9_000),
         choice: Choice::Multiplier(77),
         learned: promoted,
+        world,
     };
     Learned {
         committee: Some(committee),
@@ -208,6 +210,64 @@ fn a_solved_multiplier_counts_while_its_bar_is_the_routes() {
         declined.routes[0].choice,
         Choice::Multiplier(50),
         "solved for the prompt-blind means"
+    );
+}
+
+/// What `POLICY` with `from` replaced chooses by, after learning under `POLICY`.
+fn changed(from: &str, to: &str) -> (Choice, bool) {
+    assert!(POLICY.contains(from));
+    let route = compile(&POLICY.replace(from, to), &learned(true))
+        .unwrap()
+        .routes
+        .remove(0);
+    (route.choice, route.learned)
+}
+
+#[test]
+fn a_multiplier_is_dropped_when_the_world_it_was_solved_in_changes() {
+    let blind = (Choice::Floor(Bps::new(7_200)), false);
+    assert_eq!(
+        changed("input = 1.0, output = 2.0", "input = 9.0, output = 18.0"),
+        blind,
+        "prices"
+    );
+    assert_eq!(
+        changed("bar = 0.9", "bar = 0.9\nguard = 0.1"),
+        blind,
+        "guard"
+    );
+    assert_eq!(
+        changed("bar = 0.9", "bar = 0.9\ndefault = \"small\""),
+        blind,
+        "default"
+    );
+    assert_eq!(
+        changed("bar = 0.9", "bar = 0.9\nmodels = [\"large\", \"small\"]"),
+        blind,
+        "models"
+    );
+    assert_eq!(
+        changed("bar = 0.9", "bar = 0.9\nexplore = 0.1"),
+        (Choice::Multiplier(77), true)
+    );
+}
+
+#[test]
+fn a_deleted_price_is_unknown_again_and_no_other_tiers() {
+    let table = compile(POLICY, &learned(true)).unwrap();
+    let bare = POLICY.replace("prices.standard = { input = 1.0, output = 2.0 }\n", "");
+    let draft = compile(&bare, &Learned::of(&table)).unwrap();
+    assert_eq!(draft.lanes[0].price, None);
+    let mut observed = learned(true);
+    observed
+        .observed
+        .insert("small".into(), table.lanes[0].price.clone().unwrap());
+    let tiers = bare.replace("prices.flex = { input = 0.5, output = 1.0 }\n", "");
+    let draft = compile(&tiers, &observed).unwrap();
+    assert!(draft.lanes[0].price.is_some(), "observed, standard");
+    assert_eq!(
+        draft.lanes[1].price, None,
+        "a tier has its own price or none"
     );
 }
 

@@ -43,7 +43,7 @@ async fn versions_only_grow_and_survive_a_restart() {
     );
     assert_eq!(publisher.versions().await.unwrap().len(), 3);
     let rolled = publisher
-        .roll_back(TableVersion(1), TableVersion(3), NOW)
+        .roll_back(TableVersion(1), TableVersion(3), 0, NOW)
         .await
         .unwrap();
     assert_eq!(rolled, TableVersion(4));

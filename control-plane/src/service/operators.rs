@@ -157,13 +157,7 @@ impl pb::tables_server::Tables for Service {
             TableVersion(request.to_version),
             TableVersion(request.expected_current),
         );
-        let version = self
-            .control
-            .publisher
-            .roll_back(to, current, now())
-            .await
-            .map_err(failed)?;
-        self.control.metrics.tables_published.inc();
+        let version = self.control.roll_back(to, current).await.map_err(failed)?;
         Ok(Response::new(pb::PublishTableResponse {
             version: version.0,
         }))
@@ -191,9 +185,9 @@ impl pb::training_server::Training for Service {
         let control = Arc::clone(&self.control);
         let mut done = false;
         let steps = WatchStream::new(control.runs.watch())
-            .filter_map(move |progress| progress.filter(|progress| progress.run == wanted))
+            .filter_map(move |progress| progress.filter(|progress| progress.run >= wanted))
             .take_while(move |progress| {
-                let go_on = !done;
+                let go_on = !done && progress.run == wanted;
                 done = progress.ended.is_some();
                 go_on
             })

@@ -71,6 +71,17 @@ impl EtcdStore {
         Ok(answer.kvs().iter().map(versioned).collect())
     }
 
+    pub(super) async fn keys(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let mut kv = self.client.kv_client();
+        let options = GetOptions::new().with_prefix().with_keys_only();
+        let answer = self.within(kv.get(prefix, Some(options))).await?;
+        Ok(answer
+            .kvs()
+            .iter()
+            .map(|pair| versioned(pair).key)
+            .collect())
+    }
+
     pub(super) async fn put(
         &self,
         key: &str,

@@ -16,7 +16,7 @@ use spillway_routing::outcome::{Audit, Outcome};
 use spillway_routing::table::{BarPoint, Choice, Draft};
 use spillway_routing::unit::Bps;
 
-use crate::policy::{Learned, SolvedRoute};
+use crate::policy::{Learned, SolvedRoute, World};
 
 /// Share of the audits that is measured on.
 const HELD_OUT: f64 = 0.3;
@@ -71,7 +71,7 @@ pub fn learn(
     };
     let trained = run(audits, &labelled, &settings, progress)?;
     Ok(Lesson {
-        learned: learned(&trained, &bars),
+        learned: learned(draft, &trained, &bars),
         labels: audits.len() + labelled.len(),
         report: trained.report,
     })
@@ -132,7 +132,7 @@ fn bars(draft: &Draft) -> Vec<Bar> {
     routes.chain(frontier).collect()
 }
 
-fn learned(trained: &Trained, bars: &[Bar]) -> Learned {
+fn learned(draft: &Draft, trained: &Trained, bars: &[Bar]) -> Learned {
     let observed = trained
         .observed
         .iter()
@@ -142,28 +142,47 @@ fn learned(trained: &Trained, bars: &[Bar]) -> Learned {
         observed: observed.collect(),
         ..Learned::default()
     };
+    let priced = priced(draft, &learned);
     for solved in &trained.multipliers {
-        let Some(bar) = bars.iter().find(|bar| bar.route == solved.route) else {
-            continue;
-        };
-        match (is_of_policy(&solved.route), solved.choice) {
-            (true, choice) => {
+        let route = priced.routes.iter().find(|route| route.id == solved.route);
+        let bar = bars.iter().find(|bar| bar.route == solved.route);
+        match (route, bar, solved.choice) {
+            (Some(route), _, choice) => {
+                let world = World::of(route, &priced);
                 let route = SolvedRoute {
-                    bar: bar.bar,
                     choice,
                     learned: solved.learned,
+                    world,
                 };
                 learned.routes.insert(solved.route.clone(), route);
             }
-            (false, Choice::Multiplier(multiplier)) => {
+            (None, Some(bar), Choice::Multiplier(multiplier)) => {
+                let learned_at = solved.learned;
                 learned.frontier.push(BarPoint {
                     bar: bar.bar,
                     multiplier,
-                    learned: solved.learned,
+                    learned: learned_at,
                 });
             }
-            (false, Choice::Floor(_)) => {}
+            (None, _, _) => {}
         }
     }
     learned
+}
+
+/// The draft with the prices that were read off charges, as the table will have them.
+fn priced(draft: &Draft, learned: &Learned) -> Draft {
+    let mut priced = draft.clone();
+    for lane in priced
+        .lanes
+        .iter_mut()
+        .filter(|lane| lane.tier == Tier::Standard && lane.price.is_none())
+    {
+        let upstream = draft
+            .upstreams
+            .iter()
+            .find(|upstream| upstream.id == lane.upstream);
+        lane.price = upstream.and_then(|u| learned.observed.get(&u.model).cloned());
+    }
+    priced
 }

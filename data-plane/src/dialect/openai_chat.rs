@@ -268,18 +268,15 @@ fn blame_of(status: StatusCode, error: &str) -> Blame {
     {
         // The key has no money left: waiting does not help.
         429 if says(&["insufficient_quota", "credit_balance_exhausted"]) => Blame::Configuration,
-        429 | 503 | 529 => Blame::Overload,
-        401..=404 | 300..=399 => Blame::Configuration,
+        429 => Blame::Limit,
+        503 | 529 => Blame::Overload,
+        401 => Blame::Configuration,
+        404 if says(&["model_not_found"]) => Blame::Configuration,
+        // What one caller asked for can cause these: they say nothing of the lane.
+        402..=404 | 300..=399 => Blame::Elsewhere,
         408 | 500.. => Blame::Provider,
-        200 if says(&[
-            "rate_limit_exceeded",
-            "rate_limit_error",
-            "server_is_overloaded",
-            "overloaded_error",
-        ]) =>
-        {
-            Blame::Overload
-        }
+        200 if says(&["rate_limit_exceeded", "rate_limit_error"]) => Blame::Limit,
+        200 if says(&["server_is_overloaded", "overloaded_error"]) => Blame::Overload,
         100..=299 => Blame::Provider,
         _ => Blame::Request,
     }

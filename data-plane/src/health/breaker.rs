@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use spillway_routing::conditions::Gate;
 
+use super::pause::{Pauses, doubled};
 use super::window::Window;
 
 /// Failures in a row that open the breaker.
@@ -16,9 +17,14 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 /// A `Retry-After` beyond this is not believed: nobody should be able to switch a lane
 /// off for a week.
 pub(crate) const COOL_DOWN_MAX: Duration = Duration::from_secs(60);
-/// A wrong key or an unknown model does not heal by itself; one request in so long
-/// looks whether somebody repaired it.
-const MISCONFIGURED_FOR: Duration = Duration::from_secs(300);
+/// Rest of an overloaded lane that does not say how long it needs: rate limits count in
+/// seconds or minutes, so one second finds most of them over and half a minute the rest.
+const COOL_DOWN_FIRST: Duration = Duration::from_secs(1);
+const COOL_DOWN_DEFAULT_MAX: Duration = Duration::from_secs(30);
+/// A wrong key may be one refused in a rollover, which is over soon; one that stays wrong
+/// does not heal by itself, and a request in so long looks whether somebody repaired it.
+const MISCONFIGURED_FIRST: Duration = Duration::from_secs(10);
+const MISCONFIGURED_MAX: Duration = Duration::from_secs(300);
 
 /// What happened to a request at a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +32,15 @@ pub(crate) enum Event {
     Answered,
     /// Unreachable, 5xx, timeout, nonsense, cut.
     Failed,
-    /// 429, 503, 529: counts for the rate, not for failures in a row.
+    /// 429: a cool-down; counts for the rate, not for failures in a row.
+    Limited {
+        retry_after: Option<Duration>,
+    },
+    /// 503, 529: a cool-down, and a failure.
     Overloaded {
         retry_after: Option<Duration>,
     },
-    /// 401, 403, 404: a fault of configuration, not of health.
+    /// Our key or our model name is refused: a fault of configuration, not of health.
     Misconfigured,
 }
 
@@ -58,6 +68,10 @@ pub(super) struct Breaker {
     consecutive: u32,
     ejections: u32,
     last_ejected: Option<Instant>,
+    /// It is out because it failed, not because it rests.
+    ejected: bool,
+    cool_downs: Pauses,
+    misconfigured: Pauses,
     window: Window,
 }
 
@@ -68,6 +82,9 @@ impl Breaker {
             consecutive: 0,
             ejections: 0,
             last_ejected: None,
+            ejected: false,
+            cool_downs: Pauses::new(COOL_DOWN_FIRST, COOL_DOWN_DEFAULT_MAX),
+            misconfigured: Pauses::new(MISCONFIGURED_FIRST, MISCONFIGURED_MAX),
             window: Window::new(now),
         }
     }
@@ -108,35 +125,58 @@ impl Breaker {
         now: Instant,
         dice: u64,
     ) {
+        let taken = probe || self.state == State::Closed;
         match event {
             Event::Misconfigured => {
-                self.out(now + MISCONFIGURED_FOR);
-                return;
+                let until = self.misconfigured.next(now);
+                return self.out(until);
             }
-            Event::Answered => {
-                self.consecutive = 0;
-                self.window.record(true, now);
-                if probe {
-                    self.state = State::Closed;
-                    self.window.clear();
-                }
-                return;
-            }
-            Event::Failed => {
-                self.consecutive = self.consecutive.saturating_add(1);
+            Event::Answered => return self.answered(probe, now),
+            Event::Failed => self.failed(now),
+            Event::Limited { retry_after } => {
                 self.window.record(false, now);
+                self.cool_down(retry_after, now);
             }
             Event::Overloaded { retry_after } => {
-                self.window.record(false, now);
-                if let Some(wait) = retry_after.filter(|_| !probe) {
-                    self.out(now + wait.min(COOL_DOWN_MAX));
-                }
+                self.failed(now);
+                self.cool_down(retry_after, now);
             }
         }
         let failing = self.consecutive >= CONSECUTIVE_MAX || self.window.is_failing(now);
-        if probe || (failing && self.state == State::Closed) {
-            self.eject(event, ejection, now, dice);
+        // A probe after a mere rest that finds the lane still overloaded only rests longer.
+        let in_vain = probe && (self.ejected || event == Event::Failed);
+        if in_vain || (failing && taken) {
+            self.eject(ejection, now, dice);
         }
+    }
+
+    fn answered(&mut self, probe: bool, now: Instant) {
+        let taken = probe || self.state == State::Closed;
+        self.consecutive = 0;
+        self.window.record(true, now);
+        // What was under way when the lane went out says nothing of how it is now.
+        if taken {
+            self.cool_downs.reset();
+            self.misconfigured.reset();
+        }
+        if probe {
+            self.state = State::Closed;
+            self.ejected = false;
+            self.window.clear();
+        }
+    }
+
+    fn failed(&mut self, now: Instant) {
+        self.consecutive = self.consecutive.saturating_add(1);
+        self.window.record(false, now);
+    }
+
+    fn cool_down(&mut self, asked: Option<Duration>, now: Instant) {
+        let until = match asked {
+            Some(wait) => now + wait.min(COOL_DOWN_MAX),
+            None => self.cool_downs.next(now),
+        };
+        self.out(until);
     }
 
     /// Never shortens what is already longer.
@@ -145,7 +185,7 @@ impl Breaker {
         self.state = State::Out { until };
     }
 
-    fn eject(&mut self, event: Event, ejection: Ejection, now: Instant, dice: u64) {
+    fn eject(&mut self, ejection: Ejection, now: Instant, dice: u64) {
         let forgiven = self.last_ejected.is_none_or(|at| {
             now.saturating_duration_since(at)
                 > FORGIVEN_AFTER.max(ejection.length(self.ejections) * 2)
@@ -156,27 +196,17 @@ impl Breaker {
             self.ejections.saturating_add(1)
         };
         self.last_ejected = Some(now);
+        self.ejected = true;
         self.consecutive = 0;
         self.window.clear();
-        let asked = match event {
-            Event::Overloaded {
-                retry_after: Some(wait),
-            } => wait.min(COOL_DOWN_MAX),
-            _ => Duration::ZERO,
-        };
-        self.out(
-            now + jittered(ejection.length(self.ejections), dice)
-                .min(ejection.max)
-                .max(asked),
-        );
+        // A cool-down that the lane asked for, where it is longer, stays.
+        self.out(now + jittered(ejection.length(self.ejections), dice).min(ejection.max));
     }
 }
 
 impl Ejection {
     fn length(self, ejections: u32) -> Duration {
-        self.first
-            .saturating_mul(1u32.checked_shl(ejections.min(20)).unwrap_or(u32::MAX))
-            .min(self.max)
+        doubled(self.first, ejections).min(self.max)
     }
 }
 

@@ -15,12 +15,19 @@ const BYTES_PER_TOKEN: u64 = 4;
 /// A count at which a family's ratio shows without rounding.
 const RATIO_AT: Tokens = Tokens(1_000_000);
 
+/// The lane whose usage is booked: the one that served, else the last one that was sent
+/// the request and may bill its input. Other lanes' possible charges are only flagged:
+/// one usage can hold one lane's tokens.
+fn booked(record: &Record) -> Option<usize> {
+    record.served.or(record.may_bill)
+}
+
 /// What was used: the provider's word, else our estimate.
 pub(super) fn usage(record: &Record) -> (Usage, UsageSource) {
     if let Some(usage) = record.reported.usage {
         return (usage, UsageSource::Reported);
     }
-    let Some(lane) = record.served else {
+    let Some(lane) = booked(record) else {
         return (Usage::default(), UsageSource::Estimated);
     };
     let facts = &record.opening.facts;
@@ -35,10 +42,10 @@ pub(super) fn usage(record: &Record) -> (Usage, UsageSource) {
     (usage, UsageSource::Estimated)
 }
 
-/// The lane whose price counts: the served upstream's lane at the tier that served.
+/// The lane whose price counts: the booked upstream's lane at the tier that served.
 pub(super) fn billed_lane(record: &Record) -> Option<usize> {
     let table = &record.opening.table;
-    let served = record.served?;
+    let served = booked(record)?;
     let Some(tier) = record.reported.tier else {
         return Some(served);
     };

@@ -117,6 +117,40 @@ fn cost_and_baseline_follow_what_was_used() {
 }
 
 #[test]
+fn what_was_sent_in_vain_is_booked_at_the_last_lane_that_may_bill() {
+    use AttemptResult::{ClientGone, Failed, Overloaded, TimedOut, Unreachable};
+    // Small's input costs 100 000 nano dollars here, large's 1 000 000.
+    for (results, cost) in [
+        (&[ClientGone][..], 100_000),
+        (&[TimedOut, ClientGone], 1_000_000),
+        (&[Failed, Overloaded], 100_000),
+        (&[Overloaded, Unreachable], 0),
+    ] {
+        let ledger = ledger();
+        let mut entry = entry(&ledger);
+        for (lane, result) in results.iter().enumerate() {
+            entry.attempt_starts(lane).set();
+            entry.attempt_ends(*result, None);
+        }
+        let record = entry.record.as_ref().unwrap();
+        let (usage, source) = account::usage(record);
+        assert_eq!(account::cost(record, &usage), NanoUsd(cost), "{results:?}");
+        assert_eq!((usage.output, source), (Tokens(0), UsageSource::Estimated));
+        assert_eq!(account::baseline(record, &usage), NanoUsd::ZERO);
+    }
+}
+
+#[test]
+fn an_attempt_that_was_not_sent_is_not_booked() {
+    let ledger = ledger();
+    let mut entry = entry(&ledger);
+    entry.attempt_starts(0);
+    entry.attempt_ends(AttemptResult::ClientGone, None);
+    let record = entry.record.as_ref().unwrap();
+    assert_eq!(account::usage(record).0, Usage::default());
+}
+
+#[test]
 fn nothing_served_costs_nothing() {
     let ledger = ledger();
     let mut entry = entry(&ledger);

@@ -29,7 +29,12 @@ pub(crate) enum Act {
     Say(String),
     /// These bytes, then nothing until the proxy hangs up.
     SayAndHang(String),
+    /// The first, then the second over and over, a little apart.
+    Drip(String, &'static str),
 }
+
+/// Between two drops: many fit into a test's bounds.
+const DROP_EVERY: Duration = Duration::from_millis(20);
 
 pub(crate) fn status(code: u16, headers: &str, body: &str) -> Act {
     Act::Say(format!(
@@ -126,6 +131,15 @@ async fn play(
     let (text, hangs) = match act {
         Act::Say(text) => (text, false),
         Act::SayAndHang(text) => (text, true),
+        Act::Drip(text, drop) => {
+            let mut next = text.as_str();
+            while stream.write_all(next.as_bytes()).await.is_ok() {
+                next = drop;
+                tokio::time::sleep(DROP_EVERY).await;
+            }
+            let _ = gone.send(());
+            return;
+        }
     };
     let _ = stream.write_all(text.as_bytes()).await;
     if hangs {

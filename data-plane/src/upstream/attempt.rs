@@ -3,6 +3,7 @@
 //! Owns: sending, reading the head, holding a stream back until its first real content,
 //! and judging what came instead. It neither chooses lanes nor records anything.
 
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,11 +16,12 @@ use spillway_routing::outcome::AttemptResult;
 use tokio::time::timeout_at;
 
 use super::client::{self, Clients};
-use super::reader::{Broken, Reader, chunk, rest};
+use super::reader::{Broken, Reader, begun, rest};
 use super::retry::{Class, Miss, retry_after};
 use crate::dialect::sse::Frame;
 use crate::dialect::{self, Answer, Blame, Meaning, WireRequest};
 use crate::failure::Passed;
+use crate::ledger::Sent;
 
 /// Frames without content that are held back before the stream counts as begun: no
 /// host's preamble comes near.
@@ -45,6 +47,8 @@ pub(super) struct Target<'a> {
 pub(super) struct Bounds {
     /// First content must have come by then.
     pub(super) give_up: Instant,
+    /// A whole answer must have come to its end by then.
+    pub(super) whole_by: Instant,
     pub(super) idle: Duration,
     pub(super) answer_bytes: usize,
 }
@@ -67,10 +71,19 @@ pub(super) async fn attempt(
     wire: WireRequest,
     stream: bool,
     bounds: &Bounds,
+    sent: &Sent,
 ) -> Result<Committed, Miss> {
     let mut request = request(target, wire, stream)?;
     let connection = capture_connection(&mut request);
-    let sending = clients.send(request, target.allow_private);
+    let mut sending = clients.send(request, target.allow_private);
+    // Whoever drops this future halfway must still know whether anything was sent.
+    let sending = std::future::poll_fn(|cx| {
+        let polled = Pin::new(&mut sending).poll(cx);
+        if connection.connection_metadata().is_some() {
+            sent.set();
+        }
+        polled
+    });
     let answer = match timeout_at(bounds.give_up.into(), sending).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) if client::unsent(&error) => {
@@ -213,7 +226,8 @@ async fn refusal(answer: client::Answer, dialect: Dialect) -> Miss {
     let blame = dialect::blame(dialect, head.status, &body);
     let mut miss = Miss::blamed(blame, Some(head.status.as_u16()));
     miss.retry_after = retry_after(&head.headers);
-    if blame == Blame::Request {
+    let callers = blame == Blame::Request || blame == Blame::Elsewhere;
+    if callers && head.status.is_client_error() {
         let mut headers = HeaderMap::new();
         for name in PASSED_HEADERS {
             if let Some(value) = head.headers.get(name) {
@@ -227,13 +241,14 @@ async fn refusal(answer: client::Answer, dialect: Dialect) -> Miss {
 
 /// A whole answer must be one before any of it is passed on.
 async fn whole(mut body: Incoming, dialect: Dialect, bounds: &Bounds) -> Result<Committed, Miss> {
-    let first = timeout_at(bounds.give_up.into(), chunk(&mut body, bounds.idle)).await;
+    let first = timeout_at(bounds.give_up.into(), begun(&mut body, bounds.idle)).await;
     let first = first
         .map_err(|_| too_late())?
         .map_err(|e| broken(&e))?
         .ok_or_else(garbled)?;
-    let body = rest(first, &mut body, bounds.idle, bounds.answer_bytes).await;
-    let body = body.map_err(|e| broken(&e))?;
+    let rest = rest(first, &mut body, bounds.idle, bounds.answer_bytes);
+    let body = timeout_at(bounds.whole_by.into(), rest).await;
+    let body = body.map_err(|_| too_late())?.map_err(|e| broken(&e))?;
     let answer = dialect::answer(dialect, &body).map_err(|_| garbled())?;
     Ok(Committed::Whole { body, answer })
 }
@@ -280,3 +295,6 @@ fn streamed_error(blame: Blame, frame: &Frame) -> Miss {
     }
     miss
 }
+
+#[cfg(test)]
+mod tests;

@@ -114,6 +114,18 @@ pub(super) async fn chunk(body: &mut Incoming, idle: Duration) -> Result<Option<
     }
 }
 
+/// The first bytes of JSON. Some hosts keep a connection alive with white space before
+/// it: that is no beginning, and nothing is lost with it.
+pub(super) async fn begun(body: &mut Incoming, idle: Duration) -> Result<Option<Bytes>, Broken> {
+    while let Some(bytes) = chunk(body, idle).await? {
+        let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+        if !bytes.iter().all(blank) {
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
+}
+
 /// A whole body within bounds, after its first bytes.
 pub(super) async fn rest(
     first: Bytes,

@@ -26,12 +26,17 @@ const SAVED_MAX: f64 = 10.0;
 /// What another attempt would mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
+    /// The lane will not serve this request. Free: it multiplies only the traffic of the
+    /// caller who sends such requests, and must not eat the retries of the others.
+    Elsewhere,
     /// The lane is set up wrong: nothing was done, the next lane is free.
     Misconfigured,
     /// A: nothing was sent; free.
     Unsent,
-    /// B: refused unread; costs budget.
-    Unread,
+    /// B: refused unread, because we send too much; costs budget.
+    Limited,
+    /// B: refused unread, because the provider has too much to do; costs budget.
+    Overloaded,
     /// C: sent, outcome unknown: a second charge is possible; costs budget.
     Unknown,
     /// The request itself is refused: no other lane would differ.
@@ -70,7 +75,13 @@ impl Miss {
                 AttemptResult::Rejected,
                 "our key or model name was refused",
             ),
-            Blame::Overload => (Class::Unread, AttemptResult::Overloaded, "overloaded"),
+            Blame::Elsewhere => (
+                Class::Elsewhere,
+                AttemptResult::Rejected,
+                "the lane will not serve this request",
+            ),
+            Blame::Limit => (Class::Limited, AttemptResult::Overloaded, "rate limited"),
+            Blame::Overload => (Class::Overloaded, AttemptResult::Overloaded, "overloaded"),
             Blame::Provider => (Class::Unknown, AttemptResult::Failed, "the provider failed"),
             Blame::Request => (
                 Class::Final,
@@ -84,16 +95,29 @@ impl Miss {
         }
     }
 
-    /// What the lane's breaker learns from it.
-    pub(super) fn event(&self) -> Event {
+    /// What the lane's breaker learns from it, if anything.
+    pub(super) fn event(&self) -> Option<Event> {
+        let retry_after = self.retry_after;
         match self.class {
-            Class::Misconfigured => Event::Misconfigured,
-            Class::Unsent | Class::Unknown => Event::Failed,
-            Class::Unread => Event::Overloaded {
-                retry_after: self.retry_after,
-            },
+            Class::Elsewhere => None,
+            Class::Misconfigured => Some(Event::Misconfigured),
+            Class::Unsent | Class::Unknown => Some(Event::Failed),
+            Class::Limited => Some(Event::Limited { retry_after }),
+            Class::Overloaded => Some(Event::Overloaded { retry_after }),
             // The lane read the request and answered.
-            Class::Final => Event::Answered,
+            Class::Final => Some(Event::Answered),
+        }
+    }
+
+    /// Whether the next attempt takes from the budget. A lane that is out after the miss
+    /// gets no new requests, so what moves away from it is no storm: the budget is there
+    /// for lanes that stay open and fail.
+    pub(super) fn costs_budget(&self, lane_open: bool) -> bool {
+        match self.class {
+            Class::Elsewhere | Class::Misconfigured | Class::Unsent => false,
+            Class::Limited | Class::Overloaded | Class::Unknown => lane_open,
+            // Never tried again.
+            Class::Final => true,
         }
     }
 }
@@ -180,7 +204,13 @@ mod tests {
                 Class::Misconfigured,
                 AttemptResult::Rejected,
             ),
-            (Blame::Overload, Class::Unread, AttemptResult::Overloaded),
+            (Blame::Elsewhere, Class::Elsewhere, AttemptResult::Rejected),
+            (Blame::Limit, Class::Limited, AttemptResult::Overloaded),
+            (
+                Blame::Overload,
+                Class::Overloaded,
+                AttemptResult::Overloaded,
+            ),
             (Blame::Provider, Class::Unknown, AttemptResult::Failed),
             (Blame::Request, Class::Final, AttemptResult::Rejected),
         ] {
@@ -188,6 +218,13 @@ mod tests {
             assert_eq!((miss.class, miss.result), (class, result));
             let charged = class == Class::Unknown;
             assert_eq!(miss.result.possibly_charged(), charged);
+            assert_eq!(
+                miss.event().is_none(),
+                class == Class::Elsewhere,
+                "{blame:?}"
+            );
+            assert!(class == Class::Final || !miss.costs_budget(false));
+            assert_eq!(miss.costs_budget(true), class > Class::Unsent);
         }
     }
 

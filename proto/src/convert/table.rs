@@ -390,6 +390,19 @@ impl TryFrom<pb::BarPoint> for BarPoint {
     }
 }
 
+fn observed_to_pb((model, price): &(ModelId, Price)) -> pb::ObservedPrice {
+    pb::ObservedPrice {
+        model: model.to_string(),
+        price: Some(price.into()),
+    }
+}
+
+fn observed_of(observed: pb::ObservedPrice) -> Result<(ModelId, Price), Invalid> {
+    let price = required(observed.price, "price")?;
+    let price = price.try_into().map_err(|e: Invalid| e.within("price"))?;
+    Ok((ModelId::new(&observed.model), price))
+}
+
 impl From<&Draft> for pb::Table {
     fn from(draft: &Draft) -> Self {
         Self {
@@ -406,6 +419,8 @@ impl From<&Draft> for pb::Table {
             rules: draft.rules.iter().map(Into::into).collect(),
             probes: draft.probes.iter().map(Into::into).collect(),
             frontier: draft.frontier.iter().map(Into::into).collect(),
+            policy: draft.policy,
+            observed: draft.observed.iter().map(observed_to_pb).collect(),
         }
     }
 }
@@ -434,6 +449,8 @@ impl TryFrom<pb::Table> for Draft {
             rules: each(table.rules, "rules", Rule::try_from)?,
             probes: each(table.probes, "probes", Probe::try_from)?,
             frontier: each(table.frontier, "frontier", BarPoint::try_from)?,
+            policy: table.policy,
+            observed: each(table.observed, "observed", observed_of)?,
         })
     }
 }

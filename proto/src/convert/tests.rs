@@ -213,6 +213,8 @@ fn bare_draft() -> Draft {
         parent: TableVersion(7),
         made_at: UnixMillis(1_795_262_000_000),
         note: "one of everything".to_owned(),
+        policy: 4,
+        observed: vec![("small".into(), price())],
         models: vec![
             model("small", Family::O200k),
             model("large", Family::Claude47),

@@ -484,6 +484,13 @@ pub mod route {
         FloorBps(u32),
     }
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ObservedPrice {
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub price: ::core::option::Option<Price>,
+}
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct BarPoint {
     #[prost(uint32, tag = "1")]
@@ -586,6 +593,10 @@ pub struct Table {
     pub probes: ::prost::alloc::vec::Vec<Probe>,
     #[prost(message, repeated, tag = "13")]
     pub frontier: ::prost::alloc::vec::Vec<BarPoint>,
+    #[prost(uint64, tag = "14")]
+    pub policy: u64,
+    #[prost(message, repeated, tag = "15")]
+    pub observed: ::prost::alloc::vec::Vec<ObservedPrice>,
 }
 /// What is signed. The payload is cut into chunks that are stored under their hash.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -4,14 +4,13 @@
 //! Owns: filters and estimates. Knows nothing of ranking: that is `order.rs`.
 
 use super::{Considered, Limit, Need, Removal, Verdict, Why};
-use crate::catalogue::Lane;
 use crate::conditions::{Conditions, Gate};
 use crate::features::Facts;
 use crate::head::{Abstention, Score, Scores};
 use crate::id::RuleId;
 use crate::prompt::Form;
 use crate::rule::{Action, Rule};
-use crate::table::{Route, Table};
+use crate::table::{Choice, Route, Table};
 use crate::unit::{Bps, Millis, NanoUsd, Tokens, UnixMillis};
 
 /// In-flight requests that double a lane's expected time to the first token.
@@ -19,16 +18,18 @@ const DOUBLING_IN_FLIGHT: u64 = 32;
 
 /// All candidates of a request with what is known of them.
 pub(super) struct Assessed {
-    /// In the table's order; the verdict is final only where it is `Removed` and not
-    /// in `soft`.
+    /// In the table's order; the verdict is final only where it is `Removed` and `soft`
+    /// is empty.
     pub(super) trail: Vec<Considered>,
     /// Lane index per line of the trail.
     pub(super) lanes: Vec<usize>,
-    /// Lines removed by a limit that may be relaxed.
-    pub(super) soft: Vec<Option<Limit>>,
+    /// Per line the limits it misses that may be relaxed, and nothing else against it.
+    pub(super) soft: Vec<Vec<(Limit, Removal)>>,
     pub(super) abstention: Option<Abstention>,
     pub(super) pinned: Option<(usize, RuleId)>,
     pub(super) baseline_cost: NanoUsd,
+    /// The answer is wanted whole, not streamed.
+    pub(super) whole: bool,
 }
 
 pub(super) fn assess(
@@ -47,6 +48,7 @@ pub(super) fn assess(
         abstention: abstention(scores.as_ref(), route),
         pinned: None,
         baseline_cost: NanoUsd::ZERO,
+        whole: !facts.stream,
     };
     let rules: Vec<&Rule> = table
         .draft()
@@ -62,19 +64,25 @@ pub(super) fn assess(
         now,
         scores: scores.as_ref(),
     };
-    for (line, lane) in lanes.iter().enumerate() {
+    for lane in lanes {
         let estimate = request.estimate(*lane);
-        let removal = request.removal(*lane, &estimate, &rules);
-        let (removal, soft) = removal.map_or((None, None), |(r, soft)| (Some(r), soft));
-        if assessed.pinned.is_none() {
-            assessed.pinned = pin(&rules, table.lane(*lane)).map(|rule| (line, rule));
-        }
+        let hard = request.hard(*lane, &estimate, &rules);
+        let soft = if hard.is_none() {
+            request.soft(&estimate)
+        } else {
+            Vec::new()
+        };
+        let removal = hard.or_else(|| soft.first().map(|(_, removal)| removal.clone()));
         assessed.soft.push(soft);
         // Feasible lines get their place from `order`; until then they count as chosen.
         let verdict = removal.map_or(Verdict::Chosen(Why::OnlyOne), Verdict::Removed);
         assessed
             .trail
             .push(estimate.into_line(table, *lane, verdict));
+    }
+    assessed.pinned = pin(&rules, &assessed.trail);
+    if unknown(route, &assessed.trail) {
+        assessed.abstention = assessed.abstention.or(Some(Abstention::NotTrained));
     }
     if let Some(baseline) = table.lane_index(&route.baseline) {
         assessed.baseline_cost = request.estimate(baseline).cost.unwrap_or_default();
@@ -98,11 +106,21 @@ fn abstention(scores: Option<&Scores>, route: &Route) -> Option<Abstention> {
         .and_then(|scores| scores.abstention)
 }
 
-fn pin(rules: &[&Rule], lane: &Lane) -> Option<RuleId> {
-    let pins = rules
-        .iter()
-        .find(|rule| matches!(&rule.then, Action::Pin(id) if *id == lane.id));
-    pins.map(|rule| rule.id.clone())
+/// The line that the first rule with a lane of this route pins.
+fn pin(rules: &[&Rule], trail: &[Considered]) -> Option<(usize, RuleId)> {
+    rules.iter().find_map(|rule| {
+        let Action::Pin(id) = &rule.then else {
+            return None;
+        };
+        let line = trail.iter().position(|line| line.lane == *id)?;
+        Some((line, rule.id.clone()))
+    })
+}
+
+/// Nothing is known of any candidate's quality, and the route asks for some.
+fn unknown(route: &Route, trail: &[Considered]) -> bool {
+    let asks = route.choice != Choice::Floor(Bps::ZERO);
+    asks && trail.iter().all(|line| line.quality.is_none())
 }
 
 struct Request<'a> {
@@ -174,21 +192,13 @@ impl Request<'_> {
         }
     }
 
-    /// The first reason against a lane; with the limit to relax where there is one.
-    fn removal(
-        &self,
-        lane: usize,
-        estimate: &Estimate,
-        rules: &[&Rule],
-    ) -> Option<(Removal, Option<Limit>)> {
-        let hard = self
-            .by_rule(lane, rules)
+    /// The first reason against a lane that nothing can relax.
+    fn hard(&self, lane: usize, estimate: &Estimate, rules: &[&Rule]) -> Option<Removal> {
+        self.by_rule(lane, rules)
             .or_else(|| self.by_need(lane))
             .or_else(|| self.by_size(lane, estimate))
             .or_else(|| estimate.cost.is_none().then_some(Removal::NoPrice))
-            .or_else(|| self.by_state(lane));
-        hard.map(|removal| (removal, None))
-            .or_else(|| self.by_limit(estimate))
+            .or_else(|| self.by_state(lane))
     }
 
     fn by_rule(&self, lane: usize, rules: &[&Rule]) -> Option<Removal> {
@@ -254,24 +264,16 @@ impl Request<'_> {
         }
     }
 
-    fn by_limit(&self, estimate: &Estimate) -> Option<(Removal, Option<Limit>)> {
-        let cost = estimate.cost.unwrap_or_default();
-        if let Some(max) = self.route.max_cost.filter(|max| cost > *max) {
-            return Some((Removal::TooDear { cost, max }, Some(Limit::Cost)));
-        }
-        if let Some(max) = self
-            .route
-            .first_token_max
-            .filter(|max| estimate.first_token > *max)
-        {
-            let first_token = estimate.first_token;
-            return Some((Removal::TooSlow { first_token, max }, Some(Limit::Latency)));
-        }
+    /// All limits that the lane misses.
+    fn soft(&self, estimate: &Estimate) -> Vec<(Limit, Removal)> {
+        let (cost, first_token) = (estimate.cost.unwrap_or_default(), estimate.first_token);
         let quality = estimate.quality.unwrap_or_default();
-        let min = self.facts.min_quality.filter(|min| quality < *min)?;
-        Some((
-            Removal::BelowMinimum { quality, min },
-            Some(Limit::MinQuality),
-        ))
+        let dear = self.route.max_cost.filter(|max| cost > *max);
+        let slow = self.route.first_token_max.filter(|max| first_token > *max);
+        let below = self.facts.min_quality.filter(|min| quality < *min);
+        let dear = dear.map(|max| (Limit::Cost, Removal::TooDear { cost, max }));
+        let slow = slow.map(|max| (Limit::Latency, Removal::TooSlow { first_token, max }));
+        let below = below.map(|min| (Limit::MinQuality, Removal::BelowMinimum { quality, min }));
+        [dear, slow, below].into_iter().flatten().collect()
     }
 }

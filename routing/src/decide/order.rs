@@ -18,6 +18,9 @@ const EXPLORE_WITHIN: i64 = 1_000 * 1_000_000;
 const EXPLORE_TEMPERATURE: f64 = 300.0 * 1e6;
 /// Part of a request's deadline that is kept for each later attempt.
 const RESERVED_PARTS: u64 = 4;
+/// Answers are often longer and lanes slower than expected; a whole answer is given up
+/// only when it takes this many times its expected writing time.
+const WRITING_SLACK: u64 = 10;
 
 pub(super) fn order(
     table: &Table,
@@ -43,7 +46,7 @@ pub(super) fn order(
     }
     Ok(Decision {
         route: route.id.clone(),
-        plan: steps(route, &assessed.trail, &plan),
+        plan: steps(route, &assessed, &plan),
         trail: assessed.trail,
         abstention: assessed.abstention,
         explored: pick.why == Why::Explored,
@@ -69,9 +72,14 @@ fn relax(assessed: &mut Assessed) -> Vec<Limit> {
         if !feasible(assessed).is_empty() {
             return relaxed;
         }
-        let lines = (0..assessed.trail.len()).filter(|line| assessed.soft[*line] == Some(limit));
-        for line in lines.collect::<Vec<_>>() {
-            assessed.trail[line].verdict = Verdict::Chosen(Why::OnlyOne);
+        for (soft, line) in assessed.soft.iter_mut().zip(&mut assessed.trail) {
+            let missed = soft.len();
+            soft.retain(|(missed, _)| *missed != limit);
+            if soft.len() == missed {
+                continue;
+            }
+            let left = soft.first().map(|(_, removal)| removal.clone());
+            line.verdict = left.map_or(Verdict::Chosen(Why::OnlyOne), Verdict::Removed);
             if !relaxed.contains(&limit) {
                 relaxed.push(limit);
             }
@@ -186,10 +194,19 @@ fn explore(
     }
     let utility = |line: &usize| assessed.trail[*line].utility;
     let top = utility(&best);
+    let quality = |line: &usize| offer(&assessed.trail[*line]).quality;
+    let floor = feasible
+        .iter()
+        .map(quality)
+        .max()
+        .unwrap_or_default()
+        .saturating_sub(route.guard);
     let near: Vec<usize> = feasible
         .iter()
         .copied()
-        .filter(|line| top.saturating_sub(utility(line)) <= EXPLORE_WITHIN)
+        .filter(|line| {
+            top.saturating_sub(utility(line)) <= EXPLORE_WITHIN && quality(line) >= floor
+        })
         .collect();
     let mut odds: Vec<f64> = near
         .iter()
@@ -231,8 +248,8 @@ fn drawn(near: &[usize], odds: &[f64], draw: Draw) -> usize {
     near[near.len() - 1]
 }
 
-/// The plan's lines: the chosen one, then other failure domains before the same
-/// provider's lanes, each by utility.
+/// The plan's lines: the chosen one, then step by step the best utility among failure
+/// domains that the plan does not have yet, and among all once it has every one.
 fn fallbacks(
     table: &Table,
     route: &Route,
@@ -241,31 +258,46 @@ fn fallbacks(
     chosen: usize,
 ) -> Vec<usize> {
     let provider = |line: usize| &table.upstream_of(assessed.lanes[line]).provider;
-    let mut rest: Vec<usize> = feasible
-        .iter()
-        .copied()
-        .filter(|line| *line != chosen)
-        .collect();
-    rest.sort_by_key(|line| {
-        let same_domain = provider(*line) == provider(chosen);
-        (
-            same_domain,
-            std::cmp::Reverse(assessed.trail[*line].utility),
-            *line,
-        )
-    });
     let mut plan = vec![chosen];
-    plan.extend(rest);
-    plan.truncate(usize::from(route.attempts_max));
+    while plan.len() < usize::from(route.attempts_max) {
+        let rank = |line: &usize| {
+            let new_domain = plan
+                .iter()
+                .all(|planned| provider(*planned) != provider(*line));
+            (
+                new_domain,
+                assessed.trail[*line].utility,
+                std::cmp::Reverse(*line),
+            )
+        };
+        let rest = feasible.iter().copied().filter(|line| !plan.contains(line));
+        let Some(next) = rest.max_by_key(rank) else {
+            break;
+        };
+        plan.push(next);
+    }
     plan
 }
 
-fn steps(route: &Route, trail: &[Considered], plan: &[usize]) -> Vec<Step> {
+/// The plan with its deadlines: each later lane keeps its part of the route's deadline.
+/// A whole answer is not seen before it is written, so its writing time is added, for
+/// every lane up to and with its own.
+fn steps(route: &Route, assessed: &Assessed, plan: &[usize]) -> Vec<Step> {
     let reserve = route.deadline.0 / RESERVED_PARTS;
-    let later = |i: usize| (plan.len() - 1 - i) as u64;
-    let step = |(i, line): (usize, &usize)| Step {
-        lane: trail[*line].lane.clone(),
-        give_up: Millis(route.deadline.0 - reserve * later(i)),
-    };
-    plan.iter().enumerate().map(step).collect()
+    let mut writing = 0u64;
+    let mut steps = Vec::with_capacity(plan.len());
+    for (i, line) in plan.iter().enumerate() {
+        let considered = &assessed.trail[*line];
+        if assessed.whole {
+            let expected = considered.total.saturating_sub(considered.first_token).0;
+            writing = writing.saturating_add(expected.saturating_mul(WRITING_SLACK));
+        }
+        let later = (plan.len() - 1 - i) as u64;
+        let give_up = (route.deadline.0 - reserve * later).saturating_add(writing);
+        steps.push(Step {
+            lane: considered.lane.clone(),
+            give_up: Millis(give_up),
+        });
+    }
+    steps
 }

@@ -131,9 +131,13 @@ fn errors_blame_whom_they_should() {
         (422, "", Blame::Request),
         (401, "", Blame::Configuration),
         (404, "model_not_found", Blame::Configuration),
-        (302, "", Blame::Configuration),
-        (429, "rate_limit_exceeded", Blame::Overload),
+        (302, "", Blame::Elsewhere),
+        (402, "insufficient_balance", Blame::Elsewhere),
+        (403, "", Blame::Elsewhere),
+        (404, "", Blame::Elsewhere),
+        (429, "rate_limit_exceeded", Blame::Limit),
         (429, "insufficient_quota", Blame::Configuration),
+        (429, "credit_balance_exhausted", Blame::Configuration),
         (503, "", Blame::Overload),
         (529, "", Blame::Overload),
         (500, "", Blame::Provider),
@@ -142,7 +146,7 @@ fn errors_blame_whom_they_should() {
         assert_eq!(by(status, code), expected, "{status} {code}");
     }
     let streamed = chunk(r#"{"error":{"code":429,"message":"slow down"}}"#);
-    assert_eq!(streamed.error, Some(Blame::Overload));
+    assert_eq!(streamed.error, Some(Blame::Limit));
 }
 
 #[test]

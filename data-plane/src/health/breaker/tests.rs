@@ -59,14 +59,57 @@ fn five_failures_in_a_row_open_it_and_a_good_probe_closes_it() {
 }
 
 #[test]
-fn overload_counts_for_the_rate_only() {
+fn a_rate_limit_does_not_count_for_failures_in_a_row() {
     let mut lane = Lane::new();
-    for _ in 0..9 {
-        lane.see(Event::Overloaded { retry_after: None });
-    }
-    assert_eq!(lane.gate(), Gate::Open);
-    lane.see(Event::Overloaded { retry_after: None });
+    let now = |lane: &Lane| lane.breaker.consecutive;
+    lane.see(Event::Limited { retry_after: None });
+    assert_eq!(now(&lane), 0);
     assert_eq!(lane.gate(), Gate::Shut);
+    lane.see(Event::Overloaded { retry_after: None });
+    assert_eq!(now(&lane), 1);
+}
+
+#[test]
+fn cool_downs_double_while_it_stays_overloaded() {
+    for event in [
+        Event::Limited { retry_after: None },
+        Event::Overloaded { retry_after: None },
+    ] {
+        let mut lane = Lane::new();
+        lane.see(event).see(event);
+        for seconds in [1, 2, 4] {
+            lane.now += Duration::from_millis(seconds * 1_000 - 1);
+            assert_eq!(lane.gate(), Gate::Shut, "{seconds}");
+            lane.now += Duration::from_millis(1);
+            lane.probe(event);
+        }
+        lane.wait(60).probe(Event::Answered).see(event);
+        assert_eq!(lane.wait(1).gate(), Gate::Probing, "a success forgives");
+    }
+}
+
+#[test]
+fn a_rate_limit_never_rests_longer_than_its_maximum() {
+    let mut lane = Lane::new();
+    lane.see(Event::Limited { retry_after: None });
+    for _ in 0..9 {
+        lane.wait(COOL_DOWN_DEFAULT_MAX.as_secs());
+        lane.probe(Event::Limited { retry_after: None });
+    }
+    lane.wait(COOL_DOWN_DEFAULT_MAX.as_secs() - 1);
+    assert_eq!(lane.gate(), Gate::Shut);
+    assert_eq!(lane.wait(1).gate(), Gate::Probing);
+}
+
+#[test]
+fn an_ejected_lane_that_is_overloaded_is_ejected_again() {
+    let mut lane = Lane::new();
+    for _ in 0..5 {
+        lane.see(Event::Failed);
+    }
+    lane.wait(2).probe(Event::Limited { retry_after: None });
+    assert_eq!(lane.wait(3).gate(), Gate::Shut);
+    assert_eq!(lane.wait(1).gate(), Gate::Probing);
 }
 
 #[test]
@@ -119,23 +162,30 @@ fn a_client_that_leaves_frees_the_probe() {
 }
 
 #[test]
-fn a_fault_of_configuration_is_out_for_long() {
+fn a_fault_of_configuration_is_out_for_ever_longer() {
     let mut lane = Lane::new();
+    lane.see(Event::Misconfigured).see(Event::Misconfigured);
+    for seconds in [10, 20, 40, 80, 160, 300, 300] {
+        assert_eq!(lane.wait(seconds - 1).gate(), Gate::Shut);
+        lane.wait(1).probe(Event::Misconfigured);
+    }
+    lane.wait(300).probe(Event::Answered);
     lane.see(Event::Misconfigured);
-    assert_eq!(lane.wait(299).gate(), Gate::Shut);
-    lane.wait(1).probe(Event::Misconfigured);
-    assert_eq!(lane.gate(), Gate::Shut);
+    assert_eq!(lane.wait(10).gate(), Gate::Probing);
 }
 
 proptest! {
     #[test]
-    fn no_ejection_is_longer_than_the_longest(events in prop::collection::vec((0u8..3, 0u64..40), 1..200), dice: u64) {
+    fn no_ejection_is_longer_than_the_longest(events in prop::collection::vec((0u8..6, 0u64..40), 1..200), dice: u64) {
         let mut lane = Lane::new();
         for (event, wait) in events {
             lane.wait(wait);
             let event = match event {
                 0 => Event::Answered,
                 1 => Event::Failed,
+                2 => Event::Misconfigured,
+                3 => Event::Limited { retry_after: None },
+                4 => Event::Overloaded { retry_after: None },
                 _ => Event::Overloaded { retry_after: Some(Duration::from_secs(wait)) },
             };
             let probe = lane.gate() == Gate::Probing;

@@ -171,7 +171,7 @@ impl Stand {
 
     pub(crate) async fn restart_control(&mut self) {
         let args = ["control", "--config", text(&self.control_config)];
-        self.control = Process::start("control", &args, "dashboard").await;
+        self.control = Process::start("control", &args, "public key").await;
     }
 
     pub(crate) async fn restart_proxy(&mut self, index: usize) {
