@@ -11,6 +11,7 @@ use spillway_data_plane::Config as ProxyConfig;
 
 use crate::config::{self, File};
 use crate::embedded::{self, Embedded};
+use crate::output::say;
 use crate::shutdown;
 
 fn control_of(file: &File, path: &Path) -> anyhow::Result<ControlConfig> {
@@ -43,7 +44,7 @@ pub(crate) async fn proxy(path: &Path) -> anyhow::Result<()> {
     let config = proxy_of(&config::read(path)?, path)?;
     let listeners = embedded::bind(&config).await?;
     let feed = embedded::feed_of(&config)?;
-    println!("serving apps on http://{}/v1", listeners.data.local_addr()?);
+    say!("serving apps on http://{}/v1", listeners.data.local_addr()?);
     spillway_data_plane::run(config, listeners, feed, shutdown::token()?).await?;
     Ok(())
 }
@@ -66,16 +67,16 @@ pub(crate) async fn all(path: &Path) -> anyhow::Result<()> {
     });
     let planes = planes.await?;
     announce(&planes.control, planes.dashboard_address()?);
-    println!("serving apps on http://{}/v1", planes.proxy_address()?);
+    say!("serving apps on http://{}/v1", planes.proxy_address()?);
     Box::pin(planes.run(shutdown::token()?)).await
 }
 
 fn announce(plane: &ControlPlane, http: std::net::SocketAddr) {
-    println!(
+    say!(
         "dashboard    http://{http}/#token={}",
         plane.token().reveal()
     );
-    println!(
+    say!(
         "public key   {}   (proxies name it in trusted_keys)",
         plane.public_key()
     );

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::command::DemoArgs;
 use crate::embedded::Embedded;
+use crate::output::say;
 use crate::shutdown;
 
 /// The demo's own key; it opens nothing but simulated models.
@@ -184,17 +185,17 @@ fn welcome(app: SocketAddr, dashboard: SocketAddr, token: &str, world: &World) {
     let plain = |text: &str| text.len() < 160 && !text.contains(['\'', '"', '\\', '\n', '!']);
     let mut prompts = (FIRST_LIVE_PROMPT..).map(|number| world.prompt(number).text);
     let prompt = prompts.find(|text| plain(text)).unwrap_or_default();
-    println!("Spillway is running with simulated providers; nothing here costs money.\n");
-    println!("  endpoint    http://{app}/v1");
-    println!("  key         {KEY}");
-    println!("  dashboard   http://{dashboard}/#token={token}\n");
-    println!("Try one request:\n");
-    println!("  curl -i http://{app}/v1/chat/completions \\");
-    println!("    -H 'authorization: Bearer {KEY}' -H 'content-type: application/json' \\");
-    println!(
+    say!("Spillway is running with simulated providers; nothing here costs money.\n");
+    say!("  endpoint    http://{app}/v1");
+    say!("  key         {KEY}");
+    say!("  dashboard   http://{dashboard}/#token={token}\n");
+    say!("Try one request:\n");
+    say!("  curl -i http://{app}/v1/chat/completions \\");
+    say!("    -H 'authorization: Bearer {KEY}' -H 'content-type: application/json' \\");
+    say!(
         "    -d '{{\"model\": \"auto\", \"messages\": [{{\"role\": \"user\", \"content\": \"{prompt}\"}}]}}'\n"
     );
-    println!("Stop with Ctrl-C.");
+    say!("Stop with Ctrl-C.");
 }
 
 /// Light traffic with feedback, until the end.

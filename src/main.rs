@@ -3,11 +3,7 @@
 //! Owns: which command runs, where logs go, and how an error is shown. Contains no
 //! decision, no handler and no retry.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is the command line"
-)]
+#![expect(clippy::print_stderr, reason = "this is the command line")]
 
 mod all;
 mod command;
@@ -15,6 +11,7 @@ mod config;
 mod demo;
 mod embedded;
 mod offline;
+mod output;
 mod progress;
 mod shutdown;
 

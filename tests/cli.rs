@@ -82,6 +82,19 @@ async fn import_train_evaluate_predict_route_fit_together() {
             .sum::<f64>()
     };
     assert!(cost_at("0.85").await < cost_at("1.0").await);
+    let piped = format!(
+        "{} table show {table} | true",
+        env!("CARGO_BIN_EXE_spillway")
+    );
+    let piped = tokio::process::Command::new("sh")
+        .args(["-c", &piped])
+        .output()
+        .await
+        .unwrap();
+    assert!(
+        piped.stderr.is_empty(),
+        "a reader that goes away is no error"
+    );
     assert!(ok(&["table", "show", &table]).await.contains("route auto"));
 }
 

@@ -7,6 +7,7 @@ use spillway_proto::envelope::SecretKey;
 use super::train::faulty;
 use crate::command::CheckArgs;
 use crate::config;
+use crate::output::say;
 
 pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let path = &args.file;
@@ -40,6 +41,6 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<()> {
             return Err(faulty(&faults).context(path.display().to_string()));
         }
     }
-    println!("{}: ok", path.display());
+    say!("{}: ok", path.display());
     Ok(())
 }

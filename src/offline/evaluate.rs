@@ -17,6 +17,7 @@ use spillway_routing::unit::{Bps, UnixMillis};
 use super::set::{self, Part};
 use super::table;
 use crate::command::EvaluateArgs;
+use crate::output::say;
 
 /// Draws of the bootstrap are seeded: the same set gives the same intervals.
 const SEED: u64 = 1;
@@ -55,7 +56,7 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let points = points(table.draft(), &learned, &blind, &all, best);
     let abstained = learned.iter().filter(|row| row.abstained).count();
     if args.json {
-        println!(
+        say!(
             "{}",
             serde_json::to_string_pretty(&as_json(&evaluation, &points, abstained))?
         );
@@ -185,34 +186,34 @@ fn as_json(e: &Evaluation, points: &[DeployedPoint], abstained: usize) -> Value 
 
 fn print_table(e: &Evaluation, points: &[DeployedPoint], abstained: usize) {
     let per_thousand = |usd: f64| usd * 1_000.0;
-    println!(
+    say!(
         "{} prompts, {} models, {abstained} abstained",
         e.prompts,
         e.singles.len()
     );
-    println!("\n{:<32} {:>8} {:>12}", "", "quality", "$ per 1,000");
+    say!("\n{:<32} {:>8} {:>12}", "", "quality", "$ per 1,000");
     for (name, i) in [
         ("best single model", e.best),
         ("cheapest model", e.cheapest),
     ] {
         let single = &e.singles[i];
         let name = format!("{name}: {}", single.model);
-        println!(
+        say!(
             "{name:<32} {:>8.4} {:>12.4}",
             single.quality,
             per_thousand(single.cost)
         );
     }
-    println!(
+    say!(
         "{:<32} {:>8.4} {:>12.4}",
         "oracle",
         e.oracle.quality,
         per_thousand(e.oracle.cost)
     );
-    println!("{:<32} {:>8.4}", "best reachable", e.hull.best_quality());
-    println!("\n{:<32} {:>10} {:>12}", "", "this table", "zero router");
-    println!("{:<32} {:>10.4} {:>12.4}", "AIQ", e.aiq, e.aiq_zero);
-    println!(
+    say!("{:<32} {:>8.4}", "best reachable", e.hull.best_quality());
+    say!("\n{:<32} {:>10} {:>12}", "", "this table", "zero router");
+    say!("{:<32} {:>10.4} {:>12.4}", "AIQ", e.aiq, e.aiq_zero);
+    say!(
         "{:<32} {:>10.4} {:>12.4}   gain {:+.4} [{:+.4}, {:+.4}]",
         "AIQ_log",
         e.aiq_log,
@@ -226,20 +227,24 @@ fn print_table(e: &Evaluation, points: &[DeployedPoint], abstained: usize) {
             share.map_or("never".to_owned(), |s| format!("{:.1} %", s * 100.0))
         };
         let name = format!("cost at {:.0} % of the best", at.share * 100.0);
-        println!("{name:<32} {:>10} {:>12}", shown(at.cost), shown(at.zero));
+        say!("{name:<32} {:>10} {:>12}", shown(at.cost), shown(at.zero));
     }
-    println!(
+    say!(
         "\ncalibration: ECE {:.4}, Brier {:.4}",
-        e.calibration.ece, e.calibration.brier
+        e.calibration.ece,
+        e.calibration.brier
     );
     for r in &e.regret {
-        println!(
+        say!(
             "regret at λ {}: {:.4} ({:.4} of quality, {:.2} × the oracle's cost)",
-            r.lambda, r.regret, r.quality_regret, r.cost_ratio
+            r.lambda,
+            r.regret,
+            r.quality_regret,
+            r.cost_ratio
         );
     }
     for p in points {
-        println!(
+        say!(
             "bar {} ({}): quality {:.4} ({:.1} % of the best), cost {:.1} % of the best",
             p.bar,
             if p.learned { "learned" } else { "prompt-blind" },

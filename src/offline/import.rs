@@ -6,6 +6,7 @@ use spillway_history::History;
 
 use super::set::{self, Part};
 use crate::command::ImportArgs;
+use crate::output::say;
 
 pub(crate) async fn run(args: &ImportArgs) -> anyhow::Result<()> {
     let history = History::local(&args.history).context("the history cannot be opened")?;
@@ -21,7 +22,7 @@ pub(crate) async fn run(args: &ImportArgs) -> anyhow::Result<()> {
         .append_audits(&source, &audits)
         .await
         .context("nothing was imported")?;
-    println!(
+    say!(
         "imported {} prompts with {answers} answers as {source:?}",
         audits.len()
     );

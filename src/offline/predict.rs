@@ -12,6 +12,7 @@ use super::evaluate::terms;
 use super::set::{self, Part};
 use super::table;
 use crate::command::PredictArgs;
+use crate::output::say;
 
 pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
     let table = table::read(&args.table)?;
@@ -40,7 +41,7 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<()> {
         writeln!(out, "{line}")?;
     }
     out.flush()?;
-    println!(
+    say!(
         "wrote {} predictions to {}",
         prompts.len(),
         args.out.display()

@@ -10,6 +10,7 @@ use spillway_routing::unit::UnixMillis;
 
 use super::table;
 use crate::command::ReplayArgs;
+use crate::output::say;
 
 pub(crate) async fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     let table = table::read(&args.table)?;
@@ -40,24 +41,26 @@ pub(crate) async fn run(args: &ReplayArgs) -> anyhow::Result<()> {
             "quality_low": low, "quality_high": high,
             "coverage": seen.coverage, "effective_sample_size": seen.effective_samples,
         });
-        println!("{}", serde_json::to_string_pretty(&body)?);
+        say!("{}", serde_json::to_string_pretty(&body)?);
         return Ok(());
     }
     let share = |quality: Option<f64>| quality.map_or("unknown".to_owned(), |q| format!("{q:.4}"));
-    println!(
+    say!(
         "{} requests, {} would have gone elsewhere, {} refused",
-        seen.requests, seen.changed, seen.refused
+        seen.requests,
+        seen.changed,
+        seen.refused
     );
-    println!("cost     {} -> {}", seen.cost_before, seen.cost_after);
-    println!(
+    say!("cost     {} -> {}", seen.cost_before, seen.cost_after);
+    say!(
         "quality  {} -> {}",
         share(seen.quality_before),
         share(seen.quality_after)
     );
     if let Some((low, high)) = seen.quality_interval {
-        println!("         90 % interval [{low:.4}, {high:.4}]");
+        say!("         90 % interval [{low:.4}, {high:.4}]");
     }
-    println!(
+    say!(
         "coverage {:.1} %, effective samples {:.0}",
         100.0 * seen.coverage,
         seen.effective_samples

@@ -15,6 +15,7 @@ use spillway_routing::unit::{Bps, NanoUsd};
 use super::set::{self, Part, ROUTE};
 use super::table;
 use crate::command::RouteArgs;
+use crate::output::say;
 
 pub(crate) fn run(args: &RouteArgs) -> anyhow::Result<()> {
     anyhow::ensure!(
@@ -43,9 +44,9 @@ pub(crate) fn run(args: &RouteArgs) -> anyhow::Result<()> {
         writeln!(out, "{}", line(&prompt.id, &decision))?;
     }
     out.flush()?;
-    println!("routed {} prompts for an expected {spent}", prompts.len());
+    say!("routed {} prompts for an expected {spent}", prompts.len());
     for (model, count) in counts {
-        println!(
+        say!(
             "  {:>5.1} %  {model}",
             100.0 * count as f64 / prompts.len().max(1) as f64
         );

@@ -25,6 +25,7 @@ use super::recorded::{self, PROVIDER};
 use super::set::{self, Part};
 use crate::command::SimulateArgs;
 use crate::embedded::Embedded;
+use crate::output::say;
 use crate::progress;
 
 /// Requests in flight where no rate is given.
@@ -81,7 +82,7 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
     let summary = summary(&reports, &recorded, &models, &ledger, args.limit);
     providers.stop().await?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        say!("{}", serde_json::to_string_pretty(&summary)?);
     } else {
         print_summary(&summary);
     }
@@ -359,11 +360,13 @@ fn constants(
 
 fn print_summary(summary: &Value) {
     let number = |value: &Value| value.as_f64().unwrap_or(f64::NAN);
-    println!(
+    say!(
         "{} requests, {} answered, {} failed",
-        summary["requests"], summary["answered"], summary["failed"]
+        summary["requests"],
+        summary["answered"],
+        summary["failed"]
     );
-    println!(
+    say!(
         "{:<16} quality {:.4}   cost ${:.4}",
         "spillway",
         number(&summary["quality"]),
@@ -374,24 +377,24 @@ fn print_summary(summary: &Value) {
         ("always cheapest", "always_cheapest"),
     ] {
         let row = &summary[key];
-        println!(
+        say!(
             "{name:<16} quality {:.4}   cost ${:.4}   {}",
             number(&row["quality"]),
             number(&row["cost_usd"]),
             row["model"].as_str().unwrap_or("")
         );
     }
-    println!(
+    say!(
         "{:.1} % of the best model's quality at {:.1} % of its cost",
         100.0 * number(&summary["quality_of_best"]),
         100.0 * number(&summary["cost_of_best"])
     );
     if let Some(shares) = summary["share_by_model"].as_object() {
         for (model, share) in shares {
-            println!("  {:>5.1} %  {model}", 100.0 * number(share));
+            say!("  {:>5.1} %  {model}", 100.0 * number(share));
         }
     }
-    println!(
+    say!(
         "latency p50 {:.0} ms, p95 {:.0} ms",
         number(&summary["latency_ms"]["p50"]),
         number(&summary["latency_ms"]["p95"])

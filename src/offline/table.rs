@@ -11,6 +11,7 @@ use spillway_routing::catalogue::Lane;
 use spillway_routing::table::{Choice, Draft, Route, Table};
 
 use crate::command::{TableArgs, TableCommand};
+use crate::output::{say, tell};
 
 /// Reads and checks a table file, signed or not. Whoever may write to the operator's
 /// own disk is trusted here; proxies verify signatures.
@@ -36,13 +37,13 @@ pub(crate) fn run(args: &TableArgs) -> anyhow::Result<()> {
         TableCommand::Show { file, json } => {
             let table = read(file)?;
             if *json {
-                println!("{}", serde_json::to_string_pretty(&as_json(table.draft()))?);
+                say!("{}", serde_json::to_string_pretty(&as_json(table.draft()))?);
             } else {
-                print!("{}", describe(table.draft()));
+                tell!("{}", describe(table.draft()));
             }
         }
         TableCommand::Diff { old, new } => {
-            print!("{}", diff(read(old)?.draft(), read(new)?.draft()))
+            tell!("{}", diff(read(old)?.draft(), read(new)?.draft()))
         }
     }
     Ok(())

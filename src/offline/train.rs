@@ -12,6 +12,7 @@ use spillway_routing::table::{Draft, Table};
 
 use super::{recorded, table};
 use crate::command::TrainArgs;
+use crate::output::{say, tell};
 use crate::progress;
 
 /// The bar of the one route, where no policy says another.
@@ -51,12 +52,12 @@ pub(crate) async fn run(args: &TrainArgs) -> anyhow::Result<()> {
         let json = serde_json::to_string_pretty(&report_json(&lesson.report))?;
         std::fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))?;
     }
-    println!(
+    say!(
         "learnt from {found} prompts: {}",
         verdict(&lesson.report, lesson.promoted())
     );
-    print!("{}", table::describe(&draft));
-    println!("wrote {}", args.out.display());
+    tell!("{}", table::describe(&draft));
+    say!("wrote {}", args.out.display());
     Ok(())
 }
 

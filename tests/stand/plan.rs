@@ -193,7 +193,7 @@ impl Site<'_> {
         let control = Process::start(
             "control",
             &["control", "--config", text(config)],
-            "dashboard",
+            "public key",
         )
         .await;
         let output = control.output();

@@ -122,12 +122,17 @@ fn bars(draft: &Draft) -> Vec<Bar> {
         models: route.models.clone(),
         default: model_of(&route.default_lane),
     });
+    // What the heads do not judge goes somewhere there as well: to the first route's.
+    let usual = draft
+        .routes
+        .first()
+        .and_then(|route| model_of(&route.default_lane));
     let frontier = FRONTIER.map(|percent| Bar {
         route: RouteId::new(&format!("{FRONTIER_PREFIX}{percent}")),
         bar: Bps::new(percent * 100),
         guard: Bps::ONE,
         models: Vec::new(),
-        default: None,
+        default: usual.clone(),
     });
     routes.chain(frontier).collect()
 }
