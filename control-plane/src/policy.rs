@@ -7,12 +7,15 @@
 
 mod document;
 mod draft;
+mod learned;
 mod locate;
+mod typed;
 
 use std::fmt;
 
 pub use self::document::Policy;
-pub use self::draft::{Learned, SolvedRoute, World, draft};
+pub use self::draft::draft;
+pub use self::learned::{Learned, SolvedRoute, World};
 
 /// What is wrong with a policy, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,7 +22,7 @@ pub(super) const PROVIDERS: [&str; 3] = ["harbor", "lagoon", "delta"];
 /// Audited prompts: enough for the heads, seconds to make.
 const AUDITED: u64 = 1_500;
 /// Share of one provider's calls that fail, so that the page shows failing over.
-const FAULTS: f64 = 0.03;
+const FAULTS: f64 = 0.01;
 
 fn served_by(provider: &str, model: &str) -> bool {
     match model {

@@ -100,13 +100,7 @@ pub(super) async fn one(
         Choice::Multiplier(lambda) => Some(lambda),
         Choice::Floor(_) => None,
     });
-    let why = decision
-        .and_then(Decision::chosen)
-        .map(|chosen| chosen.verdict.clone());
-    let reason = match why {
-        Some(Verdict::Chosen(why)) => Some(why.to_string()),
-        _ => None,
-    };
+    let reason = decision.and_then(reason);
     let verdicts: Vec<Value> = verdicts
         .iter()
         .map(|v| json!({ "source": v.source.name(), "score": v.score.share(), "at_ms": v.at.0 }))
@@ -147,6 +141,14 @@ pub(super) async fn one(
         "attempt_list": outcome.attempts.iter().map(|a| attempt(a, &outcome)).collect::<Vec<_>>(),
         "verdicts": verdicts,
     })))
+}
+
+/// Why the chosen lane was chosen.
+fn reason(decision: &Decision) -> Option<String> {
+    match &decision.chosen()?.verdict {
+        Verdict::Chosen(why) => Some(why.to_string()),
+        Verdict::Fallback(_) | Verdict::Removed(_) => None,
+    }
 }
 
 /// The table the request was decided with, while it is kept.

@@ -6,25 +6,20 @@
 
 use std::collections::BTreeMap;
 
-use spillway_routing::catalogue::{
-    Capabilities, Dialect, Lane, Model, Pace, Price, Rates, Tier, Upstream,
-};
+use spillway_routing::catalogue::{Dialect, Lane, Model, Tier, Upstream};
 use spillway_routing::check::{self, Flaw};
-use spillway_routing::head::Committee;
-use spillway_routing::id::{LaneId, ModelId, RouteId, TableVersion, UpstreamId};
-use spillway_routing::prompt::Class;
+use spillway_routing::id::{LaneId, ModelId, TableVersion, UpstreamId};
 use spillway_routing::rule::{Action, Match, Rule};
 use spillway_routing::table::{BarPoint, Choice, Draft, Route};
 use spillway_routing::tokens::Family;
-use spillway_routing::unit::{Bps, Millis, NanoUsd, NanoUsdPerMtok, Tokens};
+use spillway_routing::unit::{Bps, Millis, NanoUsd, Tokens};
 
 use super::Fault;
-use super::document::{
-    Capability, ClassEntry, ModelEntry, Policy, PriceEntry, RouteEntry, RuleEntry, ThenEntry,
-    UpstreamEntry,
-};
+use super::document::{ModelEntry, Policy, RouteEntry, RuleEntry, ThenEntry, UpstreamEntry};
+use super::learned::{Learned, World};
 use super::locate::line_of_path;
-use crate::catalogue::{self, Listed};
+use super::typed::{capabilities, class_of, pace, parse_duration, price};
+use crate::catalogue;
 
 const DEADLINE: Millis = Millis(60_000);
 const ATTEMPTS: u8 = 3;
@@ -32,95 +27,6 @@ const ATTEMPTS: u8 = 3;
 const CONTEXT: Tokens = Tokens(128_000);
 const MAX_OUTPUT: Tokens = Tokens(16_384);
 const TYPICAL_OUTPUT: Tokens = Tokens(300);
-
-/// What history taught: goes into the table beside what the policy says.
-#[derive(Clone, Debug, Default)]
-pub struct Learned {
-    pub committee: Option<Committee>,
-    pub frontier: Vec<BarPoint>,
-    /// What was solved for single routes; counts while the route's world is the same.
-    pub routes: BTreeMap<RouteId, SolvedRoute>,
-    /// Prices observed for models that neither policy nor catalogue prices.
-    pub observed: BTreeMap<ModelId, Price>,
-}
-
-/// A route's multiplier and the gate's verdict on it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SolvedRoute {
-    pub choice: Choice,
-    /// Whether the gate lets the route use the heads.
-    pub learned: bool,
-    pub world: World,
-}
-
-/// What a multiplier was solved for. It is quality per *dollar*: with other prices, or
-/// between other models, it means nothing.
-#[derive(Clone, Debug, PartialEq)]
-pub struct World {
-    pub bar: Bps,
-    pub guard: Bps,
-    pub models: Vec<ModelId>,
-    pub default_lane: LaneId,
-    /// Of the lanes that the route may use.
-    pub prices: BTreeMap<LaneId, Option<Price>>,
-}
-
-impl World {
-    /// The world of a route in a draft.
-    #[must_use]
-    pub fn of(route: &Route, draft: &Draft) -> Self {
-        let on_route = |lane: &&Lane| {
-            let upstream = draft
-                .upstreams
-                .iter()
-                .find(|upstream| upstream.id == lane.upstream);
-            route.models.is_empty() || upstream.is_some_and(|u| route.models.contains(&u.model))
-        };
-        let lanes = draft.lanes.iter().filter(on_route);
-        Self {
-            bar: route.bar,
-            guard: route.guard,
-            models: route.models.clone(),
-            default_lane: route.default_lane.clone(),
-            prices: lanes
-                .map(|lane| (lane.id.clone(), lane.price.clone()))
-                .collect(),
-        }
-    }
-
-    /// The same but for the bar: what the frontier was solved for.
-    fn same_terms(&self, other: &Self) -> bool {
-        Self {
-            bar: other.bar,
-            ..self.clone()
-        } == *other
-    }
-}
-
-impl Learned {
-    /// What a published table carries of it, so that a changed policy needs no new run.
-    #[must_use]
-    pub fn of(draft: &Draft) -> Self {
-        let solved = |route: &Route| {
-            let (choice, learned) = (route.choice, route.learned);
-            (
-                route.id.clone(),
-                SolvedRoute {
-                    choice,
-                    learned,
-                    world: World::of(route, draft),
-                },
-            )
-        };
-        let multiplied = |route: &&Route| matches!(route.choice, Choice::Multiplier(_));
-        Self {
-            committee: draft.committee.clone(),
-            frontier: draft.frontier.clone(),
-            routes: draft.routes.iter().filter(multiplied).map(solved).collect(),
-            observed: draft.observed.iter().cloned().collect(),
-        }
-    }
-}
 
 /// Compiles a policy. `text` is what it was parsed from, for the lines of faults. The
 /// draft's version and parent are set by whoever publishes it.
@@ -571,64 +477,4 @@ fn path_of(flaw: &Flaw) -> Vec<String> {
         Flaw::Duplicate { what: "rule", .. } => vec!["rules".to_owned()],
         _ => Vec::new(),
     }
-}
-
-fn capabilities(entry: &ModelEntry, listed: Option<&Listed>) -> Capabilities {
-    let Some(typed) = &entry.capabilities else {
-        return listed.map_or(Capabilities::ALL, |listed| listed.capabilities);
-    };
-    let can = |capability| typed.contains(&capability);
-    Capabilities {
-        tools: can(Capability::Tools),
-        json_object: can(Capability::JsonObject) || can(Capability::JsonSchema),
-        json_schema: can(Capability::JsonSchema),
-        vision: can(Capability::Vision),
-    }
-}
-
-fn price(entry: &PriceEntry) -> Price {
-    let rate = NanoUsdPerMtok::from_usd;
-    Price {
-        rates: Rates {
-            input: rate(entry.input),
-            output: rate(entry.output),
-            cache_read: entry.cache_read.map(rate),
-            cache_write: entry.cache_write.map(rate),
-        },
-        per_call: NanoUsd::from_usd(entry.per_call),
-        ..Price::default()
-    }
-}
-
-fn pace(entry: &UpstreamEntry) -> Pace {
-    let default = Pace::default();
-    let per_token = entry
-        .tokens_per_second
-        .filter(|rate| *rate > 0.0)
-        .map(|rate| (1e6 / rate) as u32);
-    Pace {
-        first_token: entry.first_token_ms.map_or(default.first_token, Millis),
-        per_token_us: per_token.unwrap_or(default.per_token_us),
-    }
-}
-
-fn class_of(entry: ClassEntry) -> Class {
-    match entry {
-        ClassEntry::Interactive => Class::Interactive,
-        ClassEntry::Batch => Class::Batch,
-        ClassEntry::Background => Class::Background,
-    }
-}
-
-fn parse_duration(text: &str) -> Option<Millis> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let number: u64 = text[..digits].parse().ok()?;
-    let unit = match &text[digits..] {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return None,
-    };
-    number.checked_mul(unit).map(Millis)
 }
