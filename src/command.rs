@@ -65,14 +65,14 @@ pub(crate) struct DemoArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArgs {
-    /// The TOML file with [control] and [proxy].
+    /// The TOML file with its sections `control` and `proxy`.
     #[arg(long, default_value = "spillway.toml")]
     pub(crate) config: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
-    /// A policy (it has [routes]) or a configuration ([control], [proxy]).
+    /// A policy (it has `routes`) or a configuration (`control`, `proxy`).
     pub(crate) file: PathBuf,
 }
 

@@ -7,7 +7,7 @@
 //! and cost; the truth is used to count, never to choose.
 //!
 //! The curve's points are read in hindsight, as all published curves are; what an
-//! operator gets is a [`Deployed`] point, whose λ was set on other data.
+//! operator gets is a [`deployed::Deployed`] point, whose λ was set on other data.
 
 pub mod deployed;
 pub mod hull;

@@ -5,7 +5,7 @@
 //! is a fact of the build. It does no I/O, reads no clock, rolls no dice, knows no
 //! wire format and is not async.
 //!
-//! Reading order: [`unit`], [`id`], [`prompt`], [`tokens`], [`features`],
+//! Reading order: [`unit`](mod@unit), [`id`], [`prompt`], [`tokens`], [`features`],
 //! [`catalogue`], [`encoder`], [`head`], [`rule`], [`table`], [`check`],
 //! [`conditions`], [`decide`](mod@decide), [`outcome`], [`replay`](mod@replay).
 
