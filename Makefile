@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-fast goldens proto bench
+.PHONY: help demo test check test-fast goldens proto bench bench-decide bench-gateway
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -25,6 +25,11 @@ goldens: ## Rewrite golden files
 proto: ## Regenerate the code of proto/
 	SPILLWAY_REWRITE=1 cargo test -p spillway-proto --test bootstrap
 
-bench: ## Decision latency, and proxied requests per CPU-second against a direct call
+bench: bench-decide bench-gateway ## Decision latency, and a proxied request against a direct call
+
+bench-decide: ## Facts and decision for three lengths of prompt and three numbers of candidates
 	cargo bench -p spillway-routing --bench decide
-	cargo bench --bench gateway
+
+bench-gateway: ## Requests per CPU-second of a proxy against a direct call
+	cargo build --release
+	SPILLWAY_BIN=$(CURDIR)/target/release/spillway cargo bench --profile dev --bench gateway

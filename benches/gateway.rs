@@ -1,6 +1,7 @@
 //! What a proxied request costs against a direct call to the same provider.
 //!
-//! `cargo bench --bench gateway` (needs etcd: `scripts/setup.sh test`). One proxy with
+//! `make bench-gateway` (needs etcd: `scripts/setup.sh test`): the planes are the release
+//! build, provider and load generator the debug build of this file. One proxy with
 //! etcd and a control plane, everything on as in production: keys, decision, metrics,
 //! outcomes reported. Provider and load generator run in this process, so throughput is
 //! shared with them; what the proxy itself takes is read from its own CPU clock. Direct
