@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 need=()
 want() { command -v "$1" >/dev/null 2>&1 || need+=("$2"); }
 want protoc protobuf-compiler
+# etcd-client's build reads google/protobuf/*.proto, which Debian only recommends.
+[ -e /usr/include/google/protobuf/descriptor.proto ] || need+=(libprotobuf-dev)
 want cc build-essential
 if [ "${1:-build}" = test ]; then
     want etcd etcd-server
