@@ -3,6 +3,8 @@
 //! `cargo bench -p spillway-routing --bench decide`. Prompts of 200 B, 2 KB and 20 KB; 2, 20 and 60
 //! candidates with learned heads. What a request pays is `facts` once and `decide` once.
 
+mod heads;
+
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -11,18 +13,16 @@ use spillway_routing::catalogue::{
 };
 use spillway_routing::conditions::Conditions;
 use spillway_routing::decide::{Draw, decide};
-use spillway_routing::encoder::{DIMENSIONS, EncoderId};
-use spillway_routing::features::{FEATURES, Facts};
-use spillway_routing::head::{Cells, Committee, Curve, Head, Scaler};
+use spillway_routing::features::Facts;
 use spillway_routing::id::TableVersion;
 use spillway_routing::prompt::{PromptView, Role, Turn};
 use spillway_routing::table::{Choice, Draft, Route, Table};
 use spillway_routing::tokens::{Family, TokenCounter};
 use spillway_routing::unit::{Bps, Millis, NanoUsdPerMtok, Tokens, UnixMillis};
 
+use heads::{committee, name};
+
 const NOW: UnixMillis = UnixMillis(1_795_262_400_000);
-const SLICES: usize = 14;
-const CLUSTERS: usize = 64;
 
 fn prompt(bytes: usize) -> String {
     let words =
@@ -30,55 +30,8 @@ fn prompt(bytes: usize) -> String {
     words.chars().cycle().take(bytes).collect()
 }
 
-fn name(i: usize) -> String {
-    format!("model-{i}")
-}
-
 fn upstream(i: usize) -> String {
     format!("p{}:{}", i % 5, name(i))
-}
-
-/// Heads of the usual size.
-fn committee(models: usize) -> Committee {
-    let inputs = FEATURES + DIMENSIONS;
-    let wave = |count: usize| {
-        (0..count)
-            .map(|i| ((i * 37 % 101) as f32) / 101.0)
-            .collect::<Vec<f32>>()
-    };
-    let cells = |rows: usize| Cells {
-        quality: wave(rows * models),
-        log_output: vec![5.0; rows * models],
-        labels: vec![200.0; rows * models],
-    };
-    Committee {
-        encoder: EncoderId::Hashed64,
-        models: (0..models).map(|i| name(i).as_str().into()).collect(),
-        mean_quality: vec![Bps::new(7_000); models],
-        mean_output: vec![Tokens(200); models],
-        labels: 3_000,
-        scaler: Scaler {
-            mean: wave(inputs),
-            inverse_spread: vec![1.0; inputs],
-        },
-        heads: vec![
-            Head::Slices {
-                names: (0..SLICES)
-                    .map(|i| format!("slice-{i}").as_str().into())
-                    .collect(),
-                weights: wave(SLICES * inputs),
-                bias: wave(SLICES),
-                cells: cells(SLICES),
-            },
-            Head::Clusters {
-                centroids: wave(CLUSTERS * DIMENSIONS),
-                similarity_min: -1.0,
-                cells: cells(CLUSTERS),
-            },
-        ],
-        calibration: vec![Curve::identity(); models],
-        labels_min: 20,
-    }
 }
 
 fn model(i: usize) -> Model {

@@ -123,15 +123,27 @@ pub(crate) struct TrainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct EvaluateArgs {
+    /// The table to measure. Without one, learn from the set's train split and compare
+    /// with other routers on its test split.
     #[arg(long)]
-    pub(crate) table: PathBuf,
+    pub(crate) table: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) set: SetArgs,
     #[arg(long, default_value = "test")]
     pub(crate) split: String,
     /// Let the table see the prompts' own labels of the kind of work.
-    #[arg(long)]
+    #[arg(long, requires = "table")]
     pub(crate) with_slices: bool,
+    /// Without a table: runs that are averaged.
+    #[arg(long, default_value_t = 3, conflicts_with = "table")]
+    pub(crate) seeds: u64,
+    /// Without a table: cut 70 to 30 by a hash of the prompt ids, whatever splits the set
+    /// itself names.
+    #[arg(long, conflicts_with = "table")]
+    pub(crate) resplit: bool,
+    /// Without a table: where to write the cost-quality curves.
+    #[arg(long, conflicts_with = "table")]
+    pub(crate) svg: Option<PathBuf>,
     #[arg(long)]
     pub(crate) json: bool,
 }

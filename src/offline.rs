@@ -4,6 +4,8 @@
 //! command is one file; what they share is what they share in words: a set, a table.
 
 pub(crate) mod check;
+mod compare;
+mod curve;
 pub(crate) mod evaluate;
 pub(crate) mod import;
 pub(crate) mod predict;

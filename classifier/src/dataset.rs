@@ -191,6 +191,18 @@ impl Dataset {
         }
     }
 
+    /// The same rows with the slices in the facts, where callers who name one put it.
+    #[must_use]
+    pub fn with_slices_shown(&self) -> Self {
+        let mut shown = self.clone();
+        for prompt in &mut shown.prompts {
+            Arc::make_mut(&mut prompt.facts)
+                .slice
+                .clone_from(&prompt.slice);
+        }
+        shown
+    }
+
     /// Rows to train on and rows held out: audits by a hash of id and `seed`, so that
     /// a prompt stays on its side when others come; live requests by time, since only
     /// the later ones can tell how well the earlier ones foretell.
@@ -263,7 +275,7 @@ fn fnv(bytes: &[u8]) -> u64 {
 }
 
 /// A number in 0..1 from a row's key: the same hash that requests draw by.
-fn uniform(key: u64, seed: u64) -> f64 {
+pub(crate) fn uniform(key: u64, seed: u64) -> f64 {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&key.to_be_bytes());
     id[8..].copy_from_slice(&seed.to_be_bytes());

@@ -153,6 +153,17 @@ pub fn evaluate(
     })
 }
 
+/// The mean height of the curve on a logarithmic cost axis (`aiq_log` of
+/// [`Evaluation`]): what routing by these offers is worth. Zero without rows.
+#[must_use]
+pub fn policy_value(rows: &[Row], truth: &Truth, best: usize) -> f64 {
+    if rows.is_empty() || truth.quality.ncols() == 0 {
+        return 0.0;
+    }
+    let table = Table::of(rows, truth);
+    table.curves(&vec![1.0; rows.len()]).aiq_log(best).0
+}
+
 /// λ 0, then [`SWEEP`] of them around the mean cost of a call.
 #[must_use]
 pub fn lambdas(rows: &[Row]) -> Vec<u64> {

@@ -1,18 +1,24 @@
 //! One committee from one data set: scaler, means and heads, not yet calibrated.
 //!
-//! Owns: which heads are worth fitting on how many labels, and the shrunken tables
-//! behind them. The heads themselves are `fit/slices.rs` and `fit/clusters.rs`. Rows
-//! are spread over cells by `routing::head`'s own code, so that what was counted is
-//! what the proxy will look up.
+//! Owns: which heads are worth fitting on how many labels, and what all of them read.
+//! The heads themselves are `fit/slices.rs`, `fit/clusters.rs` (tables, whose counting is
+//! `fit/tables.rs`), `fit/forest.rs`, `fit/network.rs`; answer lengths are
+//! `fit/lengths.rs`. Inputs are made by `routing::head`'s own code, so that what is
+//! learnt from is what the proxy will look up.
 
 pub mod clusters;
+pub mod forest;
+pub mod lengths;
+pub mod network;
 pub mod slices;
+pub mod tables;
 
 use ndarray::Array2;
 use spillway_routing::encoder::{DIMENSIONS, EncoderId};
 use spillway_routing::features::FEATURES;
-use spillway_routing::float;
-use spillway_routing::head::{Cells, Committee, Curve, Head, Scaler};
+use spillway_routing::head::curve::Curve;
+use spillway_routing::head::weights::INPUT_ONE;
+use spillway_routing::head::{Committee, Head, Lengths, Scaler};
 use spillway_routing::unit::{Bps, Tokens};
 
 use crate::dataset::Dataset;
@@ -20,23 +26,53 @@ use crate::dataset::Dataset;
 /// Fewer audited prompts than this give no heads: nothing clearly beats the
 /// prompt-blind means (measured at 100, break-even near 300).
 pub const PROMPTS_MIN: usize = 300;
-/// Pseudo-outcomes that pull each cell toward its model's mean.
-const SHRINK: f64 = 10.0;
-/// Fewer labels behind a prediction: abstain.
-const CELL_LABELS_MIN: f64 = 20.0;
-/// Unless more than this share of the training prompts would be silenced.
-const SILENCED_MAX: f64 = 0.05;
+/// Fewer than this give tables only; trees and networks would learn noise.
+pub const COMMITTEE_MIN: usize = 1_000;
+/// Networks of a committee, each from its own seed.
+pub const NETWORKS: usize = 3;
+/// What the outcomes of a slice count that the caller named, against all heads together:
+/// what is tried. Half was good in the published experiments.
+pub const GIVEN: [Bps; 3] = [Bps::new(5_000), Bps::new(7_500), Bps::ONE];
 /// Spreads below this are rounding: the feature is constant and says nothing.
 const SPREAD_MIN: f64 = 1e-6;
 /// A mean answer of no tokens has no logarithm.
 const OUTPUT_MIN: f64 = 1.0;
 
 /// What a fit may be told.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct FitSettings {
     pub seed: u64,
-    /// Chosen on held-out prompts when not given.
-    pub clusters: Option<usize>,
+    /// Of another fit; chosen by the number of audits and on held-out prompts when not
+    /// given.
+    pub shape: Option<Shape>,
+    pub networks: usize,
+}
+
+/// What is chosen before heads are fitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    pub clusters: usize,
+    /// Of each tree. `None`: tables only.
+    pub leaves: Option<usize>,
+}
+
+impl Shape {
+    /// As it stands in a committee with heads.
+    #[must_use]
+    pub fn of(committee: &Committee) -> Option<Self> {
+        let clusters = |head: &Head| match head {
+            Head::Clusters(clusters) => Some(clusters.centroids.rows()),
+            _ => None,
+        };
+        let leaves = |head: &Head| match head {
+            Head::Forest(trees) => trees.iter().map(|tree| tree.nodes.len() + 1).max(),
+            _ => None,
+        };
+        Some(Self {
+            clusters: committee.heads.iter().find_map(clusters)?,
+            leaves: committee.heads.iter().find_map(leaves),
+        })
+    }
 }
 
 /// Prompt-blind means per model.
@@ -46,47 +82,111 @@ pub(crate) struct Means {
     pub(crate) output: Vec<f64>,
 }
 
-/// A committee with identity curves. With fewer than [`PROMPTS_MIN`] audited prompts it
-/// has no heads and abstains from everything.
+/// Standardised inputs as the proxy makes them, a row per prompt.
+pub(crate) struct Inputs {
+    pub(crate) fixed: Vec<Vec<i16>>,
+    /// The same as numbers, n × (features + encoding).
+    pub(crate) real: Array2<f32>,
+}
+
+impl Inputs {
+    fn of(committee: &Committee, data: &Dataset) -> Self {
+        let row = |prompt: &crate::dataset::Prompt| committee.inputs(&prompt.facts).to_vec();
+        let fixed: Vec<Vec<i16>> = data.prompts.iter().map(row).collect();
+        let shape = (fixed.len(), FEATURES + DIMENSIONS);
+        let real = Array2::from_shape_fn(shape, |(r, c)| f32::from(fixed[r][c]) / INPUT_ONE);
+        Self { fixed, real }
+    }
+}
+
+/// A committee with identity curves and heads that count alike. With fewer than
+/// [`PROMPTS_MIN`] audited prompts it has no heads and abstains from everything.
 #[must_use]
 pub fn fit(data: &Dataset, settings: FitSettings) -> Committee {
     let means = means(data);
-    let weight: f64 = data.prompts.iter().map(|prompt| prompt.weight).sum();
-    let mut committee = Committee {
-        encoder: EncoderId::Hashed64,
-        models: data.models.clone(),
-        mean_quality: means.quality.iter().map(|q| Bps::from_share(*q)).collect(),
-        mean_output: means
-            .output
-            .iter()
-            .map(|t| Tokens(t.round() as u32))
-            .collect(),
-        labels: weight.round() as u32,
-        scaler: scaler(data),
-        heads: Vec::new(),
-        calibration: vec![Curve::identity(); data.models.len()],
-        labels_min: 0,
-    };
-    if data.audits().len() < PROMPTS_MIN || data.models.is_empty() {
+    let mut committee = blind(data, &means);
+    let audits = data.audits().len();
+    if data.models.is_empty() || (audits < PROMPTS_MIN && settings.shape.is_none()) {
         return committee;
     }
-    let inputs = inputs(&committee, data);
+    let inputs = Inputs::of(&committee, data);
+    committee.lengths = lengths::fit(data, &inputs, &means);
     committee.heads.extend(slices::fit(data, &inputs, &means));
-    committee
-        .heads
-        .extend(clusters::fit(data, &inputs, &means, settings));
-    committee.labels_min = labels_min(&committee.heads, data, &inputs);
+    let clusters = settings.shape.map(|shape| shape.clusters);
+    let fitted = clusters::fit(data, &inputs, &means, clusters, settings.seed);
+    committee.heads.extend(fitted);
+    committee.labels_min = tables::labels_min(&committee.heads, data, &inputs);
+    let more = settings
+        .shape
+        .map_or(audits >= COMMITTEE_MIN, |shape| shape.leaves.is_some());
+    if more {
+        let labels = Labels::of(data, &inputs, &means);
+        let leaves = settings.shape.and_then(|shape| shape.leaves);
+        let trees = forest::fit(&labels, leaves, settings.seed);
+        committee.heads.push(Head::Forest(trees));
+        let seeds = (0..settings.networks as u64).map(|i| settings.seed.wrapping_add(i));
+        let networks = seeds.map(|seed| network::fit(&labels, seed));
+        committee.heads.push(Head::Networks(networks.collect()));
+    }
+    committee.mix = vec![Bps::ONE; committee.heads.len()];
     committee
 }
 
-/// Standardised inputs exactly as the proxy will make them, n × (features + encoding).
-fn inputs(committee: &Committee, data: &Dataset) -> Array2<f32> {
-    let mut inputs = Array2::zeros((data.len(), FEATURES + DIMENSIONS));
-    for (mut row, prompt) in inputs.rows_mut().into_iter().zip(&data.prompts) {
-        let made = committee.inputs(&prompt.facts);
-        row.iter_mut().zip(made).for_each(|(to, from)| *to = from);
+fn blind(data: &Dataset, means: &Means) -> Committee {
+    let weight: f64 = data.prompts.iter().map(|prompt| prompt.weight).sum();
+    let tokens = |t: &f64| Tokens(t.round() as u32);
+    Committee {
+        encoder: EncoderId::MiniLm64,
+        models: data.models.clone(),
+        mean_quality: means.quality.iter().map(|q| Bps::from_share(*q)).collect(),
+        mean_output: means.output.iter().map(tokens).collect(),
+        labels: weight.round() as u32,
+        scaler: scaler(data),
+        heads: Vec::new(),
+        mix: Vec::new(),
+        given: GIVEN[0],
+        lengths: Lengths::default(),
+        calibration: vec![Curve::identity(); data.models.len()],
+        labels_min: 0,
     }
-    inputs
+}
+
+/// Audited rows for heads that learn by gradient or split. Live rows are left out: one
+/// chosen model's outcome teaches them less than it misleads (measured).
+pub(crate) struct Labels<'a> {
+    pub(crate) models: usize,
+    pub(crate) keys: Vec<u64>,
+    pub(crate) fixed: Vec<&'a [i16]>,
+    pub(crate) real: Array2<f32>,
+    /// n × models, NaN for "not observed".
+    pub(crate) quality: Array2<f32>,
+    pub(crate) means: &'a [f64],
+}
+
+impl<'a> Labels<'a> {
+    fn of(data: &Dataset, inputs: &'a Inputs, means: &'a Means) -> Self {
+        let rows = data.audits();
+        Self {
+            models: data.models.len(),
+            keys: rows.iter().map(|row| data.prompts[*row].key).collect(),
+            fixed: rows
+                .iter()
+                .map(|row| inputs.fixed[*row].as_slice())
+                .collect(),
+            real: inputs.real.select(ndarray::Axis(0), &rows),
+            quality: data
+                .quality
+                .select(ndarray::Axis(0), &rows)
+                .mapv(|q| q as f32),
+            means: &means.quality,
+        }
+    }
+
+    /// Rows to fit on and a share of them to judge by.
+    pub(crate) fn cut(&self, judged: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
+        (0..self.keys.len())
+            .partition(|row| crate::dataset::uniform(self.keys[*row], seed) >= judged)
+    }
 }
 
 /// Mean 0 and spread 1; a constant input gets factor 0 and so never counts.
@@ -144,81 +244,6 @@ fn means(data: &Dataset) -> Means {
             .map(|c| mean(&data.output, c, 0.0).max(OUTPUT_MIN))
             .collect(),
     }
-}
-
-/// Tables over cells. `spread[row]` holds (cell, share) pairs that sum to one, or
-/// nothing where the row's cell is not known.
-fn cells(data: &Dataset, spread: &[Vec<(usize, f64)>], count: usize, means: &Means) -> Cells {
-    let models = data.models.len();
-    let zeros = || vec![0.0f64; count * models];
-    let (mut quality, mut output, mut labels) = (zeros(), zeros(), zeros());
-    for (row, shares) in spread.iter().enumerate() {
-        for model in 0..models {
-            let seen = data.quality[[row, model]];
-            if seen.is_nan() {
-                continue;
-            }
-            for (cell, share) in shares {
-                let at = cell * models + model;
-                let weight = share * data.prompts[row].weight;
-                quality[at] += weight * seen;
-                output[at] += weight * data.output[[row, model]];
-                labels[at] += weight;
-            }
-        }
-    }
-    let shrunk = |sum: f64, at: usize, mean: &[f64]| {
-        (sum + SHRINK * mean[at % models]) / (labels[at] + SHRINK)
-    };
-    let numbered = |sums: &[f64]| sums.iter().copied().enumerate().collect::<Vec<_>>();
-    Cells {
-        quality: numbered(&quality)
-            .into_iter()
-            .map(|(at, sum)| shrunk(sum, at, &means.quality) as f32)
-            .collect(),
-        log_output: numbered(&output)
-            .into_iter()
-            .map(|(at, sum)| float::ln(shrunk(sum, at, &means.output).max(OUTPUT_MIN)) as f32)
-            .collect(),
-        labels: labels.iter().map(|labels| *labels as f32).collect(),
-    }
-}
-
-/// What the tables predict for a row: Σ share × cell.
-fn expected(cells: &Cells, shares: &[(usize, f64)], models: usize, model: usize) -> f64 {
-    let part =
-        |(cell, share): &(usize, f64)| share * f64::from(cells.quality[cell * models + model]);
-    shares.iter().map(part).sum()
-}
-
-fn sparse(weights: &[f64]) -> Vec<(usize, f64)> {
-    let numbered = weights.iter().copied().enumerate();
-    numbered.filter(|(_, weight)| *weight > 1e-6).collect()
-}
-
-/// The abstention threshold: [`CELL_LABELS_MIN`], or what all but a few training
-/// prompts reach, if that is less; else the thinnest model would silence everything.
-fn labels_min(heads: &[Head], data: &Dataset, inputs: &Array2<f32>) -> u32 {
-    let models = data.models.len();
-    let mut fewest = Vec::with_capacity(data.len());
-    for row in inputs.rows() {
-        let row = row.to_vec();
-        let mut sums = vec![0.0f64; models];
-        for head in heads {
-            let (weights, _) = head.weights(&row, None);
-            for (cell, share) in sparse(&weights) {
-                let labels = &head.cells().labels[cell * models..(cell + 1) * models];
-                sums.iter_mut()
-                    .zip(labels)
-                    .for_each(|(sum, l)| *sum += share * f64::from(*l));
-            }
-        }
-        let least = sums.iter().copied().fold(f64::MAX, f64::min);
-        fewest.push(least / heads.len().max(1) as f64);
-    }
-    fewest.sort_by(f64::total_cmp);
-    let reached = fewest.get((fewest.len() as f64 * SILENCED_MAX) as usize);
-    reached.map_or(0.0, |reached| reached.min(CELL_LABELS_MIN)) as u32
 }
 
 #[cfg(test)]

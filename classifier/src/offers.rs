@@ -209,17 +209,29 @@ impl Comparable {
         of_row: impl Fn(usize) -> &'a Committee,
         blind: bool,
     ) -> Vec<Row> {
-        let row = |row: &usize| {
-            let committee = of_row(*row);
-            let prompt = &data.prompts[*row];
-            let mut scores = committee.score(&prompt.facts);
-            let abstained = scores.abstention.is_some();
-            if blind || abstained {
-                scores = committee.blind(Abstention::NotTrained);
+        let scores = |row: usize| {
+            let committee = of_row(row);
+            let scores = committee.score(&data.prompts[row].facts);
+            if blind || scores.abstention.is_some() {
+                let reason = scores.abstention.filter(|_| !blind);
+                return Scores {
+                    abstention: reason,
+                    ..committee.blind(Abstention::NotTrained)
+                };
             }
+            scores
+        };
+        self.offers_of(data, scores)
+    }
+
+    /// Offers by whatever predicts; scores are in the order of the data set's models.
+    #[must_use]
+    pub fn offers_of(&self, data: &Dataset, scores: impl Fn(usize) -> Scores) -> Vec<Row> {
+        let row = |row: &usize| {
+            let scores = scores(*row);
             Row {
-                offers: self.price(prompt, &scores),
-                abstained: abstained && !blind,
+                offers: self.price(&data.prompts[*row], &scores),
+                abstained: scores.abstention.is_some(),
             }
         };
         self.rows.iter().map(row).collect()

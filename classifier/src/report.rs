@@ -93,18 +93,35 @@ impl std::fmt::Display for Decline {
 pub enum HeadReport {
     Slices { slices: usize },
     Clusters { clusters: usize },
+    Forest { trees: usize, leaves: usize },
+    Networks { networks: usize, units: usize },
 }
 
 /// Sizes of a committee's heads.
 #[must_use]
 pub fn heads(committee: &Committee) -> Vec<HeadReport> {
-    let models = committee.models.len().max(1);
     let size = |head: &Head| match head {
-        Head::Slices { names, .. } => HeadReport::Slices {
-            slices: names.len(),
+        Head::Slices(slices) => HeadReport::Slices {
+            slices: slices.names.len(),
         },
-        Head::Clusters { cells, .. } => HeadReport::Clusters {
-            clusters: cells.quality.len() / models,
+        Head::Clusters(clusters) => HeadReport::Clusters {
+            clusters: clusters.centroids.rows(),
+        },
+        Head::Forest(trees) => HeadReport::Forest {
+            trees: trees.len(),
+            leaves: trees
+                .iter()
+                .map(|tree| tree.nodes.len() + 1)
+                .max()
+                .unwrap_or(0),
+        },
+        Head::Networks(networks) => HeadReport::Networks {
+            networks: networks.len(),
+            units: networks
+                .iter()
+                .map(|n| n.hidden_bias.len())
+                .max()
+                .unwrap_or(0),
         },
     };
     committee.heads.iter().map(size).collect()

@@ -15,10 +15,11 @@ use spillway_routing::outcome::Audit;
 use spillway_routing::table::Choice;
 use spillway_routing::unit::Bps;
 
-use crate::crossfit::cross_fit;
+use crate::align::aligned;
 use crate::dataset::{Dataset, Labelled, MODEL_LABELS_MIN};
 use crate::evaluate::evaluate;
-use crate::fit::{FitSettings, PROMPTS_MIN, fit};
+use crate::fit::PROMPTS_MIN;
+use crate::learn::{Learned, learn};
 use crate::offers::{Comparable, Row, Terms, terms};
 use crate::report::{Decline, ModelReport, PriceSource, RouteReport, Rows, RunReport, heads};
 use routes::{Gated, Part, finish, gate, unseen};
@@ -144,14 +145,9 @@ pub fn run(
         Vec::new()
     };
     progress(Step::Refit, 0.5);
-    let fit_settings = FitSettings {
-        seed: settings.seed,
-        clusters: None,
-    };
-    let mut committee = fit(&data, fit_settings);
-    progress(Step::RefitCrossFit, 0.65);
-    let folds = cross_fit(&data, &committee, settings.seed);
-    committee.calibration = folds.curves.clone();
+    let Learned { committee, folds } = learn(&data, &prices, settings.seed, &mut || {
+        progress(Step::RefitCrossFit, 0.65);
+    });
     progress(Step::Solve, 0.9);
     report.heads = heads(&committee);
     report.routes = finish(&data, &prices, &folds, settings.bars, gates);
@@ -218,16 +214,9 @@ fn measure(
     let (train, held) = data.cut(settings.held_out, settings.seed);
     let (train, held) = (data.rows(&train), data.rows(&held));
     progress(Step::Fit, 0.05);
-    let mut committee = fit(
-        &train,
-        FitSettings {
-            seed: settings.seed,
-            clusters: None,
-        },
-    );
-    progress(Step::CrossFit, 0.2);
-    let folds = cross_fit(&train, &committee, settings.seed);
-    committee.calibration = folds.curves.clone();
+    let Learned { committee, folds } = learn(&train, prices, settings.seed, &mut || {
+        progress(Step::CrossFit, 0.2);
+    });
     progress(Step::Measure, 0.4);
     let inside = Comparable::of(&train, prices, &[]);
     let outside = Comparable::at(&held, prices, inside.columns.clone());
@@ -264,35 +253,6 @@ fn measure(
     };
     let gated = |bar: &Bar| gate(bar, &trained, &tested, report, settings.seed);
     settings.bars.iter().map(gated).collect()
-}
-
-/// A committee that predicts exactly `models`, in their order, from one that predicts
-/// at least those. `None` if it lacks one.
-fn aligned(committee: &Committee, models: &[ModelId]) -> Option<Committee> {
-    let place = |model: &ModelId| committee.models.iter().position(|known| known == model);
-    let places: Vec<usize> = models.iter().map(place).collect::<Option<_>>()?;
-    let width = committee.models.len();
-    let mut aligned = committee.clone();
-    aligned.models = models.to_vec();
-    aligned.mean_quality = places.iter().map(|i| committee.mean_quality[*i]).collect();
-    aligned.mean_output = places.iter().map(|i| committee.mean_output[*i]).collect();
-    aligned.calibration = places
-        .iter()
-        .map(|i| committee.calibration[*i].clone())
-        .collect();
-    for head in &mut aligned.heads {
-        let cells = match head {
-            spillway_routing::head::Head::Slices { cells, .. }
-            | spillway_routing::head::Head::Clusters { cells, .. } => cells,
-        };
-        for values in [&mut cells.quality, &mut cells.log_output, &mut cells.labels] {
-            let rows = values.chunks_exact(width.max(1));
-            *values = rows
-                .flat_map(|row| places.iter().map(|i| row[*i]))
-                .collect();
-        }
-    }
-    Some(aligned)
 }
 
 fn model_reports(

@@ -4,7 +4,7 @@
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256Plus;
 use spillway_routing::encoder::Encoder;
-use spillway_routing::features::{FEATURES, Facts};
+use spillway_routing::features::{FEATURES, Facts, Features};
 use spillway_routing::id::{ModelId, SliceId};
 use spillway_routing::outcome::{Answer, Audit};
 use spillway_routing::unit::{Bps, NanoUsd, Tokens, UnixMillis};
@@ -17,6 +17,10 @@ const WORDS: [[&str; 4]; 2] = [
     ["loop", "array", "print", "index"],
     ["poem", "rain", "love", "verse"],
 ];
+/// Words that tell nothing.
+const COMMON: [&str; 12] = [
+    "the", "a", "of", "with", "please", "that", "one", "two", "and", "give", "some", "now",
+];
 
 /// Facts of one prompt of a kind; without `telling` all prompts look alike.
 pub(crate) fn facts(kind: usize, telling: bool, dice: &mut Xoshiro256Plus) -> Facts {
@@ -26,12 +30,12 @@ pub(crate) fn facts(kind: usize, telling: bool, dice: &mut Xoshiro256Plus) -> Fa
     features[1] = shown as f32 + dice.gen_range(-0.3..0.3);
     let mut encoder = Encoder::default();
     for _ in 0..12 {
-        encoder.add(WORDS[shown][dice.gen_range(0..4)].as_bytes());
-        encoder.add(format!("w{}", dice.gen_range(0..50)).as_bytes());
+        encoder.read(WORDS[shown][dice.gen_range(0..4)]);
+        encoder.read(COMMON[dice.gen_range(0..COMMON.len())]);
     }
     Facts {
         o200k: Tokens(dice.gen_range(50..150)),
-        features,
+        features: Features::of(&features),
         encoding: encoder.finish(),
         ..Facts::default()
     }

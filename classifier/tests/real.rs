@@ -13,11 +13,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use spillway_classifier::crossfit::cross_fit;
 use spillway_classifier::dataset::Dataset;
 use spillway_classifier::evaluate::deployed::{Deployed, deployed};
 use spillway_classifier::evaluate::{Evaluation, evaluate};
-use spillway_classifier::fit::{FitSettings, fit};
+use spillway_classifier::learn::{Learned, learn};
 use spillway_classifier::multiplier::{Solved, solve};
 use spillway_classifier::offers::{Comparable, Policy, Row, terms};
 use spillway_routing::features::Facts;
@@ -118,15 +117,7 @@ struct Measured {
 
 fn measure(train: &Dataset, test: &Dataset, bars: &[u16]) -> Measured {
     let prices = terms(train, &BTreeMap::new());
-    let mut committee = fit(
-        train,
-        FitSettings {
-            seed: SEED,
-            clusters: None,
-        },
-    );
-    let folds = cross_fit(train, &committee, SEED);
-    committee.calibration = folds.curves.clone();
+    let Learned { committee, folds } = learn(train, &prices, SEED, &mut || ());
     let inside = Comparable::of(train, &prices, &[]);
     let outside = Comparable::at(test, &prices, inside.columns.clone());
     let best = inside.best();
@@ -136,7 +127,11 @@ fn measure(train: &Dataset, test: &Dataset, bars: &[u16]) -> Measured {
     let learned = outside.offers(test, |_| &committee, false);
     let blind = outside.offers(test, |_| &committee, true);
     let abstained = learned.iter().filter(|row| row.abstained).count();
-    println!("heads {:?}", spillway_classifier::report::heads(&committee));
+    println!(
+        "heads {:?} mix {:?}",
+        spillway_classifier::report::heads(&committee),
+        committee.mix
+    );
     println!("abstained {abstained} of {}", learned.len());
     println!(
         "models {} train {} test {}",

@@ -28,7 +28,7 @@ pub enum InvalidFlaw {
     Unknown(String),
     #[error("{0} is out of range")]
     Range(u64),
-    #[error("holds {found} bytes, {expected} are expected")]
+    #[error("holds {found} items, {expected} are expected")]
     Length { expected: usize, found: usize },
     #[error("is no message of this kind")]
     Garbled,

@@ -2,14 +2,14 @@
 //!
 //! Owns: what may be published and what a proxy refuses. A new check is one function
 //! here, one variant of [`Flaw`], and a line in [`flaws`]. Bounds live here as well: a
-//! limit found at publish is not found at three in the morning.
+//! limit found at publish is not found at three in the morning. What was learnt is
+//! checked in `check/learned.rs`.
+
+mod learned;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use crate::encoder::DIMENSIONS;
-use crate::features::FEATURES;
-use crate::head::{Cells, Committee, Head};
 use crate::rule::Action;
 use crate::table::{Choice, Draft};
 use crate::unit::Millis;
@@ -18,8 +18,6 @@ pub const MODELS_MAX: usize = 512;
 pub const LANES_MAX: usize = 1_024;
 pub const ROUTES_MAX: usize = 1_024;
 pub const RULES_MAX: usize = 1_024;
-/// Cells of one head's table: slices or clusters.
-pub const CELLS_MAX: usize = 4_096;
 /// λ beyond this cannot tell candidates apart any more.
 pub const LAMBDA_MAX: u64 = 1_000_000_000_000_000;
 
@@ -70,6 +68,10 @@ pub enum Flaw {
     NotFinite {
         what: &'static str,
     },
+    BadTree {
+        tree: usize,
+        node: usize,
+    },
     BadVersion,
     ProbeDiffers {
         index: usize,
@@ -115,6 +117,10 @@ impl fmt::Display for Flaw {
                 found,
             } => write!(f, "{what} holds {found} numbers, {expected} are expected"),
             Self::NotFinite { what } => write!(f, "{what} holds a number that is not finite"),
+            Self::BadTree { tree, node } => write!(
+                f,
+                "node {node} of tree {tree} does not lead to a later node or to a leaf, or reads an input that does not exist"
+            ),
             Self::BadVersion => write!(f, "the version is not greater than its parent's"),
             Self::ProbeDiffers {
                 index,
@@ -144,7 +150,7 @@ pub fn flaws(draft: &Draft) -> Vec<Flaw> {
     routes(draft, &mut found);
     rules(draft, &mut found);
     if let Some(committee) = &draft.committee {
-        shapes(committee, &mut found);
+        found.extend(learned::flaws(committee));
     }
     found
 }
@@ -328,96 +334,6 @@ fn rules(draft: &Draft, found: &mut Vec<Flaw>) {
                 });
             }
             Action::Pin(_) | Action::WithoutProvider(_) => {}
-        }
-    }
-}
-
-fn shapes(committee: &Committee, found: &mut Vec<Flaw>) {
-    let models = committee.models.len();
-    let inputs = committee.scaler.mean.len();
-    let mut shape = |what, expected, found_len| {
-        if expected != found_len {
-            found.push(Flaw::BadShape {
-                what,
-                expected,
-                found: found_len,
-            });
-        }
-    };
-    shape("mean_quality", models, committee.mean_quality.len());
-    shape("mean_output", models, committee.mean_output.len());
-    shape("calibration", models, committee.calibration.len());
-    shape(
-        "scaler spread",
-        inputs,
-        committee.scaler.inverse_spread.len(),
-    );
-    if !(DIMENSIONS..=FEATURES + DIMENSIONS).contains(&inputs) {
-        shape("scaler", FEATURES + DIMENSIONS, inputs);
-    }
-    for head in &committee.heads {
-        let cells = match head {
-            Head::Slices {
-                names,
-                weights,
-                bias,
-                ..
-            } => {
-                shape("slice bias", names.len(), bias.len());
-                shape("slice weights", names.len() * inputs, weights.len());
-                names.len()
-            }
-            Head::Clusters { centroids, .. } => {
-                shape(
-                    "centroids",
-                    centroids.len() / DIMENSIONS * DIMENSIONS,
-                    centroids.len(),
-                );
-                centroids.len() / DIMENSIONS
-            }
-        };
-        shape("cell qualities", cells * models, head.cells().quality.len());
-        shape(
-            "cell outputs",
-            cells * models,
-            head.cells().log_output.len(),
-        );
-        shape("cell labels", cells * models, head.cells().labels.len());
-        if cells == 0 || cells > CELLS_MAX {
-            shape("cells", cells.clamp(1, CELLS_MAX), cells);
-        }
-    }
-    finite(committee, found);
-}
-
-fn finite(committee: &Committee, found: &mut Vec<Flaw>) {
-    let mut all = |what, values: &[f32]| {
-        if values.iter().any(|value| !value.is_finite()) {
-            found.push(Flaw::NotFinite { what });
-        }
-    };
-    let mut cells = |cells: &Cells| {
-        all("cell qualities", &cells.quality);
-        all("cell outputs", &cells.log_output);
-        all("cell labels", &cells.labels);
-    };
-    committee.heads.iter().for_each(|head| cells(head.cells()));
-    all("scaler", &committee.scaler.mean);
-    all("scaler spread", &committee.scaler.inverse_spread);
-    for head in &committee.heads {
-        match head {
-            Head::Slices { weights, bias, .. } => {
-                all("slice weights", weights);
-                all("slice bias", bias);
-            }
-            Head::Clusters {
-                centroids,
-                similarity_min,
-                ..
-            } => {
-                all("centroids", centroids);
-                all("similarity_min", &[*similarity_min]);
-            }
         }
     }
 }

@@ -4,31 +4,38 @@
 //! the trainer. [`EncoderId`] travels in every table and every outcome's facts, so a
 //! vector is never scored by a head that was trained on another encoder.
 //!
-//! `hashed-64`: each lower-case word is a fixed pseudo-random direction of signs; the
-//! text is the normalised mean of its words. Random projections keep inner products
-//! (Johnson and Lindenstrauss 1984), so texts with common words lie close.
+//! `minilm-64`: the text's WordPiece tokens each look up a row of a table that was
+//! distilled from all-MiniLM-L6-v2 (`routing/encoder/README.md`); the text is the
+//! direction of their plain mean. All sums are integers, so every machine makes the
+//! same bits.
+
+mod table;
+mod wordpiece;
+
+use table::TABLE;
 
 /// Numbers in an encoding.
 pub const DIMENSIONS: usize = 64;
 
-/// Words longer than this count by their first bytes; identifiers and base64 runs
-/// would otherwise each be a word of their own.
-const WORD_BYTES_MAX: usize = 24;
+/// Tokens beyond this are not read: a sum of 16 bits cannot overflow before it, and
+/// callers hand in far shorter texts.
+const TOKENS_MAX: u16 = 4_096;
 
 /// Which encoder made a vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EncoderId {
     #[default]
-    Hashed64,
+    MiniLm64,
 }
 
 impl EncoderId {
-    pub const ALL: [Self; 1] = [Self::Hashed64];
+    pub const ALL: [Self; 1] = [Self::MiniLm64];
 
+    /// Its kind and the first eight digits of its table's SHA-256.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::Hashed64 => "hashed-64-v1",
+            Self::MiniLm64 => "minilm-64@83ee9eb6",
         }
     }
 
@@ -38,7 +45,7 @@ impl EncoderId {
     }
 }
 
-/// A text's vector: unit length times 127, rounded. Zero for a text without words.
+/// A text's direction: the largest component is ±127. Zero for a text without tokens.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Encoding(pub [i8; DIMENSIONS]);
 
@@ -55,72 +62,68 @@ impl std::fmt::Debug for Encoding {
 }
 
 impl Encoding {
-    /// Components in −1..1.
+    /// Components of the unit vector.
     pub fn components(&self) -> impl Iterator<Item = f32> + '_ {
-        self.0.iter().map(|part| f32::from(*part) / 127.0)
+        let square: i32 = self.0.iter().map(|c| i32::from(*c) * i32::from(*c)).sum();
+        // IEEE square roots are exact everywhere.
+        let length = f64::from(square.max(1)).sqrt() as f32;
+        self.0.iter().map(move |part| f32::from(*part) / length)
     }
 }
 
-/// Collects words; the same pass that counts structure feeds it.
+/// Collects tokens.
 #[derive(Clone, Debug)]
 pub struct Encoder {
-    sums: [i32; DIMENSIONS],
+    sums: [i16; DIMENSIONS],
+    tokens: u16,
 }
 
 impl Default for Encoder {
     fn default() -> Self {
         Self {
             sums: [0; DIMENSIONS],
+            tokens: 0,
         }
     }
 }
 
 impl Encoder {
-    /// Adds one word, given in lower case.
-    pub fn add(&mut self, word: &[u8]) {
-        let signs = spread(&word[..word.len().min(WORD_BYTES_MAX)]);
-        for (i, sum) in self.sums.iter_mut().enumerate() {
-            *sum += if signs >> i & 1 == 1 { 1 } else { -1 };
-        }
+    /// Adds a text's tokens.
+    pub fn read(&mut self, text: &str) {
+        wordpiece::tokens(text, &TABLE.vocabulary, |token| {
+            if self.tokens < TOKENS_MAX {
+                self.tokens += 1;
+                TABLE.add(token, &mut self.sums);
+            }
+        });
     }
 
     #[must_use]
     pub fn finish(&self) -> Encoding {
-        let square: i64 = self
-            .sums
-            .iter()
-            .map(|sum| i64::from(*sum) * i64::from(*sum))
-            .sum();
+        let mut scaled = [0.0f32; DIMENSIONS];
+        let steps = self.sums.iter().zip(&TABLE.steps);
+        for (to, (sum, step)) in scaled.iter_mut().zip(steps) {
+            *to = f32::from(*sum) * step;
+        }
+        let largest = scaled.iter().fold(0.0f32, |most, x| most.max(x.abs()));
         let mut encoding = Encoding::default();
-        if square > 0 {
-            let length = (square as f64).sqrt(); // IEEE square root is exact everywhere.
-            for (part, sum) in encoding.0.iter_mut().zip(self.sums) {
-                *part = (f64::from(sum) / length * 127.0).round() as i8;
+        if largest > 0.0 {
+            for (part, x) in encoding.0.iter_mut().zip(scaled) {
+                *part = (x / largest * 127.0).round() as i8;
             }
         }
         encoding
     }
 }
 
-/// 64 fair bits from a word: FNV-1a, then the finaliser of SplitMix64.
-fn spread(word: &[u8]) -> u64 {
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    for byte in word {
-        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    }
-    hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    hash ^ hash >> 31
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn encode(text: &str) -> Encoding {
         let mut encoder = Encoder::default();
-        text.split(' ')
-            .for_each(|word| encoder.add(word.as_bytes()));
+        encoder.read(text);
         encoder.finish()
     }
 
@@ -129,23 +132,41 @@ mod tests {
     }
 
     #[test]
-    fn texts_with_common_words_lie_closer() {
-        let sum = encode("what is the sum of seven and nine");
-        let product = encode("what is the product of three and nine");
-        let poem = encode("write me a sad poem about autumn rain");
-        assert!(cosine(&sum, &product) > cosine(&sum, &poem) + 0.2);
+    fn texts_on_one_subject_lie_closer_than_texts_with_common_words() {
+        let sum = encode("Add seven and nine.");
+        let product = encode("Multiply the integers three and eleven");
+        let poem = encode("Recite a sad sonnet on autumn rain and nine sorrows.");
+        assert!(cosine(&sum, &product) > cosine(&sum, &poem) + 0.1);
     }
 
     #[test]
     fn the_vector_of_a_known_text_never_changes() {
         // A change here makes every recorded outcome and every table useless: it
         // needs a new EncoderId, not a new expectation.
-        let encoding = encode("spillway");
-        assert_eq!(encoding.0[..8], [16, 16, 16, -16, -16, 16, 16, 16]);
+        assert_eq!(
+            encode("spillway").0[..8],
+            [-50, 47, -21, 40, -127, 88, 0, -49]
+        );
     }
 
     #[test]
     fn no_words_is_the_zero_vector() {
         assert_eq!(Encoder::default().finish(), Encoding::default());
+        assert_eq!(encode(" \n\u{0}\t"), Encoding::default());
+    }
+
+    #[test]
+    fn a_long_text_cannot_overflow_its_sums() {
+        let long = encode(&"zebra ".repeat(60_000));
+        assert!(cosine(&long, &encode("zebra")) > 0.99);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_unit_vector_or_nothing(text in "\\PC{0,400}") {
+            let encoding = encode(&text);
+            let square: f32 = encoding.components().map(|x| x * x).sum();
+            prop_assert!(encoding == Encoding::default() || (square - 1.0).abs() < 1e-3);
+        }
     }
 }

@@ -8,12 +8,16 @@
 //! (lengths, casing, digits, scripts, patterns of code, mathematics, choice lists and
 //! instructions); each pattern is a set of words or marks, never a benchmark's format.
 
+mod kinds;
+mod reading;
+
 use crate::encoder::{Encoder, EncoderId, Encoding};
-use crate::float;
 use crate::id::{KeyId, RouteId, SliceId};
 use crate::prompt::{Class, Form, PromptView, Role};
 use crate::tokens::{Family, TextClass, TokenCounter};
 use crate::unit::{Bps, Millis, Tokens};
+use kinds::KINDS;
+use reading::Reading;
 
 /// Of a long text only the first and last bytes are read for features; measured: no
 /// loss of routing quality against reading all of it.
@@ -21,159 +25,12 @@ const HEAD_BYTES_MAX: usize = 1_500;
 const TAIL_BYTES_MAX: usize = 500;
 /// Of the system prompt.
 const SYSTEM_BYTES_MAX: usize = 300;
+/// Of the declared tools.
+const TOOL_BYTES_MAX: usize = 16 * 1024;
 
 /// Chat frame per message and reply primer, in tokens, as OpenAI documents them.
 const MESSAGE_FRAME: u32 = 3;
 const REPLY_PRIMER: u32 = 3;
-
-/// Words that hint at a kind of work, by kind. Append only: the order is the order of
-/// the features `count_*`.
-const KINDS: [(&str, &[&str]); 16] = [
-    (
-        "code",
-        &[
-            "def", "class", "import", "return", "function", "public", "include", "select", "const",
-            "let", "void", "struct",
-        ],
-    ),
-    (
-        "language",
-        &[
-            "python",
-            "javascript",
-            "java",
-            "rust",
-            "sql",
-            "typescript",
-            "bash",
-            "html",
-            "css",
-            "golang",
-        ],
-    ),
-    (
-        "proof",
-        &[
-            "prove",
-            "proof",
-            "theorem",
-            "lemma",
-            "suppose",
-            "integer",
-            "polynomial",
-            "function",
-            "equation",
-            "triangle",
-        ],
-    ),
-    (
-        "quantity",
-        &[
-            "many", "much", "percent", "average", "total", "ratio", "dollars", "cost", "sum",
-            "each", "per", "times",
-        ],
-    ),
-    (
-        "answer",
-        &[
-            "answer", "answers", "final", "choose", "correct", "option", "options",
-        ],
-    ),
-    (
-        "negation",
-        &[
-            "not",
-            "except",
-            "least",
-            "never",
-            "false",
-            "incorrect",
-            "without",
-        ],
-    ),
-    (
-        "passage",
-        &[
-            "following",
-            "passage",
-            "context",
-            "article",
-            "text",
-            "paragraph",
-            "document",
-            "according",
-        ],
-    ),
-    (
-        "explain",
-        &["why", "explain", "how", "describe", "compare", "discuss"],
-    ),
-    ("fact", &["who", "when", "where", "which", "whose", "name"]),
-    ("what", &["what"]),
-    (
-        "write",
-        &[
-            "write", "compose", "draft", "essay", "story", "poem", "sentence", "email", "create",
-        ],
-    ),
-    (
-        "shorten",
-        &[
-            "summarize",
-            "summarise",
-            "summary",
-            "rewrite",
-            "paraphrase",
-            "tldr",
-            "shorten",
-        ],
-    ),
-    (
-        "translate",
-        &[
-            "translate",
-            "translation",
-            "english",
-            "french",
-            "spanish",
-            "german",
-            "chinese",
-        ],
-    ),
-    (
-        "reason",
-        &[
-            "step",
-            "steps",
-            "reason",
-            "reasoning",
-            "think",
-            "if",
-            "then",
-            "therefore",
-            "must",
-        ],
-    ),
-    (
-        "data",
-        &[
-            "json", "xml", "yaml", "csv", "schema", "tool", "table", "extract", "list", "fields",
-        ],
-    ),
-    (
-        "truth",
-        &[
-            "true",
-            "false",
-            "yes",
-            "no",
-            "statement",
-            "statements",
-            "both",
-            "neither",
-        ],
-    ),
-];
 
 /// Marks in the text, by kind; append only.
 const MARKS: [&str; 6] = ["fence", "operator", "choice", "blank", "tag", "role"];
@@ -206,9 +63,17 @@ const PLAIN: [&str; 24] = [
     "log_tokens",
 ];
 
+/// Features after them; append here.
+const LATER: [&str; 4] = [
+    "distinct_word_share",
+    "log_tool_types",
+    "log_tool_required",
+    "log_tool_clauses",
+];
+
 /// How many features there are. Tables name the count they were trained on; features
 /// are only ever appended, so an old table reads a prefix.
-pub const FEATURES: usize = PLAIN.len() + 2 * (KINDS.len() + MARKS.len());
+pub const FEATURES: usize = PLAIN.len() + 2 * (KINDS.len() + MARKS.len()) + LATER.len();
 
 /// The name of feature `index`.
 #[must_use]
@@ -222,10 +87,12 @@ pub fn name(index: usize) -> String {
         kind.to_owned()
     };
     let kinds = KINDS.len() + MARKS.len();
+    let first_later = PLAIN.len() + 2 * kinds;
     match index {
         i if i < PLAIN.len() => PLAIN[i].to_owned(),
         i if i < PLAIN.len() + kinds => format!("count_{}", pair(i - PLAIN.len())),
-        i if i < FEATURES => format!("has_{}", pair(i - PLAIN.len() - kinds)),
+        i if i < first_later => format!("has_{}", pair(i - PLAIN.len() - kinds)),
+        i if i < FEATURES => LATER[i - first_later].to_owned(),
         i => format!("unknown_{i}"),
     }
 }
@@ -237,6 +104,48 @@ pub struct Requirements {
     pub form: Form,
     pub vision: bool,
     pub max_output: Option<Tokens>,
+}
+
+/// Values by feature id. What was recorded before a feature was added knows fewer.
+#[derive(Clone, Copy, PartialEq)]
+pub struct Features {
+    values: [f32; FEATURES],
+    known: usize,
+}
+
+impl Features {
+    /// The first [`FEATURES`] of the values.
+    #[must_use]
+    pub fn of(values: &[f32]) -> Self {
+        let mut features = Self {
+            values: [0.0; FEATURES],
+            known: values.len().min(FEATURES),
+        };
+        for (to, from) in features.values.iter_mut().zip(values) {
+            *to = *from;
+        }
+        features
+    }
+}
+
+impl Default for Features {
+    fn default() -> Self {
+        Self::of(&[])
+    }
+}
+
+impl std::ops::Deref for Features {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.values[..self.known]
+    }
+}
+
+impl std::fmt::Debug for Features {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self[..].fmt(f)
+    }
 }
 
 /// What a decision knows of a request.
@@ -257,8 +166,7 @@ pub struct Facts {
     /// All input: messages, their frames, tools. In o200k.
     pub o200k: Tokens,
     pub text_class: TextClass,
-    /// By feature id, [`FEATURES`] of them.
-    pub features: Vec<f32>,
+    pub features: Features,
     pub encoder: EncoderId,
     pub encoding: Encoding,
 }
@@ -273,18 +181,7 @@ impl Facts {
             tokens = tokens.saturating_add(Tokens(MESSAGE_FRAME));
         }
         tokens = tokens.saturating_add(counter.count(view.tools));
-        let text = view.last_user_text();
-        let mut reading = Reading::default();
-        let (head, tail) = ends(text);
-        reading.read(head);
-        reading.read(tail);
-        let system = view
-            .turns
-            .iter()
-            .find(|turn| turn.role == Role::System)
-            .map_or("", |t| t.text);
-        let features = reading.features(view, text, system, tokens);
-        reading.read(&system[..system.floor_char_boundary(SYSTEM_BYTES_MAX)]);
+        let (features, encoding) = read(view, tokens);
         Self {
             route: Some(RouteId::new(view.route)),
             key: (!view.key.is_empty()).then(|| KeyId::new(view.key)),
@@ -308,10 +205,10 @@ impl Facts {
             images: view.images,
             tool_count: view.tool_count,
             o200k: tokens,
-            text_class: TextClass::of(text),
+            text_class: TextClass::of(view.last_user_text()),
             features,
-            encoder: EncoderId::Hashed64,
-            encoding: reading.encoder.finish(),
+            encoder: EncoderId::MiniLm64,
+            encoding,
         }
     }
 
@@ -320,6 +217,30 @@ impl Facts {
     pub fn input(&self, family: Family) -> Tokens {
         family.count(self.o200k, self.text_class)
     }
+}
+
+/// What heads look at: the structure of a request and the direction of its text. The
+/// time is bounded, however long the text is, and no memory is asked for.
+#[must_use]
+pub fn read(view: &PromptView<'_>, tokens: Tokens) -> (Features, Encoding) {
+    let text = view.last_user_text();
+    let (head, tail) = ends(text);
+    let mut turns = view.turns.iter();
+    let system = turns.find(|turn| turn.role == Role::System);
+    let system = system.map_or("", |turn| turn.text);
+    let mut reading = Reading::default();
+    reading.read(head);
+    reading.read(tail);
+    let mut encoder = Encoder::default();
+    for part in [head, tail, system_head(system)] {
+        encoder.read(part);
+    }
+    let features = reading.features(view, text, system, tokens);
+    (features, encoder.finish())
+}
+
+fn system_head(system: &str) -> &str {
+    &system[..system.floor_char_boundary(SYSTEM_BYTES_MAX)]
 }
 
 /// The first and last bytes of a text that features read; the tail is empty when the
@@ -331,148 +252,6 @@ fn ends(text: &str) -> (&str, &str) {
     let head = &text[..text.floor_char_boundary(HEAD_BYTES_MAX)];
     let tail = &text[text.ceil_char_boundary(text.len() - TAIL_BYTES_MAX)..];
     (head, tail)
-}
-
-/// Counters filled by one pass over bytes.
-#[derive(Default)]
-struct Reading {
-    bytes: u32,
-    words: u32,
-    numbers: u32,
-    marks: u32,
-    lines: u32,
-    questions: u32,
-    upper: u32,
-    non_ascii: u32,
-    cjk: u32,
-    word_bytes: u32,
-    longest: u32,
-    long_words: u32,
-    kinds: [u32; KINDS.len()],
-    signs: [u32; MARKS.len()],
-    encoder: Encoder,
-}
-
-impl Reading {
-    fn read(&mut self, text: &str) {
-        let bytes = text.as_bytes();
-        self.bytes += bytes.len() as u32;
-        let mut at = 0;
-        while at < bytes.len() {
-            let byte = bytes[at];
-            let end = match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | 0x80.. => run(bytes, at, |b| {
-                    b.is_ascii_alphabetic() || b >= 0x80 || b == b'\''
-                }),
-                b'0'..=b'9' => run(bytes, at, |b| b.is_ascii_digit()),
-                _ => at + 1,
-            };
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | 0x80.. => self.word(&bytes[at..end]),
-                b'0'..=b'9' => {
-                    self.numbers += 1;
-                    self.encoder.add(&bytes[at..end.min(at + 2)]);
-                }
-                _ => self.mark(bytes, at),
-            }
-            at = end;
-        }
-    }
-
-    fn word(&mut self, word: &[u8]) {
-        self.words += 1;
-        self.word_bytes += word.len() as u32;
-        self.longest = self.longest.max(word.len() as u32);
-        self.long_words += u32::from(word.len() > 9);
-        let mut lower = [0u8; 24];
-        let length = word.len().min(lower.len());
-        for (to, from) in lower.iter_mut().zip(word) {
-            *to = from.to_ascii_lowercase();
-            self.upper += u32::from(from.is_ascii_uppercase());
-            self.non_ascii += u32::from(*from >= 0x80);
-            self.cjk += u32::from((0xe3..=0xe9).contains(from));
-        }
-        let lower = &lower[..length];
-        self.encoder.add(lower);
-        if word.len() <= 12 {
-            for (count, (_, words)) in self.kinds.iter_mut().zip(KINDS) {
-                *count += u32::from(words.iter().any(|kind| kind.as_bytes() == lower));
-            }
-        }
-    }
-
-    fn mark(&mut self, bytes: &[u8], at: usize) {
-        let next = bytes.get(at + 1).copied().unwrap_or(b' ');
-        let after = bytes.get(at + 2).copied().unwrap_or(b' ');
-        match bytes[at] {
-            b'\n' => self.lines += 1,
-            b' ' | b'\t' | b'\r' => return,
-            b'?' => self.questions += 1,
-            b'`' if next == b'`' && after == b'`' => self.signs[0] += 1,
-            b'=' | b'+' | b'*' | b'/' | b'^' | b'\\' | b'$' => self.signs[1] += 1,
-            b'_' if next == b'_' => self.signs[3] += 1,
-            b'<' if next.is_ascii_lowercase() || next == b'/' => self.signs[4] += 1,
-            b'#' if next == b'#' => self.signs[5] += 1,
-            _ => {}
-        }
-        // "A." "(B)" "C)" at the start of a line: a list to choose from.
-        let bracketed = bytes[at] == b'(' && after == b')';
-        let listed = bytes[at] == b'\n' && matches!(after, b'.' | b')' | b':');
-        self.signs[2] += u32::from(next.is_ascii_uppercase() && (bracketed || listed));
-        self.marks += u32::from(bytes[at] != b'\n');
-    }
-
-    fn features(
-        &self,
-        view: &PromptView<'_>,
-        text: &str,
-        system: &str,
-        tokens: Tokens,
-    ) -> Vec<f32> {
-        let log = |count: f64| float::ln(1.0 + count) as f32;
-        let ratio = |part: u32, whole: u32| part as f32 / whole.max(1) as f32;
-        let items = self.words + self.numbers + self.marks;
-        let all_text = (text.len() + view.tools.len()).max(1);
-        let plain = [
-            log(text.len() as f64),
-            log(f64::from(self.words)),
-            log(f64::from(self.lines)),
-            ratio(self.numbers, items),
-            log(f64::from(self.numbers)),
-            ratio(self.word_bytes, self.words),
-            ratio(self.upper, self.bytes),
-            ratio(self.non_ascii, self.bytes),
-            ratio(self.cjk, self.bytes),
-            log(f64::from(self.questions)),
-            ratio(self.marks, items),
-            log(f64::from(self.longest)),
-            ratio(self.long_words, self.words),
-            log(f64::from(view.tool_count)),
-            log(view.tools.len() as f64),
-            view.tools.len() as f32 / all_text as f32,
-            f32::from(u8::from(view.tool_count > 0)),
-            log(view.turns.len() as f64),
-            log(f64::from(view.images)),
-            f32::from(u8::from(view.form == Form::JsonObject)),
-            f32::from(u8::from(view.form == Form::JsonSchema)),
-            log(view.max_output.map_or(0.0, |t| f64::from(t.0))),
-            log(system.len() as f64),
-            log(f64::from(tokens.0)),
-        ];
-        let counts = || self.kinds.iter().chain(&self.signs);
-        let mut features = Vec::with_capacity(FEATURES);
-        features.extend(plain);
-        features.extend(counts().map(|count| (*count).min(5) as f32 / 2.0));
-        features.extend(counts().map(|count| f32::from(u8::from(*count > 0))));
-        features
-    }
-}
-
-fn run(bytes: &[u8], from: usize, belongs: impl Fn(u8) -> bool) -> usize {
-    bytes[from..]
-        .iter()
-        .position(|byte| !belongs(*byte))
-        .map_or(bytes.len(), |length| from + length)
 }
 
 #[cfg(test)]
@@ -508,7 +287,9 @@ mod tests {
         assert_eq!(name(23), "log_tokens");
         assert_eq!(name(24), "count_code");
         assert_eq!(name(46), "has_code");
-        assert_eq!(FEATURES, 68);
+        assert_eq!(name(68), "distinct_word_share");
+        assert_eq!(name(71), "log_tool_clauses");
+        assert_eq!(FEATURES, 72);
     }
 
     #[test]

@@ -7,6 +7,19 @@
 
 const LN_2: f64 = std::f64::consts::LN_2;
 
+/// 1/n! from 0 to 8.
+const INVERSE_FACTORIALS: [f64; 9] = [
+    1.0,
+    1.0,
+    1.0 / 2.0,
+    1.0 / 6.0,
+    1.0 / 24.0,
+    1.0 / 120.0,
+    1.0 / 720.0,
+    1.0 / 5_040.0,
+    1.0 / 40_320.0,
+];
+
 /// e to the power `x`; saturates outside ±700.
 #[must_use]
 pub fn exp(x: f64) -> f64 {
@@ -14,14 +27,12 @@ pub fn exp(x: f64) -> f64 {
         return 0.0;
     }
     let x = x.clamp(-700.0, 700.0);
-    let halvings = (x / LN_2).round();
-    let rest = x - halvings * LN_2; // |rest| <= 0.35
-    // Taylor to the tenth power, Horner's scheme: the remainder is below 1e-12.
-    let mut sum = 1.0;
-    for n in (1..=10).rev() {
-        sum = 1.0 + rest * sum / f64::from(n);
-    }
-    sum * power_of_two(halvings as i32)
+    let halvings = (x * (1.0 / LN_2) + 0.5f64.copysign(x)) as i32;
+    let rest = x - f64::from(halvings) * LN_2; // |rest| <= 0.35
+    // Taylor to the eighth power, Horner's scheme: the remainder is below 1e-9.
+    let terms = INVERSE_FACTORIALS.iter().rev();
+    let sum = terms.fold(0.0, |sum, term| sum * rest + term);
+    sum * power_of_two(halvings)
 }
 
 /// Natural logarithm; `-700` for zero and below.

@@ -1,25 +1,37 @@
-//! Scoring: facts → predicted quality of every model, with a lower bound.
+//! Scoring: facts → predicted quality and length of every model, with a lower bound.
 //!
-//! Owns: the forms a learned head may take and the plain loops, in fixed order, that
-//! score with them. Learning them is the classifier's work; a head is data in a table.
-//! Scores of several heads are averaged (a committee: one head is fragile, measured in
-//! the published experiments), bent by a per-model calibration curve, and rounded to
-//! [`Bps`]. From there on everything is integers.
+//! Owns: the forms a learned head may take and how several are put together. Learning
+//! them is the classifier's work; a head is data in a table. Heads are mixed (one head
+//! alone is fragile, measured in the published experiments), bent by a per-model
+//! calibration curve, given up for the prompt-blind mean where a text is unlike the
+//! training data, and rounded to [`Bps`]. From there on everything is integers. Inputs and
+//! weights are integers too (`head/weights.rs`); what is left of floating point are
+//! basic operations in a fixed order, so every machine makes the same bits.
 
+pub mod cells;
+pub mod curve;
+pub mod forest;
+pub mod network;
+pub mod weights;
+
+use crate::check::MODELS_MAX;
 use crate::encoder::{DIMENSIONS, EncoderId};
-use crate::features::Facts;
+use crate::features::{FEATURES, Facts};
 use crate::float;
-use crate::id::{ModelId, SliceId};
+use crate::id::ModelId;
 use crate::unit::{Bps, Tokens};
+use cells::{Cells, Clusters, Slices};
+use curve::Curve;
+use forest::Tree;
+use network::Network;
+use weights::{INPUT_ONE, Weights};
 
-/// Clusters that share a prompt's weight.
-const NEAREST: usize = 3;
-/// How fast a cluster's weight falls with its cosine distance.
-const SHARPNESS: f64 = 10.0;
-/// Standardised inputs are clipped here, so that no single odd number decides.
-const CLIP: f32 = 5.0;
 /// z of the one-sided 90 % bound reported as `quality_low`.
 const BOUND_Z: f64 = 1.2816;
+/// Features and encoding together.
+pub const INPUTS_MAX: usize = FEATURES + DIMENSIONS;
+/// Longest answer that is predicted, in tokens.
+const OUTPUT_MAX: f64 = 1e6;
 
 /// Mean 0, spread 1 on the training data: features first, then the encoding.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,65 +40,21 @@ pub struct Scaler {
     pub inverse_spread: Vec<f32>,
 }
 
-/// What was observed in one cell: per model mean quality and natural logarithm of the
-/// mean output length, both shrunk toward the model's own mean, and how many labels
-/// stand behind them.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Cells {
-    /// `[cell][model]`, row after row.
-    pub quality: Vec<f32>,
-    pub log_output: Vec<f32>,
-    pub labels: Vec<f32>,
-}
-
-/// One way to spread a prompt over cells of a table.
+/// One way to predict quality.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Head {
-    /// Multinomial logistic posterior over labelled slices; a given label replaces it.
-    Slices {
-        names: Vec<SliceId>,
-        /// `[slice][input]`.
-        weights: Vec<f32>,
-        bias: Vec<f32>,
-        cells: Cells,
-    },
-    /// The nearest centroids by cosine of the standardised encoding.
-    Clusters {
-        /// `[cluster][DIMENSIONS]`, unit length.
-        centroids: Vec<f32>,
-        /// Below this similarity to the nearest centroid a prompt is unlike the
-        /// training data (its 1 % quantile there).
-        similarity_min: f32,
-        cells: Cells,
-    },
+    Slices(Slices),
+    Clusters(Clusters),
+    Forest(Vec<Tree>),
+    Networks(Vec<Network>),
 }
 
-/// A piecewise-linear curve over 0..=1 at evenly spaced knots.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Curve {
-    pub knots: Vec<Bps>,
-}
-
-impl Curve {
-    /// The curve that changes nothing.
-    #[must_use]
-    pub fn identity() -> Self {
-        Self {
-            knots: vec![Bps::ZERO, Bps::ONE],
-        }
-    }
-
-    /// Value at `share` 0..=1.
-    #[must_use]
-    pub fn at(&self, share: f64) -> f64 {
-        let Some(last) = self.knots.len().checked_sub(1).filter(|last| *last > 0) else {
-            return share;
-        };
-        let position = share.clamp(0.0, 1.0) * last as f64;
-        let left = (position.floor() as usize).min(last - 1);
-        let (from, to) = (self.knots[left].share(), self.knots[left + 1].share());
-        from + (to - from) * (position - left as f64)
-    }
+/// The natural logarithm of each model's answer length in tokens, linear in the inputs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Lengths {
+    /// `[model][input]`.
+    pub weights: Weights,
+    pub bias: Vec<f32>,
 }
 
 /// All that was learnt for a set of models.
@@ -102,6 +70,12 @@ pub struct Committee {
     pub labels: u32,
     pub scaler: Scaler,
     pub heads: Vec<Head>,
+    /// How much each head counts, in any unit.
+    pub mix: Vec<Bps>,
+    /// What the outcomes of a slice that the caller named count, against all heads
+    /// together: a label is worth more than any encoder.
+    pub given: Bps,
+    pub lengths: Lengths,
     /// One curve per model.
     pub calibration: Vec<Curve>,
     /// Fewer labels than this behind a prediction: abstain.
@@ -158,7 +132,7 @@ pub struct Score {
 }
 
 /// Scores in the order of [`Committee::models`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scores {
     pub models: Vec<Score>,
     pub abstention: Option<Abstention>,
@@ -167,246 +141,213 @@ pub struct Scores {
 impl Committee {
     /// Standardised inputs: features, then encoding; missing features count as average.
     #[must_use]
-    pub fn inputs(&self, facts: &Facts) -> Vec<f32> {
-        let known = self.scaler.mean.len().saturating_sub(DIMENSIONS);
+    pub fn inputs(&self, facts: &Facts) -> Inputs {
+        let scaler = &self.scaler;
+        let known = scaler.mean.len().saturating_sub(DIMENSIONS);
         let features = (0..known).map(|i| {
-            facts
-                .features
-                .get(i)
-                .copied()
-                .unwrap_or(self.scaler.mean[i])
+            let value = facts.features.get(i).copied();
+            value.unwrap_or(scaler.mean[i])
         });
         let raw = features.chain(facts.encoding.components());
-        let scales = self.scaler.mean.iter().zip(&self.scaler.inverse_spread);
-        raw.zip(scales)
-            .map(|(x, (mean, inverse))| ((x - mean) * inverse).clamp(-CLIP, CLIP))
-            .collect()
+        let scales = scaler.mean.iter().zip(&scaler.inverse_spread);
+        let mut inputs = Inputs {
+            values: [0; INPUTS_MAX],
+            count: scaler.mean.len().min(INPUTS_MAX),
+        };
+        for (input, (x, (mean, inverse))) in inputs.values.iter_mut().zip(raw.zip(scales)) {
+            *input = weights::input((x - mean) * inverse);
+        }
+        inputs
     }
 
     /// Predictions for every model, abstaining where they would not be worth much.
     #[must_use]
     pub fn score(&self, facts: &Facts) -> Scores {
+        let mut scores = Scores::default();
+        self.score_into(facts, &mut scores);
+        scores
+    }
+
+    /// As [`Self::score`], into memory that was used before.
+    pub fn score_into(&self, facts: &Facts, scores: &mut Scores) {
+        scores.models.clear();
         if facts.encoder != self.encoder {
-            return self.blind(Abstention::OtherEncoder);
-        }
-        let inputs = self.inputs(facts);
-        let mut sum = Sums::new(self.models.len());
-        let mut abstention = None;
-        for head in &self.heads {
-            let (weights, doubt) = head.weights(&inputs, facts.slice.as_ref());
-            abstention = abstention.or(doubt);
-            sum.add(head.cells(), &weights);
+            return self.blind_into(Abstention::OtherEncoder, scores);
         }
         if self.heads.is_empty() {
-            return self.blind(Abstention::NotTrained);
+            return self.blind_into(Abstention::NotTrained, scores);
         }
-        let scores = sum.finish(self);
-        if abstention.is_none() && scores.labels < f64::from(self.labels_min) {
-            abstention = Some(Abstention::FewLabels);
+        let inputs = self.inputs(facts);
+        let mut sums = Sums::new(self.models.len());
+        let given = self.given(facts);
+        let rest = given.map_or(1.0, |_| 1.0 - self.given.share());
+        for (head, share) in self.heads.iter().zip(self.shares()) {
+            sums.add(head, rest * share, &inputs, facts);
         }
-        Scores {
-            models: scores.models,
-            abstention,
+        if let Some(quality) = given {
+            let pairs = sums.quality.iter_mut().zip(quality);
+            pairs.for_each(|(sum, quality)| *sum += self.given.share() * quality.share());
         }
+        self.finish(&sums, &inputs, scores);
+    }
+
+    /// What each head alone says of every model's quality (0..=1), not calibrated.
+    #[must_use]
+    pub fn opinions(&self, facts: &Facts) -> Vec<Vec<f64>> {
+        let inputs = self.inputs(facts);
+        let models = self.models.len();
+        let opinion = |head: &Head| {
+            let mut sums = Sums::new(models);
+            sums.add(head, 1.0, &inputs, facts);
+            sums.quality[..models].to_vec()
+        };
+        self.heads.iter().map(opinion).collect()
+    }
+
+    /// The table's row of a slice that the caller named.
+    fn given(&self, facts: &Facts) -> Option<&[Bps]> {
+        let slice = facts.slice.as_ref()?;
+        let slices = self.heads.iter().find_map(|head| match head {
+            Head::Slices(slices) => Some(slices),
+            _ => None,
+        })?;
+        let cell = slices.names.iter().position(|name| name == slice)?;
+        let models = self.models.len();
+        Some(&slices.cells.quality[cell * models..(cell + 1) * models])
+    }
+
+    /// The mix as shares that sum to one.
+    fn shares(&self) -> impl Iterator<Item = f64> {
+        let sum: f64 = self.mix.iter().map(|share| share.share()).sum();
+        self.mix
+            .iter()
+            .map(move |share| share.share() / sum.max(f64::MIN_POSITIVE))
+    }
+
+    fn finish(&self, sums: &Sums, inputs: &[i16], scores: &mut Scores) {
+        let tables = sums.tables.max(1.0);
+        let mut fewest = f64::MAX;
+        let mut products = self.lengths.weights.products(inputs, INPUT_ONE);
+        for (i, curve) in self.calibration.iter().enumerate() {
+            let quality = curve.at(sums.quality[i]);
+            let labels = sums.labels[i] / tables;
+            fewest = fewest.min(labels);
+            let bias = self.lengths.bias.get(i).copied().unwrap_or(0.0);
+            let log = f64::from(products.next().unwrap_or(0.0) + bias);
+            scores.models.push(Score {
+                quality: Bps::from_share(quality),
+                quality_low: bound(quality, labels),
+                output: Tokens(float::exp(log).clamp(0.0, OUTPUT_MAX).round() as u32),
+            });
+        }
+        let thin = sums.tables > 0.0 && fewest < f64::from(self.labels_min);
+        scores.abstention = sums.doubt.or(thin.then_some(Abstention::FewLabels));
     }
 
     /// The prompt-blind means, with the reason why nothing better is said.
     #[must_use]
     pub fn blind(&self, reason: Abstention) -> Scores {
+        let mut scores = Scores::default();
+        self.blind_into(reason, &mut scores);
+        scores
+    }
+
+    fn blind_into(&self, reason: Abstention, scores: &mut Scores) {
         let pairs = self.mean_quality.iter().zip(&self.mean_output);
-        let score = |(quality, output): (&Bps, &Tokens)| Score {
+        scores.models.extend(pairs.map(|(quality, output)| Score {
             quality: *quality,
             quality_low: bound(quality.share(), f64::from(self.labels)),
             output: *output,
-        };
-        Scores {
-            models: pairs.map(score).collect(),
-            abstention: Some(reason),
-        }
+        }));
+        scores.abstention = Some(reason);
+    }
+}
+
+/// Standardised inputs of one prompt.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs {
+    values: [i16; INPUTS_MAX],
+    count: usize,
+}
+
+impl std::ops::Deref for Inputs {
+    type Target = [i16];
+
+    fn deref(&self) -> &[i16] {
+        &self.values[..self.count]
     }
 }
 
 impl Head {
+    /// The table of a head that is one.
     #[must_use]
-    pub fn cells(&self) -> &Cells {
+    pub fn cells(&self) -> Option<&Cells> {
         match self {
-            Self::Slices { cells, .. } | Self::Clusters { cells, .. } => cells,
-        }
-    }
-
-    /// How much each cell counts for a prompt (sums to one), and a doubt if there is
-    /// one. `inputs` are standardised.
-    #[must_use]
-    pub fn weights(
-        &self,
-        inputs: &[f32],
-        slice: Option<&SliceId>,
-    ) -> (Vec<f64>, Option<Abstention>) {
-        match self {
-            Self::Slices {
-                names,
-                weights,
-                bias,
-                ..
-            } => {
-                let posterior = || posterior(inputs, weights, bias);
-                match slice.map(|slice| names.iter().position(|name| name == slice)) {
-                    Some(Some(known)) => (one_hot(names.len(), known), None),
-                    Some(None) => (posterior(), Some(Abstention::UnknownSlice)),
-                    None => (posterior(), None),
-                }
-            }
-            Self::Clusters {
-                centroids,
-                similarity_min,
-                ..
-            } => {
-                let encoding = &inputs[inputs.len().saturating_sub(DIMENSIONS)..];
-                let similarity = similarities(encoding, centroids);
-                let best = similarity.iter().copied().fold(-1.0, f64::max);
-                let far = best < f64::from(*similarity_min);
-                (
-                    nearest(&similarity),
-                    far.then_some(Abstention::UnlikeTraining),
-                )
-            }
+            Self::Slices(slices) => Some(&slices.cells),
+            Self::Clusters(clusters) => Some(&clusters.cells),
+            Self::Forest(_) | Self::Networks(_) => None,
         }
     }
 }
 
-fn one_hot(length: usize, index: usize) -> Vec<f64> {
-    let mut weights = vec![0.0; length];
-    weights[index] = 1.0;
-    weights
-}
-
-fn posterior(inputs: &[f32], weights: &[f32], bias: &[f32]) -> Vec<f64> {
-    let dot = |row: &[f32]| {
-        row.iter()
-            .zip(inputs)
-            .fold(0.0f32, |sum, (w, x)| sum + w * x)
-    };
-    let rows = weights.chunks_exact(inputs.len().max(1));
-    let mut scores: Vec<f64> = rows
-        .zip(bias)
-        .map(|(row, b)| f64::from(dot(row) + b))
-        .collect();
-    float::softmax(&mut scores);
-    scores
-}
-
-/// Cosine of a vector with each unit-length centroid; all zero for the zero vector.
-fn similarities(vector: &[f32], centroids: &[f32]) -> Vec<f64> {
-    let square = vector
-        .iter()
-        .fold(0.0f64, |sum, x| sum + f64::from(*x) * f64::from(*x));
-    let inverse = if square > 0.0 {
-        1.0 / square.sqrt()
-    } else {
-        0.0
-    };
-    let dot = |row: &[f32]| {
-        row.iter()
-            .zip(vector)
-            .fold(0.0f32, |sum, (c, x)| sum + c * x)
-    };
-    centroids
-        .chunks_exact(DIMENSIONS)
-        .map(|row| f64::from(dot(row)) * inverse)
-        .collect()
-}
-
-/// Weights on the [`NEAREST`] most similar, falling off exponentially.
-fn nearest(similarity: &[f64]) -> Vec<f64> {
-    let mut sorted = similarity.to_vec();
-    sorted.sort_by(|a, b| b.total_cmp(a));
-    let best = sorted.first().copied().unwrap_or(0.0);
-    let last = sorted
-        .get(NEAREST.min(sorted.len()).saturating_sub(1))
-        .copied()
-        .unwrap_or(0.0);
-    let weight = |s: &f64| {
-        if *s >= last {
-            float::exp(SHARPNESS * (s - best))
-        } else {
-            0.0
-        }
-    };
-    let mut weights: Vec<f64> = similarity.iter().map(weight).collect();
-    let sum: f64 = weights.iter().sum();
-    weights
-        .iter_mut()
-        .for_each(|w| *w /= sum.max(f64::MIN_POSITIVE));
-    weights
-}
-
-/// Running sums over heads, one row of three per model.
+/// Running sums over heads, of fixed size so that a decision asks for no memory.
 struct Sums {
-    quality: Vec<f64>,
-    log_output: Vec<f64>,
-    labels: Vec<f64>,
-    heads: f64,
-}
-
-struct Finished {
-    models: Vec<Score>,
-    /// The fewest labels behind any model's prediction.
-    labels: f64,
+    /// Per model, weighted by the heads' shares.
+    quality: [f64; MODELS_MAX],
+    /// Labels behind it, summed over the tables.
+    labels: [f64; MODELS_MAX],
+    models: usize,
+    tables: f64,
+    doubt: Option<Abstention>,
 }
 
 impl Sums {
     fn new(models: usize) -> Self {
         Self {
-            quality: vec![0.0; models],
-            log_output: vec![0.0; models],
-            labels: vec![0.0; models],
-            heads: 0.0,
+            quality: [0.0; MODELS_MAX],
+            labels: [0.0; MODELS_MAX],
+            models: models.min(MODELS_MAX),
+            tables: 0.0,
+            doubt: None,
         }
     }
 
-    fn add(&mut self, cells: &Cells, weights: &[f64]) {
-        let models = self.quality.len();
-        self.heads += 1.0;
-        for (cell, weight) in weights
-            .iter()
-            .enumerate()
-            .filter(|(_, weight)| **weight > 1e-6)
-        {
-            let row = cell * models..(cell + 1) * models;
-            accumulate(&mut self.quality, &cells.quality[row.clone()], *weight);
-            accumulate(
-                &mut self.log_output,
-                &cells.log_output[row.clone()],
-                *weight,
-            );
-            accumulate(&mut self.labels, &cells.labels[row], *weight);
-        }
-    }
-
-    fn finish(self, committee: &Committee) -> Finished {
-        let mut fewest = f64::MAX;
-        let score = |i: usize| {
-            let quality = committee.calibration[i].at(self.quality[i] / self.heads);
-            let labels = self.labels[i] / self.heads;
-            fewest = fewest.min(labels);
-            let output = float::exp(self.log_output[i] / self.heads).clamp(0.0, 1e6);
-            Score {
-                quality: Bps::from_share(quality),
-                quality_low: bound(quality, labels),
-                output: Tokens(output.round() as u32),
+    fn add(&mut self, head: &Head, share: f64, inputs: &[i16], facts: &Facts) {
+        match head {
+            Head::Slices(slices) => {
+                let slice = facts.slice.as_ref();
+                let count = |cell, part| self.look_up(&slices.cells, cell, part, share);
+                let doubt = slices.spread(inputs, slice, count);
+                self.table(doubt);
             }
-        };
-        let models = (0..committee.models.len()).map(score).collect();
-        Finished {
-            models,
-            labels: fewest,
+            Head::Clusters(clusters) => {
+                let count = |cell, part| self.look_up(&clusters.cells, cell, part, share);
+                let doubt = clusters.spread(inputs, count);
+                self.table(doubt);
+            }
+            Head::Forest(trees) => {
+                forest::add(trees, inputs, share, &mut self.quality[..self.models]);
+            }
+            Head::Networks(networks) => {
+                network::add(networks, inputs, share, &mut self.quality[..self.models]);
+            }
         }
     }
-}
 
-fn accumulate(sums: &mut [f64], row: &[f32], weight: f64) {
-    for (sum, value) in sums.iter_mut().zip(row) {
-        *sum += weight * f64::from(*value);
+    fn table(&mut self, doubt: Option<Abstention>) {
+        self.tables += 1.0;
+        self.doubt = self.doubt.or(doubt);
+    }
+
+    /// Counts one cell for `part` of a prompt.
+    fn look_up(&mut self, cells: &Cells, cell: usize, part: f64, share: f64) {
+        let row = cell * self.models..(cell + 1) * self.models;
+        for (sum, quality) in self.quality.iter_mut().zip(&cells.quality[row.clone()]) {
+            *sum += share * part * quality.share();
+        }
+        for (sum, labels) in self.labels.iter_mut().zip(&cells.labels[row]) {
+            *sum += part * f64::from(*labels);
+        }
     }
 }
 
@@ -423,34 +364,42 @@ fn bound(share: f64, labels: f64) -> Bps {
 mod tests {
     use super::*;
     use crate::encoder::Encoding;
+    use crate::features::Features;
+    use crate::id::SliceId;
     use proptest::prelude::*;
 
     /// Two models, two slices told apart by one feature.
     fn committee() -> Committee {
-        let mut weights = vec![0.0; 2 * (1 + DIMENSIONS)];
+        let inputs = 1 + DIMENSIONS;
+        let mut weights = vec![0.0; 2 * inputs];
         weights[0] = 4.0;
-        weights[1 + DIMENSIONS] = -4.0;
+        weights[inputs] = -4.0;
         let cells = Cells {
-            quality: vec![0.9, 0.2, 0.3, 0.8],
-            log_output: vec![3.0; 4],
-            labels: vec![100.0; 4],
+            quality: [9_000, 2_000, 3_000, 8_000].map(Bps::new).to_vec(),
+            labels: vec![100; 4],
         };
         Committee {
-            encoder: EncoderId::Hashed64,
+            encoder: EncoderId::MiniLm64,
             models: vec!["small".into(), "large".into()],
             mean_quality: vec![Bps::new(6_000), Bps::new(5_000)],
             mean_output: vec![Tokens(20), Tokens(20)],
             labels: 200,
             scaler: Scaler {
-                mean: vec![0.0; 1 + DIMENSIONS],
-                inverse_spread: vec![1.0; 1 + DIMENSIONS],
+                mean: vec![0.0; inputs],
+                inverse_spread: vec![1.0; inputs],
             },
-            heads: vec![Head::Slices {
+            heads: vec![Head::Slices(Slices {
                 names: vec!["left".into(), "right".into()],
-                weights,
+                weights: Weights::of(inputs, &weights),
                 bias: vec![0.0, 0.0],
                 cells,
-            }],
+            })],
+            mix: vec![Bps::ONE],
+            given: Bps::new(5_000),
+            lengths: Lengths {
+                weights: Weights::of(inputs, &vec![0.0; 2 * inputs]),
+                bias: vec![3.0, 4.0],
+            },
             calibration: vec![Curve::identity(), Curve::identity()],
             labels_min: 20,
         }
@@ -458,7 +407,7 @@ mod tests {
 
     fn facts(feature: f32, slice: Option<&str>) -> Facts {
         Facts {
-            features: vec![feature],
+            features: Features::of(&[feature]),
             slice: slice.map(SliceId::new),
             encoding: Encoding::default(),
             ..Facts::default()
@@ -472,7 +421,7 @@ mod tests {
         assert!(left.models[0].quality > left.models[1].quality);
         assert!(right.models[0].quality < right.models[1].quality);
         assert_eq!(left.abstention, None);
-        assert_eq!(left.models[0].output, Tokens(20));
+        assert_eq!(left.models[1].output, Tokens(55));
     }
 
     #[test]
@@ -494,12 +443,20 @@ mod tests {
     }
 
     #[test]
-    fn a_curve_interpolates_between_its_knots() {
-        let curve = Curve {
-            knots: vec![Bps::ZERO, Bps::new(8_000), Bps::ONE],
+    fn heads_count_by_their_mix() {
+        let mut mixed = committee();
+        let leaf = |value: u8| {
+            Head::Forest(vec![Tree {
+                nodes: Vec::new(),
+                leaves: vec![value; 2],
+            }])
         };
-        assert!((curve.at(0.25) - 0.4).abs() < 1e-9);
-        assert!((curve.at(2.0) - 1.0).abs() < 1e-9);
+        mixed.heads = vec![leaf(255), leaf(0)];
+        mixed.mix = vec![Bps::new(3_000), Bps::new(1_000)];
+        let scores = mixed.score(&facts(0.0, None));
+        assert_eq!(scores.models[0].quality, Bps::new(7_500));
+        assert_eq!(scores.abstention, None, "no table, no count of labels");
+        assert_eq!(mixed.opinions(&facts(0.0, None))[1], [0.0, 0.0]);
     }
 
     proptest! {

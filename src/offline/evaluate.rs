@@ -1,7 +1,7 @@
-//! `spillway evaluate`: a table on labelled prompts it has not seen.
+//! `spillway evaluate`: a table on labelled prompts it has not seen. Without a table,
+//! `compare.rs` learns one from the set's own train split.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use spillway_routing::table::{Choice, Draft};
 use spillway_routing::unit::{Bps, UnixMillis};
 
 use super::set::{self, Part};
-use super::table;
+use super::{compare, table};
 use crate::command::EvaluateArgs;
 use crate::output::say;
 
@@ -25,7 +25,10 @@ const SEED: u64 = 1;
 const BARS: [u16; 4] = [9_500, 9_800, 9_900, 10_000];
 
 pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
-    let table = table::read(&args.table)?;
+    let Some(path) = &args.table else {
+        return compare::run(args);
+    };
+    let table = table::read(path)?;
     let part = Part::parse(&args.split)?;
     let audits = set::audits(&args.set, part, args.with_slices, UnixMillis(0))?;
     anyhow::ensure!(
@@ -39,7 +42,9 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         committee.context("this table has learnt nothing: train one with `spillway train`")?;
     let mut data = Dataset::of(&audits, Some(&committee.models));
     if args.with_slices {
-        show_slices(&mut data);
+        // Data sets hide the labels of the kind of work, since nobody promises that a
+        // caller will give one; here they are asked for.
+        data = data.with_slices_shown();
     }
     let terms = terms(table.draft(), committee);
     let all = Comparable::of(&data, &terms, &[]);
@@ -64,14 +69,6 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         print_table(&evaluation, &points, abstained);
     }
     Ok(())
-}
-
-/// Data sets hide the labels of the kind of work, since nobody promises that a caller
-/// will give one; here they are asked for.
-fn show_slices(data: &mut Dataset) {
-    for prompt in &mut data.prompts {
-        Arc::make_mut(&mut prompt.facts).slice = prompt.slice.clone();
-    }
 }
 
 /// Prices as the table has them, per column of the committee.

@@ -137,7 +137,7 @@ pub(super) fn prompts(path: &Path, part: Part, slices: bool) -> anyhow::Result<V
 
 /// The split of a prompt that names none, by a hash of its id: the same in every command,
 /// so that nothing is measured on what was trained on.
-fn cut(id: &str) -> Split {
+pub(super) fn cut(id: &str) -> Split {
     // FNV-1a, 64 bits; its low bits are mixed well enough to cut by.
     let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -11,17 +11,19 @@ use linfa::traits::Fit;
 use linfa_logistic::MultiLogisticRegression;
 use ndarray::{Array1, Array2, Axis};
 use spillway_routing::head::Head;
+use spillway_routing::head::cells::Slices;
+use spillway_routing::head::weights::Weights;
 use spillway_routing::id::SliceId;
 
-use super::{Means, cells};
+use super::tables::{Spreads, cells};
+use super::{Inputs, Means};
 use crate::dataset::Dataset;
 
 /// Slices with fewer prompts get no cell: their table would be the prior.
 const SLICE_PROMPTS_MIN: usize = 20;
-/// Weight of the L2 penalty against the summed loss. The published experiments used
-/// 1 / 0.003 on a stronger encoder; with hashed words a third of that was no worse, and
-/// on three better, out of fold on the four training sets. Posteriors stay soft.
-const PENALTY: f64 = 100.0;
+/// Weight of the L2 penalty against the summed loss, as in the published experiments
+/// (1 / 0.003). Posteriors stay soft.
+const PENALTY: f64 = 333.0;
 /// Steps of L-BFGS; it stops earlier when the gradient is small.
 const STEPS_MAX: u64 = 200;
 /// The gradient is summed over prompts, so this is a strict stop.
@@ -29,24 +31,24 @@ const GRADIENT_MIN: f64 = 1e-2;
 /// The posterior is fitted on at most so many prompts, those with the lowest keys.
 const PROMPTS_MAX: usize = 20_000;
 
-pub(super) fn fit(data: &Dataset, inputs: &Array2<f32>, means: &Means) -> Option<Head> {
+pub(super) fn fit(data: &Dataset, inputs: &Inputs, means: &Means) -> Option<Head> {
     let names = names(data);
     if names.len() < 2 {
         return None;
     }
     let place = |slice: &Option<SliceId>| names.binary_search(slice.as_ref()?).ok();
     let labels: Vec<Option<usize>> = data.prompts.iter().map(|p| place(&p.slice)).collect();
-    let (weights, bias) = posterior(data, inputs, &labels)?;
-    let spread: Vec<Vec<(usize, f64)>> = labels
+    let (weights, bias) = posterior(data, &inputs.real, &labels)?;
+    let spread: Spreads = labels
         .iter()
         .map(|label| label.map(|cell| (cell, 1.0)).into_iter().collect())
         .collect();
-    Some(Head::Slices {
+    Some(Head::Slices(Slices {
         cells: cells(data, &spread, names.len(), means),
         names,
-        weights,
+        weights: Weights::of(inputs.real.ncols(), &weights),
         bias,
-    })
+    }))
 }
 
 fn names(data: &Dataset) -> Vec<SliceId> {

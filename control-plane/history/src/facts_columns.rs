@@ -11,7 +11,7 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::datatypes::{UInt16Type, UInt32Type, UInt64Type};
 use spillway_routing::encoder::{DIMENSIONS, EncoderId, Encoding};
-use spillway_routing::features::{Facts, Requirements};
+use spillway_routing::features::{Facts, Features, Requirements};
 use spillway_routing::id::{KeyId, RouteId, SliceId};
 use spillway_routing::prompt::{Class, Form};
 use spillway_routing::tokens::TextClass;
@@ -170,7 +170,7 @@ impl<'a> FactsRows<'a> {
             o200k: Tokens(self.o200k.value(i)),
             text_class: TextClass::parse(self.text_class.value(i))
                 .ok_or(malformed("text_class"))?,
-            features: self.feature_items.values()[span(self.features, i)].to_vec(),
+            features: Features::of(&self.feature_items.values()[span(self.features, i)]),
             encoder: EncoderId::parse(self.encoder.value(i)).ok_or(malformed("encoder"))?,
             encoding: Encoding(encoding),
         })

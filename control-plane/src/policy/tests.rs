@@ -1,7 +1,8 @@
 //! What operators may type, and what they are told when it is wrong.
 
 use super::*;
-use spillway_routing::head::{Committee, Curve, Scaler};
+use spillway_routing::head::curve::Curve;
+use spillway_routing::head::{Committee, Lengths, Scaler};
 use spillway_routing::table::{BarPoint, Choice, Draft, Table};
 use spillway_routing::unit::{Bps, Millis, NanoUsdPerMtok, Tokens};
 
@@ -145,7 +146,7 @@ fn every_fault_is_told_at_once() {
 
 fn learned(promoted: bool) -> Learned {
     let committee = Committee {
-        encoder: spillway_routing::encoder::EncoderId::Hashed64,
+        encoder: spillway_routing::encoder::EncoderId::MiniLm64,
         models: vec!["small".into(), "large".into()],
         mean_quality: vec![Bps::new(5_000), Bps::new(8_000)],
         mean_output: vec![Tokens(10); 2],
@@ -155,6 +156,9 @@ fn learned(promoted: bool) -> Learned {
             inverse_spread: vec![1.0; spillway_routing::encoder::DIMENSIONS],
         },
         heads: Vec::new(),
+        mix: Vec::new(),
+        given: Bps::ZERO,
+        lengths: Lengths::default(),
         calibration: vec![Curve::identity(), Curve::identity()],
         labels_min: 1,
     };

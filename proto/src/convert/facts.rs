@@ -3,7 +3,7 @@
 use spillway_routing::conditions::{Gate, LaneState};
 use spillway_routing::decide::{Considered, Decision, Limit, Need, Removal, Step, Verdict, Why};
 use spillway_routing::encoder::{DIMENSIONS, EncoderId, Encoding};
-use spillway_routing::features::{Facts, Requirements};
+use spillway_routing::features::{Facts, Features, Requirements};
 use spillway_routing::head::Abstention;
 use spillway_routing::id::{KeyId, LaneId, RouteId, SliceId};
 use spillway_routing::prompt::{Class, Form};
@@ -73,7 +73,7 @@ impl From<&Facts> for pb::Facts {
             tool_count: facts.tool_count.into(),
             o200k_tokens: facts.o200k.0,
             text_class: facts.text_class.name().to_owned(),
-            features: facts.features.clone(),
+            features: facts.features.to_vec(),
             encoder: facts.encoder.name().to_owned(),
             encoding: facts
                 .encoding
@@ -126,7 +126,7 @@ impl TryFrom<pb::Facts> for Facts {
             tool_count: fits(facts.tool_count, "tool_count")?,
             o200k: Tokens(facts.o200k_tokens),
             text_class: named(TextClass::parse, &facts.text_class, "text_class")?,
-            features: facts.features,
+            features: Features::of(&facts.features),
             encoder: named(EncoderId::parse, &facts.encoder, "encoder")?,
             encoding: Encoding(bytes.map(u8::cast_signed)),
         })

@@ -1,18 +1,49 @@
 //! What was learnt: committees, their heads and curves.
 
 use spillway_routing::encoder::EncoderId;
-use spillway_routing::head::{Cells, Committee, Curve, Head, Scaler};
+use spillway_routing::head::cells::{Cells, Clusters, Slices};
+use spillway_routing::head::curve::Curve;
+use spillway_routing::head::forest::{Branch, Node, Tree};
+use spillway_routing::head::network::Network;
+use spillway_routing::head::weights::Weights;
+use spillway_routing::head::{Committee, Head, Lengths, Scaler};
 use spillway_routing::id::{ModelId, SliceId};
 use spillway_routing::unit::Tokens;
 
-use super::{Invalid, bps, each, named, required};
+use super::{Invalid, InvalidFlaw, bps, each, fits, named, required};
 use crate::pb;
+
+impl From<&Weights> for pb::Weights {
+    fn from(weights: &Weights) -> Self {
+        Self {
+            columns: weights.columns as u32,
+            steps: weights.steps.clone(),
+            values: weights
+                .values
+                .iter()
+                .map(|v| (*v as i8).cast_unsigned())
+                .collect(),
+        }
+    }
+}
+
+fn weights_of(weights: Option<pb::Weights>, field: &'static str) -> Result<Weights, Invalid> {
+    let weights = required(weights, field)?;
+    Ok(Weights {
+        columns: weights.columns as usize,
+        steps: weights.steps,
+        values: weights
+            .values
+            .iter()
+            .map(|v| v.cast_signed().into())
+            .collect(),
+    })
+}
 
 impl From<&Cells> for pb::Cells {
     fn from(cells: &Cells) -> Self {
         Self {
-            quality: cells.quality.clone(),
-            log_output: cells.log_output.clone(),
+            quality_bps: cells.quality.iter().map(|q| q.get().into()).collect(),
             labels: cells.labels.clone(),
         }
     }
@@ -21,35 +52,113 @@ impl From<&Cells> for pb::Cells {
 fn cells_of(cells: Option<pb::Cells>) -> Result<Cells, Invalid> {
     let cells = required(cells, "cells")?;
     Ok(Cells {
-        quality: cells.quality,
-        log_output: cells.log_output,
+        quality: each(cells.quality_bps, "quality_bps", |q| bps(q, "quality"))?,
         labels: cells.labels,
     })
 }
 
+impl From<&Tree> for pb::Tree {
+    fn from(tree: &Tree) -> Self {
+        let branch = |branch: Branch| match branch {
+            Branch::Node(node) => 2 * u32::from(node),
+            Branch::Leaf(leaf) => 2 * u32::from(leaf) + 1,
+        };
+        let nodes = || tree.nodes.iter();
+        let branches = nodes().flat_map(|node| [branch(node.left), branch(node.right)]);
+        Self {
+            inputs: nodes().map(|node| node.input.into()).collect(),
+            thresholds: nodes().map(|node| node.threshold.into()).collect(),
+            branches: branches.collect(),
+            leaves: tree.leaves.clone(),
+        }
+    }
+}
+
+impl TryFrom<pb::Tree> for Tree {
+    type Error = Invalid;
+
+    fn try_from(tree: pb::Tree) -> Result<Self, Invalid> {
+        let nodes = tree.inputs.len();
+        count("thresholds", nodes, tree.thresholds.len())?;
+        count("branches", 2 * nodes, tree.branches.len())?;
+        let branch = |branch: u32| -> Result<Branch, Invalid> {
+            let number = fits(branch / 2, "branches")?;
+            Ok(if branch.is_multiple_of(2) {
+                Branch::Node(number)
+            } else {
+                Branch::Leaf(number)
+            })
+        };
+        let numbered = tree.inputs.into_iter().zip(tree.thresholds).enumerate();
+        let node = |(index, (input, threshold)): (usize, (u32, i32))| {
+            Ok(Node {
+                input: fits(input, "inputs")?,
+                threshold: i16::try_from(threshold).map_err(|_| {
+                    let flaw = InvalidFlaw::Range(u64::from(threshold.unsigned_abs()));
+                    Invalid::new("thresholds", flaw)
+                })?,
+                left: branch(tree.branches[2 * index])?,
+                right: branch(tree.branches[2 * index + 1])?,
+            })
+        };
+        Ok(Self {
+            nodes: numbered.map(node).collect::<Result<_, Invalid>>()?,
+            leaves: tree.leaves,
+        })
+    }
+}
+
+fn count(path: &str, expected: usize, found: usize) -> Result<(), Invalid> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Invalid::new(path, InvalidFlaw::Length { expected, found }))
+}
+
+impl From<&Network> for pb::Network {
+    fn from(network: &Network) -> Self {
+        Self {
+            hidden: Some((&network.hidden).into()),
+            hidden_bias: network.hidden_bias.clone(),
+            output: Some((&network.output).into()),
+            output_bias: network.output_bias.clone(),
+        }
+    }
+}
+
+impl TryFrom<pb::Network> for Network {
+    type Error = Invalid;
+
+    fn try_from(network: pb::Network) -> Result<Self, Invalid> {
+        Ok(Self {
+            hidden: weights_of(network.hidden, "hidden")?,
+            hidden_bias: network.hidden_bias,
+            output: weights_of(network.output, "output")?,
+            output_bias: network.output_bias,
+        })
+    }
+}
+
 impl From<&Head> for pb::Head {
     fn from(head: &Head) -> Self {
-        use pb::head::{Clusters, Kind, Slices};
+        use pb::head::Kind;
         let kind = match head {
-            Head::Slices {
-                names,
-                weights,
-                bias,
-                cells,
-            } => Kind::Slices(Slices {
-                names: names.iter().map(ToString::to_string).collect(),
-                weights: weights.clone(),
-                bias: bias.clone(),
-                cells: Some(cells.into()),
+            Head::Slices(slices) => Kind::Slices(pb::head::Slices {
+                names: slices.names.iter().map(ToString::to_string).collect(),
+                weights: Some((&slices.weights).into()),
+                bias: slices.bias.clone(),
+                cells: Some((&slices.cells).into()),
             }),
-            Head::Clusters {
-                centroids,
-                similarity_min,
-                cells,
-            } => Kind::Clusters(Clusters {
-                centroids: centroids.clone(),
-                similarity_min: *similarity_min,
-                cells: Some(cells.into()),
+            Head::Clusters(clusters) => Kind::Clusters(pb::head::Clusters {
+                centroids: Some((&clusters.centroids).into()),
+                similarity_min: clusters.similarity_min,
+                cells: Some((&clusters.cells).into()),
+            }),
+            Head::Forest(trees) => Kind::Forest(pb::head::Forest {
+                trees: trees.iter().map(Into::into).collect(),
+            }),
+            Head::Networks(networks) => Kind::Networks(pb::head::Networks {
+                networks: networks.iter().map(Into::into).collect(),
             }),
         };
         Self { kind: Some(kind) }
@@ -62,17 +171,21 @@ impl TryFrom<pb::Head> for Head {
     fn try_from(head: pb::Head) -> Result<Self, Invalid> {
         use pb::head::Kind;
         Ok(match required(head.kind, "kind")? {
-            Kind::Slices(slices) => Self::Slices {
+            Kind::Slices(slices) => Self::Slices(Slices {
                 names: slices.names.iter().map(|name| SliceId::new(name)).collect(),
-                weights: slices.weights,
+                weights: weights_of(slices.weights, "weights")?,
                 bias: slices.bias,
                 cells: cells_of(slices.cells)?,
-            },
-            Kind::Clusters(clusters) => Self::Clusters {
-                centroids: clusters.centroids,
+            }),
+            Kind::Clusters(clusters) => Self::Clusters(Clusters {
+                centroids: weights_of(clusters.centroids, "centroids")?,
                 similarity_min: clusters.similarity_min,
                 cells: cells_of(clusters.cells)?,
-            },
+            }),
+            Kind::Forest(forest) => Self::Forest(each(forest.trees, "trees", Tree::try_from)?),
+            Kind::Networks(networks) => {
+                Self::Networks(each(networks.networks, "networks", Network::try_from)?)
+            }
         })
     }
 }
@@ -105,6 +218,16 @@ impl From<&Committee> for pb::Committee {
                 })
                 .collect(),
             labels_min: committee.labels_min,
+            mix_bps: committee
+                .mix
+                .iter()
+                .map(|share| share.get().into())
+                .collect(),
+            given_bps: committee.given.get().into(),
+            lengths: Some(pb::Lengths {
+                weights: Some((&committee.lengths.weights).into()),
+                bias: committee.lengths.bias.clone(),
+            }),
         }
     }
 }
@@ -117,6 +240,7 @@ impl TryFrom<pb::Committee> for Committee {
             let knots = each(curve.knots_bps, "knots_bps", |knot| bps(knot, "knot"))?;
             Ok(Curve { knots })
         };
+        let lengths = required(committee.lengths, "lengths")?;
         Ok(Self {
             encoder: named(EncoderId::parse, &committee.encoder, "encoder")?,
             models: committee
@@ -140,6 +264,12 @@ impl TryFrom<pb::Committee> for Committee {
             heads: each(committee.heads, "heads", Head::try_from)?,
             calibration: each(committee.calibration, "calibration", curve)?,
             labels_min: committee.labels_min,
+            mix: each(committee.mix_bps, "mix_bps", |share| bps(share, "share"))?,
+            given: bps(committee.given_bps, "given_bps")?,
+            lengths: Lengths {
+                weights: weights_of(lengths.weights, "weights")?,
+                bias: lengths.bias,
+            },
         })
     }
 }

@@ -11,7 +11,12 @@ use spillway_routing::conditions::{Conditions, Gate, LaneState};
 use spillway_routing::decide::{Draw, decide};
 use spillway_routing::encoder::{DIMENSIONS, EncoderId};
 use spillway_routing::features::{FEATURES, Facts};
-use spillway_routing::head::{Cells, Committee, Curve, Head, Scaler};
+use spillway_routing::head::cells::{Cells, Clusters, Slices};
+use spillway_routing::head::curve::Curve;
+use spillway_routing::head::forest::{Branch, Node, Tree};
+use spillway_routing::head::network::Network;
+use spillway_routing::head::weights::Weights;
+use spillway_routing::head::{Committee, Head, Lengths, Scaler};
 use spillway_routing::id::{LaneId, RequestId, TableVersion};
 use spillway_routing::outcome::{
     Attempt, AttemptResult, Ending, Outcome, UsageSource, Verdict, VerdictSource,
@@ -53,14 +58,18 @@ fn facts() -> Facts {
 fn committee() -> Committee {
     let inputs = FEATURES + DIMENSIONS;
     let cells = || Cells {
-        quality: vec![0.5; 2],
-        log_output: vec![4.0; 2],
-        labels: vec![30.0; 2],
+        quality: vec![Bps::new(5_000); 2],
+        labels: vec![30; 2],
     };
-    let mut centroids = vec![0.0; DIMENSIONS];
-    centroids[0] = 1.0;
+    let numbers = |rows: usize, columns: usize| {
+        let number = |i: usize| (i * 37 % 11) as f32 / 11.0 - 0.5;
+        Weights::of(
+            columns,
+            &(0..rows * columns).map(number).collect::<Vec<_>>(),
+        )
+    };
     Committee {
-        encoder: EncoderId::Hashed64,
+        encoder: EncoderId::MiniLm64,
         models: vec!["small".into(), "large".into()],
         mean_quality: vec![Bps::new(6_100), Bps::new(9_000)],
         mean_output: vec![Tokens(20), Tokens(200)],
@@ -70,18 +79,37 @@ fn committee() -> Committee {
             inverse_spread: vec![1.5; inputs],
         },
         heads: vec![
-            Head::Slices {
+            Head::Slices(Slices {
                 names: vec!["geography".into()],
-                weights: vec![0.125; inputs],
+                weights: numbers(1, inputs),
                 bias: vec![-1.0],
                 cells: cells(),
-            },
-            Head::Clusters {
-                centroids,
+            }),
+            Head::Clusters(Clusters {
+                centroids: numbers(1, DIMENSIONS),
                 similarity_min: -1.0,
                 cells: cells(),
-            },
+            }),
+            Head::Forest(vec![
+                tree(),
+                Tree {
+                    nodes: Vec::new(),
+                    leaves: vec![9, 200],
+                },
+            ]),
+            Head::Networks(vec![Network {
+                hidden: numbers(3, inputs),
+                hidden_bias: vec![0.5, -0.5, 0.0],
+                output: numbers(2, 3),
+                output_bias: vec![-1.0, 1.0],
+            }]),
         ],
+        mix: [2_000, 1_000, 3_000, 4_000].map(Bps::new).to_vec(),
+        given: Bps::new(7_500),
+        lengths: Lengths {
+            weights: numbers(2, inputs),
+            bias: vec![3.0, 5.0],
+        },
         calibration: vec![
             Curve::identity(),
             Curve {
@@ -89,6 +117,26 @@ fn committee() -> Committee {
             },
         ],
         labels_min: 20,
+    }
+}
+
+fn tree() -> Tree {
+    Tree {
+        nodes: vec![
+            Node {
+                input: 3,
+                threshold: -700,
+                left: Branch::Leaf(0),
+                right: Branch::Node(1),
+            },
+            Node {
+                input: 70,
+                threshold: 4_000,
+                left: Branch::Leaf(1),
+                right: Branch::Leaf(2),
+            },
+        ],
+        leaves: vec![0, 255, 100, 20, 30, 40],
     }
 }
 

@@ -373,18 +373,53 @@ pub struct Lane {
     #[prost(uint32, tag = "6")]
     pub per_token_us: u32,
 }
+/// A matrix in whole steps, one step per row.
 #[derive(Clone, PartialEq, ::prost::Message)]
-pub struct Cells {
-    #[prost(float, repeated, tag = "1")]
-    pub quality: ::prost::alloc::vec::Vec<f32>,
+pub struct Weights {
+    #[prost(uint32, tag = "1")]
+    pub columns: u32,
     #[prost(float, repeated, tag = "2")]
-    pub log_output: ::prost::alloc::vec::Vec<f32>,
-    #[prost(float, repeated, tag = "3")]
-    pub labels: ::prost::alloc::vec::Vec<f32>,
+    pub steps: ::prost::alloc::vec::Vec<f32>,
+    /// \[row\]\[column\], two's complement.
+    #[prost(bytes = "vec", tag = "3")]
+    pub values: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Cells {
+    /// \[cell\]\[model\]
+    #[prost(uint32, repeated, tag = "1")]
+    pub quality_bps: ::prost::alloc::vec::Vec<u32>,
+    #[prost(uint32, repeated, tag = "2")]
+    pub labels: ::prost::alloc::vec::Vec<u32>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Tree {
+    /// \[node\], in step: the input asked about and the largest value that goes left.
+    #[prost(uint32, repeated, tag = "1")]
+    pub inputs: ::prost::alloc::vec::Vec<u32>,
+    #[prost(sint32, repeated, tag = "2")]
+    pub thresholds: ::prost::alloc::vec::Vec<i32>,
+    /// \[node\]\[left, right\]: a later node n as 2n, a leaf l as 2l + 1.
+    #[prost(uint32, repeated, tag = "3")]
+    pub branches: ::prost::alloc::vec::Vec<u32>,
+    /// \[leaf\]\[model\], in 255ths.
+    #[prost(bytes = "vec", tag = "4")]
+    pub leaves: ::prost::alloc::vec::Vec<u8>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Network {
+    #[prost(message, optional, tag = "1")]
+    pub hidden: ::core::option::Option<Weights>,
+    #[prost(float, repeated, tag = "2")]
+    pub hidden_bias: ::prost::alloc::vec::Vec<f32>,
+    #[prost(message, optional, tag = "3")]
+    pub output: ::core::option::Option<Weights>,
+    #[prost(float, repeated, tag = "4")]
+    pub output_bias: ::prost::alloc::vec::Vec<f32>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Head {
-    #[prost(oneof = "head::Kind", tags = "1, 2")]
+    #[prost(oneof = "head::Kind", tags = "1, 2, 3, 4")]
     pub kind: ::core::option::Option<head::Kind>,
 }
 /// Nested message and enum types in `Head`.
@@ -393,8 +428,8 @@ pub mod head {
     pub struct Slices {
         #[prost(string, repeated, tag = "1")]
         pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
-        #[prost(float, repeated, tag = "2")]
-        pub weights: ::prost::alloc::vec::Vec<f32>,
+        #[prost(message, optional, tag = "2")]
+        pub weights: ::core::option::Option<super::Weights>,
         #[prost(float, repeated, tag = "3")]
         pub bias: ::prost::alloc::vec::Vec<f32>,
         #[prost(message, optional, tag = "4")]
@@ -402,12 +437,22 @@ pub mod head {
     }
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct Clusters {
-        #[prost(float, repeated, tag = "1")]
-        pub centroids: ::prost::alloc::vec::Vec<f32>,
+        #[prost(message, optional, tag = "1")]
+        pub centroids: ::core::option::Option<super::Weights>,
         #[prost(float, tag = "2")]
         pub similarity_min: f32,
         #[prost(message, optional, tag = "3")]
         pub cells: ::core::option::Option<super::Cells>,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Forest {
+        #[prost(message, repeated, tag = "1")]
+        pub trees: ::prost::alloc::vec::Vec<super::Tree>,
+    }
+    #[derive(Clone, PartialEq, ::prost::Message)]
+    pub struct Networks {
+        #[prost(message, repeated, tag = "1")]
+        pub networks: ::prost::alloc::vec::Vec<super::Network>,
     }
     #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Kind {
@@ -415,7 +460,19 @@ pub mod head {
         Slices(Slices),
         #[prost(message, tag = "2")]
         Clusters(Clusters),
+        #[prost(message, tag = "3")]
+        Forest(Forest),
+        #[prost(message, tag = "4")]
+        Networks(Networks),
     }
+}
+/// Natural logarithm of output tokens.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Lengths {
+    #[prost(message, optional, tag = "1")]
+    pub weights: ::core::option::Option<Weights>,
+    #[prost(float, repeated, tag = "2")]
+    pub bias: ::prost::alloc::vec::Vec<f32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Curve {
@@ -444,6 +501,14 @@ pub struct Committee {
     pub calibration: ::prost::alloc::vec::Vec<Curve>,
     #[prost(uint32, tag = "10")]
     pub labels_min: u32,
+    /// How much each head counts.
+    #[prost(uint32, repeated, tag = "11")]
+    pub mix_bps: ::prost::alloc::vec::Vec<u32>,
+    #[prost(message, optional, tag = "12")]
+    pub lengths: ::core::option::Option<Lengths>,
+    /// What the outcomes of a slice that the caller named count.
+    #[prost(uint32, tag = "13")]
+    pub given_bps: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Route {

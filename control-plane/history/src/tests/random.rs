@@ -8,7 +8,7 @@ use spillway_routing::catalogue::{Tier, Usage};
 use spillway_routing::conditions::{Gate, LaneState};
 use spillway_routing::decide::{self, Considered, Decision, Limit, Need, Removal, Step, Why};
 use spillway_routing::encoder::{DIMENSIONS, EncoderId, Encoding};
-use spillway_routing::features::{Facts, Requirements};
+use spillway_routing::features::{Facts, Features, Requirements};
 use spillway_routing::head::Abstention;
 use spillway_routing::id::{ProxyId, RequestId, RuleId, TableVersion};
 use spillway_routing::outcome::{
@@ -96,7 +96,7 @@ pub(super) fn facts() -> impl Strategy<Value = Facts> {
             tool_count,
             o200k,
             text_class,
-            features,
+            features: Features::of(&features),
             encoder,
             encoding: Encoding(encoding.try_into().unwrap()),
         }

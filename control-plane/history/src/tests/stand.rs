@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use spillway_routing::catalogue::{Tier, Usage};
 use spillway_routing::decide::{Considered, Decision, Step, Verdict as Fate, Why};
-use spillway_routing::features::{FEATURES, Facts};
+use spillway_routing::features::{FEATURES, Facts, Features};
 use spillway_routing::id::{LaneId, ModelId, ProxyId, RequestId, RouteId, TableVersion};
 use spillway_routing::outcome::{
     Attempt, AttemptResult, Audit, Ending, Outcome, Split, UsageSource, Verdict, VerdictSource,
@@ -119,7 +119,7 @@ pub(super) fn outcome(number: u64) -> Outcome {
         table: TableVersion(3),
         facts: Facts {
             route: Some(RouteId::new("auto")),
-            features: vec![0.5; FEATURES],
+            features: Features::of(&[0.5; FEATURES]),
             ..Facts::default()
         },
         conditions: Vec::new(),
