@@ -141,6 +141,20 @@ pub(crate) struct EvaluateArgs {
     /// itself names.
     #[arg(long, conflicts_with = "table")]
     pub(crate) resplit: bool,
+    /// Without a table: leave one slice at a time out of training and route it.
+    #[arg(long, conflicts_with = "table")]
+    pub(crate) unseen: bool,
+    /// Without a table: hide most labels of this model and see how few are enough.
+    #[arg(long, conflicts_with = "table")]
+    pub(crate) newcomer: Option<String>,
+    /// Without a table: estimate other policies from made-up logs, and see how far off
+    /// that is.
+    #[arg(long, conflicts_with = "table")]
+    pub(crate) off_policy: bool,
+    /// Without a table: also draw audits many times and count how often ways to set a
+    /// multiplier lose more than they promise.
+    #[arg(long, conflicts_with = "table")]
+    pub(crate) guarantee: bool,
     /// Without a table: where to write the cost-quality curves.
     #[arg(long, conflicts_with = "table")]
     pub(crate) svg: Option<PathBuf>,

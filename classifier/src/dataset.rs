@@ -22,7 +22,7 @@ pub const MODEL_LABELS_MIN: usize = 30;
 pub const MODEL_LABELS_WANTED: usize = 300;
 /// A model must be labelled this often in each slice (or in half of a smaller one),
 /// or its cells there would be made of other kinds of work.
-const SLICE_LABELS_MIN: usize = 20;
+const SLICE_LABELS_MIN: usize = 10;
 /// Inverse propensities are clipped here.
 pub const INVERSE_PROPENSITY_MAX: f64 = 10.0;
 
@@ -201,6 +201,23 @@ impl Dataset {
                 .clone_from(&prompt.slice);
         }
         shown
+    }
+
+    /// Some models, in the order asked for.
+    #[must_use]
+    pub fn columns(&self, pick: &[usize]) -> Self {
+        let select = |matrix: &Array2<f64>| matrix.select(Axis(1), pick);
+        Self {
+            models: pick
+                .iter()
+                .map(|model| self.models[*model].clone())
+                .collect(),
+            prompts: self.prompts.clone(),
+            quality: select(&self.quality),
+            input: select(&self.input),
+            output: select(&self.output),
+            cost: select(&self.cost),
+        }
     }
 
     /// Rows to train on and rows held out: audits by a hash of id and `seed`, so that

@@ -6,6 +6,7 @@
 
 use spillway_routing::unit::Bps;
 
+use crate::certificate::{ALLOWED, DELTA};
 use crate::evaluate::Evaluation;
 use crate::evaluate::deployed::Deployed;
 use crate::multiplier::Solved;
@@ -31,15 +32,18 @@ pub enum Check {
     Calibrated,
     /// Did the policy keep its bar where it was not set?
     KeepsBar,
+    /// Is it proven there, for any distribution, that it loses no more than is allowed?
+    Certified,
 }
 
 impl Check {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::EnoughPrompts,
         Self::BarWithinReach,
         Self::BeatsBlind,
         Self::Calibrated,
         Self::KeepsBar,
+        Self::Certified,
     ];
 
     #[must_use]
@@ -50,6 +54,7 @@ impl Check {
             Self::BeatsBlind => "beats_blind",
             Self::Calibrated => "calibrated",
             Self::KeepsBar => "keeps_bar",
+            Self::Certified => "certified",
         }
     }
 }
@@ -110,6 +115,20 @@ fn answer(check: Check, evidence: &Evidence<'_>) -> Checked {
                 evidence.bar
             );
             (missed <= SHORTFALL_MAX, detail)
+        }
+        Check::Certified => {
+            let detail = format!(
+                "{} held-out prompts {} with {:.0} % confidence that the floor is missed by no more than {:.1} points",
+                evidence.evaluation.prompts,
+                if evidence.deployed.certified {
+                    "prove"
+                } else {
+                    "do not prove"
+                },
+                (1.0 - DELTA) * 100.0,
+                ALLOWED * 100.0
+            );
+            (evidence.deployed.certified, detail)
         }
     };
     Checked {

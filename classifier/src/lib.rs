@@ -5,23 +5,28 @@
 //! what proxies do. It does no I/O, reads no clock, is not async, and takes its seed as
 //! an argument: the same audits give the same committee to the bit.
 //!
-//! Reading order: [`dataset`], [`fit`](mod@fit), [`calibrate`], [`mix`], [`crossfit`],
-//! [`price`], [`offers`], [`multiplier`], [`evaluate`](mod@evaluate), [`learn`](mod@learn),
+//! Reading order: [`dataset`], [`impute`], [`fit`](mod@fit), [`calibrate`], [`mix`], [`crossfit`],
+//! [`price`], [`offers`], [`certificate`],
+//! [`multiplier`], [`evaluate`](mod@evaluate), [`learn`](mod@learn),
 //! [`gate`], [`run`](mod@run), [`report`].
 
 pub mod align;
 pub mod baselines;
 pub mod calibrate;
+pub mod certificate;
 pub mod compare;
 pub mod crossfit;
 pub mod dataset;
 pub mod evaluate;
 pub mod fit;
 pub mod gate;
+pub mod guarantee;
+pub mod impute;
 pub mod learn;
 pub mod mix;
 pub mod multiplier;
 pub mod offers;
+pub mod offlog;
 pub mod price;
 pub mod report;
 mod ridge;

@@ -8,6 +8,7 @@
 use spillway_routing::table::Choice;
 use spillway_routing::unit::Bps;
 
+use crate::certificate::{ALLOWED, DELTA, certified, order};
 use crate::evaluate::metrics::mean_and_error;
 use crate::evaluate::{SweepPoint, lambdas};
 use crate::offers::{Policy, Row, Truth};
@@ -16,7 +17,8 @@ use crate::offers::{Policy, Row, Truth};
 /// most a quarter point and its one-sided 90 % upper bound (central limit theorem) at
 /// most a point. The first alone would miss the floor by more than it promises in every
 /// other run; the second alone would spend the whole point where picks hardly differ.
-/// With a few thousand prompts λ then aims at the floor, with a few hundred above it.
+/// With a few thousand prompts λ then aims at the floor, with a few hundred above it. On
+/// top of that a certificate must hold, which asks for about a thousand.
 const SHORTFALL_MEAN_MAX: f64 = 0.0025;
 const SHORTFALL_MAX: f64 = 0.01;
 const SHORTFALL_Z: f64 = 1.2816;
@@ -37,6 +39,9 @@ pub struct Solved {
     pub cost: f64,
     /// Lower bound (90 %) of quality − bar × best quality; down to −0.01 counts as kept.
     pub margin: f64,
+    /// Whether betting on these prompts proves that the floor is missed by no more than
+    /// [`ALLOWED`], for this λ and every safer one.
+    pub certified: bool,
     /// Every λ tried, ascending.
     pub curve: Vec<SweepPoint>,
 }
@@ -57,11 +62,13 @@ impl Solved {
 #[must_use]
 pub fn solve(rows: &[Row], truth: &Truth, best: usize, bar: Bps, route: Policy) -> Solved {
     let sweep = lambdas(rows);
+    let order = order(rows.len());
     let attempt = |lambda: u64| {
         let choice = Choice::Multiplier(lambda);
-        trial(rows, truth, best, bar, Policy { choice, ..route })
+        trial(rows, truth, best, bar, Policy { choice, ..route }, &order)
     };
-    let tried: Vec<Solved> = sweep.iter().map(|lambda| attempt(*lambda)).collect();
+    let mut tried: Vec<Solved> = sweep.iter().map(|lambda| attempt(*lambda)).collect();
+    in_sequence(&mut tried);
     let point = |solved: &Solved| SweepPoint {
         lambda: solved.lambda(),
         cost: solved.cost,
@@ -76,11 +83,23 @@ pub fn solve(rows: &[Row], truth: &Truth, best: usize, bar: Bps, route: Policy) 
     let next = sweep.get(sweep.partition_point(|lambda| *lambda <= from));
     if let Some(next) = next.filter(|_| solved.kept) {
         let step = (next - from) / (FINER + 1);
-        let finer = (1..=FINER).map(|i| attempt(from + i * step));
-        solved = finer.fold(solved, better);
+        let mut finer: Vec<Solved> = (1..=FINER).map(|i| attempt(from + i * step)).collect();
+        in_sequence(&mut finer);
+        solved = finer.into_iter().fold(solved, better);
     }
     solved.curve = curve;
     solved
+}
+
+/// From the safest on, the first λ without a certificate takes it from all that follow,
+/// and without one the bar does not count as kept.
+fn in_sequence(tried: &mut [Solved]) {
+    let mut held = true;
+    for solved in tried {
+        held &= solved.certified;
+        solved.certified = held;
+        solved.kept &= held;
+    }
 }
 
 /// Of two that keep the bar the cheaper, on a tie the later (λ grows); one that keeps
@@ -94,7 +113,14 @@ fn better(held: Solved, tried: Solved) -> Solved {
     if replace { tried } else { held }
 }
 
-fn trial(rows: &[Row], truth: &Truth, best: usize, bar: Bps, policy: Policy) -> Solved {
+fn trial(
+    rows: &[Row],
+    truth: &Truth,
+    best: usize,
+    bar: Bps,
+    policy: Policy,
+    order: &[usize],
+) -> Solved {
     let (mut quality, mut cost) = (0.0, 0.0);
     let mut differences = Vec::with_capacity(rows.len());
     for (i, row) in rows.iter().enumerate() {
@@ -105,6 +131,7 @@ fn trial(rows: &[Row], truth: &Truth, best: usize, bar: Bps, policy: Policy) -> 
     }
     let (mean, error) = mean_and_error(&differences);
     let margin = mean - SHORTFALL_Z * error;
+    let losses = order.iter().map(|row| -differences[*row]);
     let n = rows.len().max(1) as f64;
     Solved {
         choice: policy.choice,
@@ -112,6 +139,7 @@ fn trial(rows: &[Row], truth: &Truth, best: usize, bar: Bps, policy: Policy) -> 
         quality: quality / n,
         cost: cost / n,
         margin,
+        certified: certified(losses, ALLOWED, DELTA),
         curve: Vec::new(),
     }
 }

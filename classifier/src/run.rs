@@ -19,6 +19,7 @@ use crate::align::aligned;
 use crate::dataset::{Dataset, Labelled, MODEL_LABELS_MIN};
 use crate::evaluate::evaluate;
 use crate::fit::PROMPTS_MIN;
+use crate::impute::impute;
 use crate::learn::{Learned, learn};
 use crate::offers::{Comparable, Row, Terms, terms};
 use crate::report::{Decline, ModelReport, PriceSource, RouteReport, Rows, RunReport, heads};
@@ -138,6 +139,7 @@ pub fn run(
     };
     report.rows.audits = data.audits().len();
     report.rows.live = data.len() - report.rows.audits;
+    let data = impute(data);
     report.declined = decline(&data, &prices);
     let gates = if report.declined.is_none() {
         measure(&data, &prices, settings, &mut report, progress)

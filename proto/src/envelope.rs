@@ -15,7 +15,7 @@ use spillway_routing::id::TableVersion;
 use spillway_routing::table::Draft;
 use spillway_routing::unit::UnixMillis;
 
-use crate::convert::{Invalid, decode_table, encode_table};
+use crate::convert::{Invalid, decode_table, encode_table, learned_bytes};
 use crate::{keys, pb};
 
 /// etcd refuses requests above 1.5 MiB; a chunk stays well below.
@@ -158,9 +158,7 @@ impl Bundle {
 
     /// The payload's chunks with their hashes.
     pub fn chunks(&self) -> impl Iterator<Item = ([u8; 32], &[u8])> {
-        self.payload
-            .chunks(CHUNK_BYTES_MAX)
-            .map(|chunk| (hash(chunk), chunk))
+        chunks(&self.payload).map(|chunk| (hash(chunk), chunk))
     }
 }
 
@@ -193,10 +191,7 @@ pub fn seal(draft: &Draft, key: &SecretKey) -> Result<Bundle, EnvelopeError> {
         made_at_ms: draft.made_at.0,
         digest: hash(&payload).to_vec(),
         size: payload.len() as u64,
-        chunks: payload
-            .chunks(CHUNK_BYTES_MAX)
-            .map(|chunk| hash(chunk).to_vec())
-            .collect(),
+        chunks: chunks(&payload).map(|chunk| hash(chunk).to_vec()).collect(),
     };
     let manifest = manifest.encode_to_vec();
     let signed = pb::Signed {
@@ -289,6 +284,14 @@ pub fn open(bundle: &Bundle, trusted: &[PublicKey]) -> Result<Draft, EnvelopeErr
         return Err(EnvelopeError::VersionDiffers { manifest, payload });
     }
     Ok(draft)
+}
+
+/// What was learnt and the rest never share a chunk: a table with another policy and the
+/// same heads is pushed as its rest alone.
+fn chunks(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (learned, rest) = payload.split_at(learned_bytes(payload));
+    let parts = [learned, rest].into_iter();
+    parts.flat_map(|part| part.chunks(CHUNK_BYTES_MAX))
 }
 
 fn hash(bytes: &[u8]) -> [u8; 32] {

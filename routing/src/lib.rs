@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`unit`](mod@unit), [`id`], [`prompt`], [`tokens`], [`features`],
 //! [`catalogue`], [`encoder`], [`head`], [`rule`], [`table`], [`check`],
-//! [`conditions`], [`decide`](mod@decide), [`outcome`], [`replay`](mod@replay).
+//! [`conditions`], [`decide`](mod@decide), [`outcome`], [`offpolicy`], [`replay`](mod@replay).
 
 pub mod catalogue;
 pub mod check;
@@ -18,6 +18,7 @@ pub mod features;
 pub mod float;
 pub mod head;
 pub mod id;
+pub mod offpolicy;
 pub mod outcome;
 pub mod prompt;
 pub mod replay;

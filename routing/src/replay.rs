@@ -1,27 +1,19 @@
 //! Recorded requests under another table: what would have been different.
 //!
 //! Owns: [`replay`]: the same `decide` on recorded facts and conditions, exact prices,
-//! and an estimate of quality that says how much of it is extrapolated. It needs no
+//! and estimates of quality (`offpolicy.rs`) that say what they rest on. It needs no
 //! prompt text and never re-tokenises.
-//!
-//! Quality is estimated doubly robust (Dudík, Langford and Li 2011): the head's
-//! prediction for the new choice, corrected by the observed error where the old and
-//! the new choice agree, weighted by the inverse of the recorded propensity, clipped.
 
 use std::collections::BTreeMap;
 
 use crate::conditions::Conditions;
 use crate::decide::{Decision, Draw, decide};
 use crate::id::{LaneId, RequestId};
+use crate::offpolicy::{Estimates, Estimator, Observed};
 use crate::outcome::Outcome;
 use crate::table::Table;
 use crate::unit::{Bps, NanoUsd, Tokens};
 
-/// Inverse propensities are clipped here: beyond it variance grows faster than bias
-/// shrinks (measured on logged routing data).
-const WEIGHT_MAX: f64 = 30.0;
-/// z of the two-sided 90 % interval.
-const INTERVAL_Z: f64 = 1.6449;
 /// Examples of changed requests that are kept.
 const EXAMPLES_MAX: usize = 50;
 
@@ -63,16 +55,12 @@ pub struct Comparison {
     pub cost_before: NanoUsd,
     pub cost_after: NanoUsd,
     pub baseline: NanoUsd,
-    /// Means of the estimate, 0..=1; `None` without any prediction or verdict.
+    /// Mean of what was observed or, without a verdict, predicted, 0..=1; `None` without
+    /// either.
     pub quality_before: Option<f64>,
-    pub quality_after: Option<f64>,
-    /// Two-sided 90 % interval of `quality_after`.
-    pub quality_interval: Option<(f64, f64)>,
-    /// Share of requests whose choice agrees with the recorded one and has a verdict:
-    /// what the estimate rests on; the rest is the heads' prediction.
+    pub quality_after: Estimates,
+    /// Share of requests whose choice agrees with the recorded one and has a verdict.
     pub coverage: f64,
-    /// (Σw)²/Σw² of the correction's weights.
-    pub effective_samples: f64,
     pub segments: BTreeMap<String, Segment>,
     pub examples: Vec<Change>,
 }
@@ -94,11 +82,9 @@ pub fn replay<'a>(table: &Table, recorded: impl IntoIterator<Item = Recorded<'a>
 #[derive(Default)]
 struct Sums {
     comparison: Comparison,
-    before: Vec<f64>,
-    after: Vec<f64>,
+    before: (f64, f64),
+    after: Estimator,
     agreed: u64,
-    weight: f64,
-    weight_square: f64,
 }
 
 impl Sums {
@@ -169,28 +155,23 @@ impl Sums {
             .or(observed.filter(|_| same))?;
         let predicted_old = before.chosen()?.quality.map_or(predicted_new, Bps::share);
         let old = observed.unwrap_or(predicted_old);
-        let mut new = predicted_new;
-        if let (true, Some(observed)) = (same, observed) {
-            let weight = (1.0 / before.propensity.share().max(1e-6)).min(WEIGHT_MAX);
-            new += weight * (observed - predicted_new);
-            self.agreed += 1;
-            self.weight += weight;
-            self.weight_square += weight * weight;
-        }
-        self.before.push(old);
-        self.after.push(new);
-        Some((old, new))
+        let seen = observed.map(|quality| Observed {
+            quality,
+            agrees: same,
+            propensity: before.propensity.share(),
+        });
+        self.after.add(predicted_new, seen);
+        self.before = (self.before.0 + old, self.before.1 + 1.0);
+        self.agreed += u64::from(same && observed.is_some());
+        Some((old, observed.filter(|_| same).unwrap_or(predicted_new)))
     }
 
     fn finish(self) -> Comparison {
         let mut comparison = self.comparison;
-        comparison.quality_before = mean(&self.before);
-        comparison.quality_after = mean(&self.after);
-        comparison.quality_interval = interval(&self.after);
+        let (sum, count) = self.before;
+        comparison.quality_before = (count > 0.0).then(|| sum / count);
+        comparison.quality_after = self.after.estimates();
         comparison.coverage = self.agreed as f64 / (comparison.requests.max(1)) as f64;
-        if self.weight_square > 0.0 {
-            comparison.effective_samples = self.weight * self.weight / self.weight_square;
-        }
         comparison
     }
 }
@@ -225,25 +206,6 @@ fn segment_of(outcome: &Outcome) -> String {
         Some(slice) => format!("{route} / {slice}"),
         None => route.to_owned(),
     }
-}
-
-fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-}
-
-fn interval(values: &[f64]) -> Option<(f64, f64)> {
-    let centre = mean(values)?;
-    let n = values.len() as f64;
-    let variance = values
-        .iter()
-        .map(|v| (v - centre) * (v - centre))
-        .sum::<f64>()
-        / (n - 1.0).max(1.0);
-    let half = INTERVAL_Z * (variance / n).sqrt();
-    Some((
-        (centre - half).clamp(0.0, 1.0),
-        (centre + half).clamp(0.0, 1.0),
-    ))
 }
 
 #[cfg(test)]

@@ -7,23 +7,27 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use spillway_classifier::certificate::ALLOWED;
 use spillway_classifier::compare::{Comparison, Contender, compare};
+use spillway_classifier::crossfit::CrossFit;
 use spillway_classifier::dataset::Dataset;
 use spillway_classifier::evaluate::Evaluation;
-use spillway_classifier::evaluate::hull::Point;
-use spillway_classifier::learn::learn;
-use spillway_classifier::offers::terms;
+use spillway_classifier::guarantee::{DRAWS, Kept, guarantee};
+use spillway_classifier::learn::{Learned, learn};
+use spillway_classifier::offers::{Comparable, Terms, terms};
 use spillway_routing::outcome::{Audit, Split};
 use spillway_routing::unit::UnixMillis;
 
-use super::curve;
 use super::set::{self, Part};
+use super::{curve, newcomer, offpolicy, unseen};
 use crate::command::EvaluateArgs;
 use crate::output::say;
 use crate::progress;
 
 /// Shares of the best single model's quality whose cost is shown.
 const SHARES: [f64; 3] = [0.95, 0.99, 1.0];
+/// Audits that a multiplier is set by when promises are counted.
+const AUDITS: [usize; 3] = [300, 1_000, 3_000];
 
 pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     anyhow::ensure!(args.seeds > 0, "--seeds 0: at least one run is needed");
@@ -42,11 +46,24 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         "{} has no prompts of split test; --resplit cuts anew",
         args.set.prompts.display()
     );
+    if args.unseen {
+        return unseen::run(&train, &test, 1);
+    }
     let prices = terms(&train, &BTreeMap::new());
+    if let Some(model) = &args.newcomer {
+        return newcomer::run(model, &train, &test, &prices, args.seeds);
+    }
+    if args.off_policy {
+        return offpolicy::run(&train, &prices);
+    }
     let bar = progress::bar(args.seeds, "seeds");
     let mut runs = Vec::new();
+    let mut kept = Vec::new();
     for seed in 1..=args.seeds {
-        let committee = learn(&train, &prices, seed, &mut || ()).committee;
+        let Learned { committee, folds } = learn(&train, &prices, seed, &mut || ());
+        if args.guarantee && seed == 1 {
+            kept = promises(&train, &prices, &folds);
+        }
         let run = compare(&committee, &train, &test, &prices, seed);
         runs.push(run.context("fewer than two models have a price and answered these prompts")?);
         bar.inc(1);
@@ -60,8 +77,29 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         say!("{}", serde_json::to_string_pretty(&as_json(&runs))?);
     } else {
         print_table(&runs, &train);
+        for (audits, kept) in kept {
+            say!(
+                "{audits} audits, {}: {:.1} % of {DRAWS} draws lose more than {:.0} points; cost {:.1} % of the best",
+                kept.rule.name(),
+                100.0 * kept.violations,
+                100.0 * ALLOWED,
+                100.0 * kept.cost
+            );
+        }
     }
     Ok(())
+}
+
+/// Promises kept on out-of-fold offers of the training part, for several numbers of
+/// audits.
+fn promises(train: &Dataset, prices: &[Option<Terms>], folds: &CrossFit) -> Vec<(usize, Kept)> {
+    let all = Comparable::of(train, prices, &[]);
+    let rows = all.offers(train, |row| &folds.committees[folds.fold[row]], false);
+    let count = |audits: usize| {
+        let kept = guarantee(&rows, &all.truth, all.best(), audits, 1);
+        kept.into_iter().flatten().map(move |kept| (audits, kept))
+    };
+    AUDITS.into_iter().flat_map(count).collect()
 }
 
 /// One contender, averaged over runs.
@@ -141,22 +179,7 @@ fn print_table(runs: &[Comparison], train: &Dataset) {
         runs.len(),
         runs.iter().map(|run| run.abstained).sum::<usize>() / runs.len()
     );
-    let fixed = |name: String, point: Point| {
-        say!(
-            "{name:<52} quality {:.4}, $ {:.4} per 1,000",
-            point.quality,
-            point.cost * 1_000.0
-        );
-    };
-    for (what, index) in [("best single", e.best), ("cheapest", e.cheapest)] {
-        let single = &e.singles[index];
-        let point = Point {
-            cost: single.cost,
-            quality: single.quality,
-        };
-        fixed(format!("{what}: {}", single.model), point);
-    }
-    fixed("oracle".to_owned(), e.oracle);
+    print_points(e);
     say!(
         "\n{:<24} {:>7} {:>8} {:>19} {:>9} {:>7} {:>7} {:>7} {:>7}",
         "",
@@ -169,41 +192,60 @@ fn print_table(runs: &[Comparison], train: &Dataset) {
         "c100",
         "ECE"
     );
-    let zero = SHARES.map(|share| {
+    print_line("zero router", &zero_router(e), false);
+    for (who, figures) in averages(runs) {
+        print_line(who.name(), &figures, true);
+    }
+    say!(
+        "\nover best: points above the best single model; cX: cost in % of its, for X % of its quality"
+    );
+}
+
+/// What is measured of the zero router; the rest stays zero.
+fn zero_router(e: &Evaluation) -> Figures {
+    let zero = |share: f64| {
         e.cost_at
             .iter()
             .find(|at| (at.share - share).abs() < 1e-9)?
             .zero
-    });
-    let line = |name: &str, aiq: f64, log: f64, costs: [Option<f64>; 3], rest: [String; 3]| {
-        let shown =
-            costs.map(|cost| cost.map_or("never".to_owned(), |c| format!("{:.1}", 100.0 * c)));
+    };
+    Figures {
+        aiq: e.aiq_zero,
+        aiq_log: e.aiq_log_zero,
+        gain: [0.0; 2],
+        over_best: 0.0,
+        cost_at: SHARES.map(zero),
+        ece: 0.0,
+    }
+}
+
+fn print_points(e: &Evaluation) {
+    let point = |name: String, quality: f64, cost: f64| {
         say!(
-            "{name:<24} {aiq:>7.4} {log:>8.4} {:>19} {:>9} {:>7} {:>7} {:>7} {:>7}",
-            rest[0],
-            rest[1],
-            shown[0],
-            shown[1],
-            shown[2],
-            rest[2]
+            "{name:<52} quality {quality:.4}, $ {:.4} per 1,000",
+            cost * 1_000.0
         );
     };
-    line(
-        "zero router",
-        e.aiq_zero,
-        e.aiq_log_zero,
-        zero,
-        Default::default(),
-    );
-    for (who, f) in averages(runs) {
-        let rest = [
-            format!("{:+.4}..{:+.4}", f.gain[0], f.gain[1]),
-            format!("{:+.2}", 100.0 * f.over_best),
-            format!("{:.4}", f.ece),
-        ];
-        line(who.name(), f.aiq, f.aiq_log, f.cost_at, rest);
+    for (what, index) in [("best single", e.best), ("cheapest", e.cheapest)] {
+        let single = &e.singles[index];
+        point(
+            format!("{what}: {}", single.model),
+            single.quality,
+            single.cost,
+        );
     }
+    point("oracle".to_owned(), e.oracle.quality, e.oracle.cost);
+}
+
+fn print_line(name: &str, f: &Figures, predicts: bool) {
+    let cost = |cost: Option<f64>| cost.map_or("never".to_owned(), |c| format!("{:.1}", 100.0 * c));
+    let [c95, c99, c100] = f.cost_at.map(cost);
+    let only = |text: String| if predicts { text } else { String::new() };
+    let gain = only(format!("{:+.4}..{:+.4}", f.gain[0], f.gain[1]));
+    let over = only(format!("{:+.2}", 100.0 * f.over_best));
+    let ece = only(format!("{:.4}", f.ece));
+    let (aiq, log) = (f.aiq, f.aiq_log);
     say!(
-        "\nover best: points above the best single model; cX: cost in % of its, for X % of its quality"
+        "{name:<24} {aiq:>7.4} {log:>8.4} {gain:>19} {over:>9} {c95:>7} {c99:>7} {c100:>7} {ece:>7}"
     );
 }

@@ -5,6 +5,7 @@ use serde_json::json;
 use spillway_control_plane::control::now;
 use spillway_control_plane::whatif::REQUESTS_MAX;
 use spillway_history::{History, RequestFilter};
+use spillway_routing::offpolicy::SAMPLES_MIN;
 use spillway_routing::replay::{Recorded, replay};
 use spillway_routing::unit::UnixMillis;
 
@@ -33,13 +34,15 @@ pub(crate) async fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     });
     let seen = replay(&table, recorded);
     if args.json {
-        let (low, high) = seen.quality_interval.unzip();
+        let after = seen.quality_after;
+        let (low, high) = after.interval.unzip();
         let body = json!({
             "requests": seen.requests, "changed": seen.changed, "refused": seen.refused,
             "cost_before_usd": seen.cost_before.usd(), "cost_after_usd": seen.cost_after.usd(),
-            "quality_before": seen.quality_before, "quality_after": seen.quality_after,
+            "quality_before": seen.quality_before, "quality_after": after.doubly_robust,
+            "quality_after_predicted": after.direct, "quality_after_self_normalised": after.self_normalised,
             "quality_low": low, "quality_high": high,
-            "coverage": seen.coverage, "effective_sample_size": seen.effective_samples,
+            "coverage": seen.coverage, "effective_sample_size": after.effective_samples,
         });
         say!("{}", serde_json::to_string_pretty(&body)?);
         return Ok(());
@@ -55,15 +58,20 @@ pub(crate) async fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     say!(
         "quality  {} -> {}",
         share(seen.quality_before),
-        share(seen.quality_after)
+        share(seen.quality_after.doubly_robust)
     );
-    if let Some((low, high)) = seen.quality_interval {
+    if let Some((low, high)) = seen.quality_after.interval {
         say!("         90 % interval [{low:.4}, {high:.4}]");
     }
     say!(
-        "coverage {:.1} %, effective samples {:.0}",
+        "         predicted {}, from observations alone {}",
+        share(seen.quality_after.direct),
+        share(seen.quality_after.self_normalised)
+    );
+    say!(
+        "coverage {:.1} %, effective samples {:.0} (an estimate needs {SAMPLES_MIN:.0})",
         100.0 * seen.coverage,
-        seen.effective_samples
+        seen.quality_after.effective_samples
     );
     Ok(())
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use spillway_proto::envelope::Manifest;
 use spillway_proto::keys;
 use spillway_routing::id::TableVersion;
+use spillway_routing::offpolicy::SAMPLES_MIN;
 use spillway_routing::replay::Comparison;
 use spillway_routing::table::{Choice, Draft, Route};
 use spillway_routing::unit::{NanoUsd, UnixMillis};
@@ -19,8 +20,6 @@ use crate::error::ControlError;
 use crate::policy::{self, Fault};
 use crate::{training, whatif};
 
-/// Below this many effective samples a quality estimate is a guess and said to be one.
-const EFFECTIVE_SAMPLES_MIN: f64 = 100.0;
 /// Examples and segments on the page.
 const EXAMPLES_SHOWN: usize = 20;
 
@@ -116,12 +115,13 @@ fn comparison(compared: &Comparison) -> Value {
             "cost_before_usd": change.cost_before.usd(), "cost_after_usd": change.cost_after.usd() })
     }).collect();
     let mut notes = Vec::new();
+    let after = &compared.quality_after;
     if compared.requests == 0 {
         notes.push("No request was recorded in this window.".to_owned());
-    } else if compared.effective_samples < EFFECTIVE_SAMPLES_MIN {
+    } else if after.doubly_robust.is_none() {
         notes.push(format!(
-            "The quality estimate rests on {:.0} effective samples, fewer than {EFFECTIVE_SAMPLES_MIN:.0}: treat it as the heads' prediction, not as an observation.",
-            compared.effective_samples
+            "Too few recorded verdicts speak for this policy to estimate its quality ({:.0} effective samples, {SAMPLES_MIN:.0} are needed). What the heads predict is no observation: audit some prompts to know.",
+            after.effective_samples
         ));
     }
     if compared.refused > 0 {
@@ -136,11 +136,13 @@ fn comparison(compared: &Comparison) -> Value {
         "cost_before_usd": compared.cost_before.usd(),
         "cost_after_usd": compared.cost_after.usd(),
         "quality_before": compared.quality_before,
-        "quality_after": compared.quality_after,
-        "quality_low": compared.quality_interval.map(|(low, _)| low),
-        "quality_high": compared.quality_interval.map(|(_, high)| high),
+        "quality_after": after.doubly_robust,
+        "quality_after_predicted": after.direct,
+        "quality_after_self_normalised": after.self_normalised,
+        "quality_low": after.interval.map(|(low, _)| low),
+        "quality_high": after.interval.map(|(_, high)| high),
         "coverage": compared.coverage,
-        "effective_sample_size": compared.effective_samples,
+        "effective_sample_size": after.effective_samples,
         "latency_before_ms": null,
         "latency_after_ms": null,
         "segments": segments,

@@ -242,6 +242,7 @@ impl pb::what_if_server::WhatIf for Service {
         let limit = request.limit as usize;
         let compared = whatif::compare(&self.control, &request.policy, since, until, limit).await;
         let compared = compared.map_err(failed)?;
+        let after = compared.quality_after;
         Ok(Response::new(pb::WhatIfResponse {
             requests: compared.requests,
             changed: compared.changed,
@@ -249,11 +250,13 @@ impl pb::what_if_server::WhatIf for Service {
             cost_before_nano_usd: compared.cost_before.0,
             cost_after_nano_usd: compared.cost_after.0,
             quality_before: compared.quality_before,
-            quality_after: compared.quality_after,
-            quality_low: compared.quality_interval.map(|(low, _)| low),
-            quality_high: compared.quality_interval.map(|(_, high)| high),
+            quality_after: after.doubly_robust,
+            quality_low: after.interval.map(|(low, _)| low),
+            quality_high: after.interval.map(|(_, high)| high),
+            quality_after_predicted: after.direct,
+            quality_after_self_normalised: after.self_normalised,
             coverage: compared.coverage,
-            effective_samples: compared.effective_samples,
+            effective_samples: after.effective_samples,
         }))
     }
 }

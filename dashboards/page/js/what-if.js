@@ -34,12 +34,15 @@ function relativeChange(before, after) {
 
 function summary(told) {
   const cost = told.cost_after_usd - told.cost_before_usd;
-  const quality = typeof told.quality_after === "number" && typeof told.quality_before === "number" ? told.quality_after - told.quality_before : null;
+  // Without enough observations only the heads' prediction is left, and said to be one.
+  const estimated = typeof told.quality_after === "number";
+  const after = estimated ? told.quality_after : told.quality_after_predicted;
+  const quality = typeof after === "number" && typeof told.quality_before === "number" ? after - told.quality_before : null;
   const share = told.requests ? percent(told.changed / told.requests, 0) : UNKNOWN;
-  const interval = typeof told.quality_low === "number" ? `95% interval ${percent(told.quality_low)} to ${percent(told.quality_high)}. ` : "";
+  const interval = typeof told.quality_low === "number" ? `90% interval ${percent(told.quality_low)} to ${percent(told.quality_high)}. ` : "";
   return h("div", { class: "deltas", "data-what-if": true },
     delta("Cost", `${usd(told.cost_before_usd)} → ${usd(told.cost_after_usd)}`, `${usdDelta(cost)}${relativeChange(told.cost_before_usd, told.cost_after_usd)}`, direction(cost, true)),
-    delta("Quality", `${percent(told.quality_before)} → ${percent(told.quality_after)}`,
+    delta(estimated ? "Quality" : "Predicted quality", `${percent(told.quality_before)} → ${percent(after)}`,
       `${interval}Coverage ${percent(told.coverage, 0)}${typeof told.effective_sample_size === "number" ? `, as good as ${plural(Math.round(told.effective_sample_size), "direct observation")}` : ""}.`, direction(quality, false)),
     delta("Latency", `${duration(told.latency_before_ms)} → ${duration(told.latency_after_ms)}`, null),
     delta("Would go elsewhere", share, `${count(told.changed)} of ${plural(told.requests, "request")} replayed`),

@@ -1,6 +1,7 @@
 //! Tables: catalogue, routes, rules and probes.
 
 use prost::Message as _;
+use prost::encoding::{WireType, decode_key, decode_varint};
 use spillway_routing::catalogue::{
     Capabilities, ClockRule, Dialect, Lane, LongContext, Model, Pace, Price, Rates, Tier, Upstream,
 };
@@ -18,10 +19,32 @@ use crate::pb;
 /// The form this build writes and the newest it reads.
 pub const TABLE_FORMAT: u32 = 1;
 
-/// A draft as bytes.
+/// A draft as bytes, what was learnt first: two messages in a row are read as one, so
+/// that the large part keeps its bytes when only the policy changes.
 #[must_use]
 pub fn encode_table(draft: &Draft) -> Vec<u8> {
-    pb::Table::from(draft).encode_to_vec()
+    let mut table = pb::Table::from(draft);
+    let learned = pb::Table {
+        committee: table.committee.take(),
+        ..pb::Table::default()
+    };
+    let mut bytes = learned.encode_to_vec();
+    bytes.extend(table.encode_to_vec());
+    bytes
+}
+
+/// How many of the first bytes of an encoded table hold what was learnt.
+pub(crate) fn learned_bytes(mut bytes: &[u8]) -> usize {
+    const COMMITTEE: u32 = 9;
+    let whole = bytes.len();
+    match decode_key(&mut bytes) {
+        Ok((COMMITTEE, WireType::LengthDelimited)) => {
+            let length = decode_varint(&mut bytes).unwrap_or(0);
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            (whole - bytes.len()).saturating_add(length).min(whole)
+        }
+        _ => 0,
+    }
 }
 
 /// A draft from bytes; whether it makes sense is `Table::build`'s business.

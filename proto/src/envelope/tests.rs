@@ -38,6 +38,20 @@ fn chunks_are_proven_one_by_one() {
 }
 
 #[test]
+fn another_policy_moves_no_learned_byte() {
+    let chunks = |draft: &Draft| -> Vec<Vec<u8>> {
+        let bundle = seal(draft, &key()).unwrap();
+        bundle.chunks().map(|(_, bytes)| bytes.to_vec()).collect()
+    };
+    let mut other = draft();
+    other.routes[0].bar = spillway_routing::unit::Bps::new(8_000);
+    let (old, new) = (chunks(&draft()), chunks(&other));
+    assert_eq!((old.len(), &old[0]), (2, &new[0]));
+    assert_ne!(old[1], new[1]);
+    assert!(new[1].len() < 4_096, "{} bytes", new[1].len());
+}
+
+#[test]
 fn keys_survive_printing() {
     let public = key().public();
     assert_eq!(PublicKey::parse(&public.to_string()), Ok(public));

@@ -1307,6 +1307,7 @@ pub struct WhatIfResponse {
     pub cost_after_nano_usd: u64,
     #[prost(double, optional, tag = "6")]
     pub quality_before: ::core::option::Option<f64>,
+    /// Doubly robust; missing with fewer than 100 effective samples.
     #[prost(double, optional, tag = "7")]
     pub quality_after: ::core::option::Option<f64>,
     #[prost(double, optional, tag = "8")]
@@ -1317,6 +1318,12 @@ pub struct WhatIfResponse {
     pub coverage: f64,
     #[prost(double, tag = "11")]
     pub effective_samples: f64,
+    /// Of the heads alone.
+    #[prost(double, optional, tag = "12")]
+    pub quality_after_predicted: ::core::option::Option<f64>,
+    /// From observations alone; missing with fewer than 100 effective samples.
+    #[prost(double, optional, tag = "13")]
+    pub quality_after_self_normalised: ::core::option::Option<f64>,
 }
 /// Generated client implementations.
 pub mod policies_client {

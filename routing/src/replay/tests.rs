@@ -122,22 +122,20 @@ fn outcome(table: &Table) -> Outcome {
 
 fn compare(old: &Table, new: &Table, quality: Option<u16>) -> Comparison {
     let outcome = outcome(old);
-    replay(
-        new,
-        [Recorded {
-            outcome: &outcome,
-            quality: quality.map(Bps::new),
-        }],
-    )
+    let recorded = Recorded {
+        outcome: &outcome,
+        quality: quality.map(Bps::new),
+    };
+    replay(new, [recorded; 200])
 }
 
 #[test]
 fn the_same_table_changes_nothing_and_keeps_what_was_observed() {
     let table = table([1.0, 10.0], 5_000);
     let same = compare(&table, &table, Some(7_700));
-    assert_eq!((same.requests, same.changed), (1, 0));
+    assert_eq!((same.requests, same.changed), (200, 0));
     assert_eq!(same.cost_before, same.cost_after);
-    assert!((same.quality_after.unwrap() - 0.77).abs() < 1e-9);
+    assert!((same.quality_after.doubly_robust.unwrap() - 0.77).abs() < 1e-9);
     assert!((same.coverage - 1.0).abs() < 1e-9);
 }
 
@@ -159,15 +157,19 @@ fn a_changed_choice_is_priced_at_its_own_rate_and_judged_by_prediction() {
         &table([1.0, 10.0], 8_000),
         Some(5_000),
     );
-    assert_eq!(moved.changed, 1);
+    assert_eq!(moved.changed, 200);
     assert_eq!(moved.cost_after.0, 10 * moved.cost_before.0);
     assert!(
         (moved.quality_before.unwrap() - 0.5).abs() < 1e-9,
         "what was observed"
     );
     assert!(
-        (moved.quality_after.unwrap() - 0.9).abs() < 1e-9,
+        (moved.quality_after.direct.unwrap() - 0.9).abs() < 1e-9,
         "what is predicted"
+    );
+    assert_eq!(
+        moved.quality_after.doubly_robust, None,
+        "nothing was observed"
     );
     assert!(moved.coverage < 1e-9);
     assert_eq!(
