@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-fast goldens proto bench bench-decide bench-gateway
+.PHONY: help demo test check test-fast goldens proto bench bench-decide bench-gateway measure-learning
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -27,9 +27,13 @@ proto: ## Regenerate the code of proto/
 
 bench: bench-decide bench-gateway ## Decision latency, and a proxied request against a direct call
 
-bench-decide: ## Facts and decision for three lengths of prompt and three numbers of candidates
+bench-decide: ## Facts, scores and decisions for several lengths of prompt and numbers of candidates
 	cargo bench -p spillway-routing --bench decide
+	cargo bench -p spillway-routing --bench score
 
 bench-gateway: ## Requests per CPU-second of a proxy against a direct call
 	cargo build --release
 	SPILLWAY_BIN=$(CURDIR)/target/release/spillway cargo bench --profile dev --bench gateway
+
+measure-learning: ## Every figure on learning; DATA=<directory of labelled sets>
+	./scripts/measure-learning.sh $(DATA)

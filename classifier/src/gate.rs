@@ -4,17 +4,24 @@
 //! no head at all must not be used: with all models good or few prompts, that is what
 //! happens. Knows nothing of tables; it only says yes or no, and why.
 
+use spillway_routing::id::SliceId;
 use spillway_routing::unit::Bps;
 
 use crate::certificate::{ALLOWED, DELTA};
 use crate::evaluate::Evaluation;
 use crate::evaluate::deployed::Deployed;
+use crate::evaluate::metrics::Interval;
 use crate::multiplier::Solved;
 
 /// Held-out prompts below this cannot tell a gain from luck.
 const PROMPTS_MIN: usize = 100;
 /// Expected calibration error, 0..=1.
 const ECE_MAX: f64 = 0.05;
+/// The same for a slice with at least [`SLICE_PROMPTS_MIN`] held-out prompts.
+const SLICE_ECE_MAX: f64 = 0.10;
+/// With fewer prompts a slice's calibration error is mostly chance.
+pub const SLICE_PROMPTS_MIN: usize = 300;
+const NO_HEADS: &str = "no heads are in use that predict these models";
 /// A floor counts as kept when it is missed by at most a point on held-out prompts.
 const SHORTFALL_MAX: f64 = 0.01;
 
@@ -28,22 +35,28 @@ pub enum Check {
     /// Is the curve above the best prompt-blind mix of models, beyond chance, and the
     /// route's own point as well?
     BeatsBlind,
-    /// Do predicted shares come true?
+    /// Is the route worth no less, prompt by prompt, than with the heads in use?
+    KeepsUp,
+    /// Do predicted shares come true, overall and in every large slice?
     Calibrated,
     /// Did the policy keep its bar where it was not set?
     KeepsBar,
     /// Is it proven there, for any distribution, that it loses no more than is allowed?
     Certified,
+    /// Do not too many prompts go elsewhere than with the heads in use?
+    Steady,
 }
 
 impl Check {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::EnoughPrompts,
         Self::BarWithinReach,
         Self::BeatsBlind,
+        Self::KeepsUp,
         Self::Calibrated,
         Self::KeepsBar,
         Self::Certified,
+        Self::Steady,
     ];
 
     #[must_use]
@@ -52,9 +65,11 @@ impl Check {
             Self::EnoughPrompts => "enough_prompts",
             Self::BarWithinReach => "bar_within_reach",
             Self::BeatsBlind => "beats_blind",
+            Self::KeepsUp => "keeps_up",
             Self::Calibrated => "calibrated",
             Self::KeepsBar => "keeps_bar",
             Self::Certified => "certified",
+            Self::Steady => "steady",
         }
     }
 }
@@ -75,6 +90,28 @@ pub struct Evidence<'a> {
     /// Of the learned offers, on the route's models.
     pub evaluation: &'a Evaluation,
     pub bar: Bps,
+    /// Calibration error of slices with enough held-out prompts.
+    pub slices: &'a [SliceCalibration],
+    /// Against the heads in use; `None` where there are none, or they lack a model.
+    pub running: Option<Running>,
+}
+
+/// One slice's calibration error on held-out prompts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SliceCalibration {
+    pub slice: SliceId,
+    pub ece: f64,
+}
+
+/// The new policy beside the one of the heads in use, at the same λ.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Running {
+    /// Of new − old in quality − λ·cost, 0..=1, 95 %, paired over prompts.
+    pub gain: Interval,
+    /// Share of the prompts that go elsewhere.
+    pub flips: f64,
+    /// At most so many may.
+    pub flips_max: Bps,
 }
 
 /// All checks, in the order of [`Check::ALL`]; the gate opens when each held.
@@ -85,57 +122,100 @@ pub fn check(evidence: &Evidence<'_>) -> Vec<Checked> {
 
 fn answer(check: Check, evidence: &Evidence<'_>) -> Checked {
     let (held, detail) = match check {
-        Check::EnoughPrompts => {
-            let count = evidence.evaluation.prompts;
-            let detail = format!("{count} held-out prompts, {PROMPTS_MIN} are needed");
-            (count >= PROMPTS_MIN, detail)
-        }
-        Check::BarWithinReach => {
-            let solved = evidence.solved;
-            let detail = format!(
-                "λ {} lies {:+.2} points from the floor at least (90 %), -1.00 is allowed",
-                solved.lambda(),
-                solved.margin * 100.0
-            );
-            (solved.kept, detail)
-        }
+        Check::EnoughPrompts => enough_prompts(evidence),
+        Check::BarWithinReach => bar_within_reach(evidence),
         Check::BeatsBlind => beats_blind(evidence),
-        Check::Calibrated => {
-            let ece = evidence.evaluation.calibration.ece;
-            let detail = format!("calibration error {ece:.3}, at most {ECE_MAX} is allowed");
-            (ece <= ECE_MAX, detail)
-        }
-        Check::KeepsBar => {
-            let deployed = evidence.deployed;
-            let missed = deployed.floor - deployed.quality;
-            let detail = format!(
-                "quality {:.2} % for a floor of {:.2} % (bar {}), a point less is allowed",
-                deployed.quality * 100.0,
-                deployed.floor * 100.0,
-                evidence.bar
-            );
-            (missed <= SHORTFALL_MAX, detail)
-        }
-        Check::Certified => {
-            let detail = format!(
-                "{} held-out prompts {} with {:.0} % confidence that the floor is missed by no more than {:.1} points",
-                evidence.evaluation.prompts,
-                if evidence.deployed.certified {
-                    "prove"
-                } else {
-                    "do not prove"
-                },
-                (1.0 - DELTA) * 100.0,
-                ALLOWED * 100.0
-            );
-            (evidence.deployed.certified, detail)
-        }
+        Check::KeepsUp => keeps_up(evidence),
+        Check::Calibrated => calibrated(evidence),
+        Check::KeepsBar => keeps_bar(evidence),
+        Check::Certified => certified(evidence),
+        Check::Steady => steady(evidence),
     };
     Checked {
         check,
         held,
         detail,
     }
+}
+
+fn enough_prompts(evidence: &Evidence<'_>) -> (bool, String) {
+    let count = evidence.evaluation.prompts;
+    let detail = format!("{count} held-out prompts, {PROMPTS_MIN} are needed");
+    (count >= PROMPTS_MIN, detail)
+}
+
+fn bar_within_reach(evidence: &Evidence<'_>) -> (bool, String) {
+    let solved = evidence.solved;
+    let detail = format!(
+        "λ {} lies {:+.2} points from the floor at least (90 %), -1.00 is allowed",
+        solved.lambda(),
+        solved.margin * 100.0
+    );
+    (solved.kept, detail)
+}
+
+fn keeps_up(evidence: &Evidence<'_>) -> (bool, String) {
+    let Some(Running { gain, .. }) = evidence.running else {
+        return (true, NO_HEADS.to_owned());
+    };
+    let detail = format!(
+        "worth {:+.2} to {:+.2} points more than the heads in use (95 %), which may have learnt from these prompts",
+        gain.low * 100.0,
+        gain.high * 100.0
+    );
+    (gain.high >= 0.0, detail)
+}
+
+fn keeps_bar(evidence: &Evidence<'_>) -> (bool, String) {
+    let deployed = evidence.deployed;
+    let missed = deployed.floor - deployed.quality;
+    let detail = format!(
+        "quality {:.2} % for a floor of {:.2} % (bar {}), a point less is allowed",
+        deployed.quality * 100.0,
+        deployed.floor * 100.0,
+        evidence.bar
+    );
+    (missed <= SHORTFALL_MAX, detail)
+}
+
+fn certified(evidence: &Evidence<'_>) -> (bool, String) {
+    let held = evidence.deployed.certified;
+    let detail = format!(
+        "{} held-out prompts {} with {:.0} % confidence that the floor is missed by no more than {:.1} points",
+        evidence.evaluation.prompts,
+        if held { "prove" } else { "do not prove" },
+        (1.0 - DELTA) * 100.0,
+        ALLOWED * 100.0
+    );
+    (held, detail)
+}
+
+fn steady(evidence: &Evidence<'_>) -> (bool, String) {
+    let Some(running) = evidence.running else {
+        return (true, NO_HEADS.to_owned());
+    };
+    let detail = format!(
+        "{:.1} % of the held-out prompts go elsewhere, at most {} may",
+        running.flips * 100.0,
+        running.flips_max
+    );
+    (running.flips <= running.flips_max.share(), detail)
+}
+
+fn calibrated(evidence: &Evidence<'_>) -> (bool, String) {
+    let ece = evidence.evaluation.calibration.ece;
+    let mut detail = format!("calibration error {ece:.3}, at most {ECE_MAX} is allowed");
+    let worst = evidence
+        .slices
+        .iter()
+        .max_by(|a, b| a.ece.total_cmp(&b.ece));
+    if let Some(worst) = worst {
+        let (slice, ece) = (&worst.slice, worst.ece);
+        let more = format!("; slice {slice:?} {ece:.3}, at most {SLICE_ECE_MAX}");
+        detail.push_str(&more);
+    }
+    let held = ece <= ECE_MAX && worst.is_none_or(|worst| worst.ece <= SLICE_ECE_MAX);
+    (held, detail)
 }
 
 /// The gain in the area on the log axis (paired bootstrap), which looks at the whole
@@ -211,6 +291,8 @@ mod tests {
             deployed: &deployed,
             evaluation: &evaluation,
             bar,
+            slices: &[],
+            running: None,
         })
     }
 
@@ -230,6 +312,57 @@ mod tests {
     fn noise_is_declined() {
         let checks = verdict(2_000, false);
         assert!(!held(&checks, Check::BeatsBlind) && !held(&checks, Check::Calibrated));
+    }
+
+    #[test]
+    fn heads_that_lose_to_those_in_use_are_declined() {
+        let bar = Bps::new(9_000);
+        let (rows, truth) = world(2_000, true, 1);
+        let solved = solve(&rows, &truth, 1, bar, Policy::lambda(0));
+        let deployed = deployed(&rows, &truth, Policy::lambda(solved.lambda()), 1, bar, 3);
+        let models = [ModelId::new("cheap"), ModelId::new("dear")];
+        let evaluation = evaluate(&rows, &truth, &models, 1, 4).unwrap();
+        let against = |low: f64, high: f64, flips: f64| {
+            check(&Evidence {
+                solved: &solved,
+                deployed: &deployed,
+                evaluation: &evaluation,
+                bar,
+                slices: &[],
+                running: Some(Running {
+                    gain: Interval { low, high },
+                    flips,
+                    flips_max: Bps::new(3_000),
+                }),
+            })
+        };
+        assert!(held(&against(-0.01, 0.01, 0.2), Check::KeepsUp));
+        assert!(!held(&against(-0.02, -0.01, 0.2), Check::KeepsUp));
+        assert!(held(&against(0.0, 0.1, 0.2), Check::Steady));
+        assert!(!held(&against(0.0, 0.1, 0.4), Check::Steady));
+    }
+
+    #[test]
+    fn one_large_slice_out_of_tune_is_enough_to_decline() {
+        let (learned, truth) = world(2_000, true, 1);
+        let models = [ModelId::new("cheap"), ModelId::new("dear")];
+        let evaluation = evaluate(&learned, &truth, &models, 1, 4).unwrap();
+        let solved = solve(&learned, &truth, 1, Bps::ONE, Policy::lambda(0));
+        let deployed = deployed(&learned, &truth, Policy::lambda(0), 1, Bps::ONE, 3);
+        let told = |ece: f64| {
+            check(&Evidence {
+                solved: &solved,
+                deployed: &deployed,
+                evaluation: &evaluation,
+                bar: Bps::ONE,
+                slices: &[SliceCalibration {
+                    slice: SliceId::new("law"),
+                    ece,
+                }],
+                running: None,
+            })
+        };
+        assert!(held(&told(0.09), Check::Calibrated) && !held(&told(0.11), Check::Calibrated));
     }
 
     #[test]

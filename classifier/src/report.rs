@@ -97,6 +97,17 @@ pub enum HeadReport {
     Networks { networks: usize, units: usize },
 }
 
+impl std::fmt::Display for HeadReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Slices { slices } => write!(f, "{slices} slices"),
+            Self::Clusters { clusters } => write!(f, "{clusters} clusters"),
+            Self::Forest { trees, leaves } => write!(f, "{trees} trees of {leaves} leaves"),
+            Self::Networks { networks, units } => write!(f, "{networks} networks of {units} units"),
+        }
+    }
+}
+
 /// Sizes of a committee's heads.
 #[must_use]
 pub fn heads(committee: &Committee) -> Vec<HeadReport> {

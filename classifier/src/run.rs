@@ -23,7 +23,7 @@ use crate::impute::impute;
 use crate::learn::{Learned, learn};
 use crate::offers::{Comparable, Row, Terms, terms};
 use crate::report::{Decline, ModelReport, PriceSource, RouteReport, Rows, RunReport, heads};
-use routes::{Gated, Part, finish, gate, unseen};
+use routes::{Beside, Gated, Part, finish, gate, slices, unseen};
 
 /// A route that wants a λ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub struct Settings<'a> {
     pub held_out: f64,
     /// The committee in use, to compare with.
     pub current: Option<&'a Committee>,
+    /// Share of the prompts that may go elsewhere than with the committee in use.
+    pub flips_max: Bps,
     /// Prices of the catalogue; other models' are read off their costs.
     pub terms: &'a BTreeMap<ModelId, Terms>,
 }
@@ -241,19 +243,27 @@ fn measure(
     };
     report.learned = judge(&learned);
     report.blind = judge(&blind);
-    report.current = settings
+    let current = settings
         .current
+        .filter(|current| !current.heads.is_empty())
         .and_then(|current| aligned(current, &data.models))
-        .and_then(|current| judge(&outside.offers(&held, |_| &current, false)));
+        .map(|current| outside.offers(&held, |_| &current, false));
+    report.current = current.as_deref().and_then(judge);
     let trained = Part {
         offers: unseen(&train, &inside, &folds),
         all: inside,
     };
+    let slices = slices(&held, &outside, &learned);
     let tested = Part {
         offers: (learned, blind),
         all: outside,
     };
-    let gated = |bar: &Bar| gate(bar, &trained, &tested, report, settings.seed);
+    let beside = Beside {
+        current,
+        slices,
+        flips_max: settings.flips_max,
+    };
+    let gated = |bar: &Bar| gate(bar, &trained, &tested, &beside, report, settings.seed);
     settings.bars.iter().map(gated).collect()
 }
 

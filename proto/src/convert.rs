@@ -8,8 +8,7 @@ mod learned;
 mod outcome;
 mod table;
 
-pub(crate) use self::table::learned_bytes;
-pub use self::table::{TABLE_FORMAT, decode_table, encode_table};
+pub use self::table::{TABLE_FORMAT, decode_table, encode_table, learned_bytes};
 
 /// A message that cannot be read as what it claims to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::json;
-use spillway_proto::convert::decode_table;
+use spillway_classifier::report::heads;
+use spillway_proto::convert::{decode_table, encode_table, learned_bytes};
 use spillway_proto::envelope::Bundle;
 use spillway_routing::catalogue::Lane;
 use spillway_routing::table::{Choice, Draft, Route, Table};
@@ -99,14 +100,18 @@ pub(super) fn describe(draft: &Draft) -> String {
         let _ = writeln!(text, "  lane {}: {}", lane.id, price(lane));
     }
     if let Some(committee) = &draft.committee {
-        let (heads, models, labels) = (
-            committee.heads.len(),
-            committee.models.len(),
-            committee.labels,
-        );
+        let kinds: Vec<String> = heads(committee).iter().map(ToString::to_string).collect();
+        let kinds = if kinds.is_empty() {
+            "no heads".to_owned()
+        } else {
+            kinds.join(", ")
+        };
         let _ = writeln!(
             text,
-            "  {heads} heads over {models} models, learnt from {labels} prompts"
+            "  {kinds} over {} models, learnt from {} prompts, {} bytes",
+            committee.models.len(),
+            committee.labels,
+            learned_bytes(&encode_table(draft))
         );
     }
     text

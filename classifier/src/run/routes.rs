@@ -3,17 +3,22 @@
 //! Owns: solving on out-of-fold offers of the training part, asking the gate about the
 //! held-out part, and solving again on everything. Knows nothing of fitting.
 
-use spillway_routing::id::ModelId;
+use std::collections::BTreeMap;
+
+use spillway_routing::id::{ModelId, SliceId};
 use spillway_routing::table::Choice;
+use spillway_routing::unit::Bps;
 
 use super::Bar;
+use crate::calibrate::Pair;
 use crate::crossfit::CrossFit;
 use crate::dataset::Dataset;
 use crate::evaluate::deployed::deployed;
 use crate::evaluate::evaluate;
-use crate::gate::{Evidence, check};
+use crate::evaluate::metrics::{bootstrap, calibration};
+use crate::gate::{Evidence, Running, SLICE_PROMPTS_MIN, SliceCalibration, check};
 use crate::multiplier::{Solved, solve};
-use crate::offers::{Comparable, Policy, Row, Terms};
+use crate::offers::{Comparable, Policy, Row, Terms, Truth};
 use crate::report::{RouteReport, RunReport};
 
 /// Offers by the committees that did not see their rows, learned and blind.
@@ -37,7 +42,82 @@ pub(super) struct Part {
     pub(super) offers: (Vec<Row>, Vec<Row>),
 }
 
-pub(super) fn gate(bar: &Bar, train: &Part, held: &Part, report: &RunReport, seed: u64) -> Gated {
+/// What held-out prompts tell beside the offers of the new committee.
+pub(super) struct Beside {
+    /// Offers of the heads in use, on the same rows.
+    pub(super) current: Option<Vec<Row>>,
+    pub(super) slices: Vec<SliceCalibration>,
+    pub(super) flips_max: Bps,
+}
+
+/// Calibration error of each slice with enough compared prompts.
+pub(super) fn slices(data: &Dataset, all: &Comparable, learned: &[Row]) -> Vec<SliceCalibration> {
+    let mut pairs: BTreeMap<&SliceId, (usize, Vec<Pair>)> = BTreeMap::new();
+    for (i, row) in all.rows.iter().enumerate() {
+        let Some(slice) = &data.prompts[*row].slice else {
+            continue;
+        };
+        let (prompts, pairs) = pairs.entry(slice).or_default();
+        *prompts += 1;
+        let offers = learned[i].offers.iter().enumerate();
+        pairs.extend(offers.map(|(c, offer)| (offer.quality.share(), all.truth.quality[[i, c]])));
+    }
+    let large = pairs
+        .into_iter()
+        .filter(|(_, (prompts, _))| *prompts >= SLICE_PROMPTS_MIN);
+    large
+        .map(|(slice, (_, pairs))| SliceCalibration {
+            slice: slice.clone(),
+            ece: calibration(pairs).ece,
+        })
+        .collect()
+}
+
+/// The new policy against that of the heads in use, at the same λ.
+fn running(
+    new: &[Row],
+    old: &[Row],
+    truth: &Truth,
+    policy: Policy,
+    beside: &Beside,
+    seed: u64,
+) -> Running {
+    let lambda = match policy.choice {
+        Choice::Multiplier(lambda) => lambda as f64 * 1e-4,
+        Choice::Floor(_) => 0.0,
+    };
+    let picks: Vec<(usize, usize)> = new
+        .iter()
+        .zip(old)
+        .map(|(new, old)| (policy.pick(new), policy.pick(old)))
+        .collect();
+    let worth =
+        |row: usize, pick: usize| truth.quality[[row, pick]] - lambda * truth.cost[[row, pick]];
+    let gains: Vec<f64> = picks
+        .iter()
+        .enumerate()
+        .map(|(row, (new, old))| worth(row, *new) - worth(row, *old))
+        .collect();
+    let n = gains.len().max(1) as f64;
+    let flips = picks.iter().filter(|(new, old)| new != old).count();
+    Running {
+        gain: bootstrap(gains.len(), seed, |counts| {
+            let pairs = gains.iter().zip(counts);
+            pairs.map(|(gain, count)| gain * count).sum::<f64>() / n
+        }),
+        flips: flips as f64 / n,
+        flips_max: beside.flips_max,
+    }
+}
+
+pub(super) fn gate(
+    bar: &Bar,
+    train: &Part,
+    held: &Part,
+    beside: &Beside,
+    report: &RunReport,
+    seed: u64,
+) -> Gated {
     let (inside, learned_rows) = train.all.narrow(&train.offers.0, &bar.models);
     let (_, blind_rows) = train.all.narrow(&train.offers.1, &bar.models);
     let (outside, learned) = held.all.narrow(&held.offers.0, &bar.models);
@@ -70,11 +150,17 @@ pub(super) fn gate(bar: &Bar, train: &Part, held: &Part, report: &RunReport, see
     let Some(evaluation) = shared.or_else(own) else {
         return gated;
     };
+    let current = beside.current.as_ref().map(|current| {
+        let (_, current) = held.all.narrow(current, &bar.models);
+        running(&learned, &current, truth, with(solved.choice), beside, seed)
+    });
     let checks = check(&Evidence {
         solved: &solved,
         deployed: &reached,
         evaluation: &evaluation,
         bar: bar.bar,
+        slices: &beside.slices,
+        running: current,
     });
     gated.open = checks.iter().all(|checked| checked.held);
     gated.report.checks = checks;

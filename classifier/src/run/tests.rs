@@ -1,6 +1,7 @@
 //! Whole runs on a made-up world.
 
 use super::*;
+use crate::gate::Check;
 use crate::synthetic::{MODELS, audits};
 use spillway_routing::check::flaws;
 use spillway_routing::table::Draft;
@@ -21,6 +22,7 @@ fn trained(audits: &[Audit], bars: &[Bar]) -> Result<Trained, TrainingError> {
         bars,
         held_out: 0.3,
         current: None,
+        flips_max: Bps::ONE,
         terms: &BTreeMap::new(),
     };
     run(audits, &[], &settings, &mut |_, _| ())
@@ -53,6 +55,65 @@ fn noise_is_not_let_through() {
     );
     // And the prompt-blind λ is the one that is handed out: it buys the dear model.
     assert!(route.solved.as_ref().unwrap().quality > 0.9);
+}
+
+#[test]
+fn few_prompts_and_equal_models_are_declined_in_words() {
+    // Every model right on nine of ten prompts, whatever they are: nothing to learn.
+    let mut all = audits(559, true, true, 3);
+    for (i, audit) in all.iter_mut().enumerate() {
+        for (m, answer) in audit.answers.iter_mut().enumerate() {
+            let right = (i * 7 + m * 3) % 10 != 0;
+            answer.score = Bps::from_share(f64::from(u8::from(right)));
+        }
+    }
+    let trained = trained(&all, &[bar(10_000)]).unwrap();
+    let route = &trained.report.routes[0];
+    assert!(!route.learned && !trained.multipliers[0].learned);
+    let failed: Vec<&str> = route
+        .checks
+        .iter()
+        .filter(|c| !c.held)
+        .map(|c| c.detail.as_str())
+        .collect();
+    assert!(
+        failed
+            .iter()
+            .any(|why| why.contains("curve above prompt-blind mixes")),
+        "{failed:?}"
+    );
+}
+
+#[test]
+fn the_second_run_is_held_against_the_first() {
+    let audits = audits(1_500, true, true, 2);
+    let bars = [bar(9_500)];
+    let settings = Settings {
+        seed: 5,
+        bars: &bars,
+        held_out: 0.3,
+        current: None,
+        flips_max: Bps::ZERO,
+        terms: &BTreeMap::new(),
+    };
+    let first = run(&audits, &[], &settings, &mut |_, _| ()).unwrap();
+    assert!(
+        first.report.routes[0].learned,
+        "nothing is in use: {:?}",
+        first.report.routes[0].checks
+    );
+    let second = Settings {
+        seed: 6,
+        current: Some(&first.committee),
+        ..settings
+    };
+    let second = run(&audits, &[], &second, &mut |_, _| ()).unwrap();
+    let checks = &second.report.routes[0].checks;
+    let steady = checks.iter().find(|c| c.check == Check::Steady).unwrap();
+    assert!(
+        !steady.held && steady.detail.contains("go elsewhere"),
+        "{steady:?}"
+    );
 }
 
 #[test]
@@ -134,6 +195,7 @@ fn progress_only_grows_and_ends_at_one() {
             bars: &[],
             held_out: 0.3,
             current: None,
+            flips_max: Bps::ONE,
             terms: &BTreeMap::new(),
         },
     );

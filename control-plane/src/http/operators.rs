@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use axum::response::Json;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use spillway_classifier::report::heads as heads_of;
 use spillway_proto::envelope::Manifest;
 use spillway_proto::keys;
 use spillway_routing::id::TableVersion;
@@ -188,8 +189,12 @@ pub(super) async fn table(
             "output_usd_per_mtok": rates.map(|r| r.output.usd()), "context": model.map(|m| m.context.0) })
     }).collect();
     let heads = draft.committee.as_ref().map(|committee| {
+        let kinds: Vec<String> = heads_of(committee)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         json!({
-            "kind": format!("committee of {} heads", committee.heads.len()),
+            "kind": kinds.join(", "),
             "models": committee.models.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
             "trained_on": committee.labels,
             "encoder": committee.encoder.name(),

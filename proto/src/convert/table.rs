@@ -34,7 +34,8 @@ pub fn encode_table(draft: &Draft) -> Vec<u8> {
 }
 
 /// How many of the first bytes of an encoded table hold what was learnt.
-pub(crate) fn learned_bytes(mut bytes: &[u8]) -> usize {
+#[must_use]
+pub fn learned_bytes(mut bytes: &[u8]) -> usize {
     const COMMITTEE: u32 = 9;
     let whole = bytes.len();
     match decode_key(&mut bytes) {
