@@ -65,6 +65,15 @@ impl Embedded {
         self.proxy_listeners.data.local_addr()
     }
 
+    /// Where the proxy says whether it is ready.
+    ///
+    /// # Errors
+    ///
+    /// If the socket has no address any more.
+    pub(crate) fn admin_address(&self) -> std::io::Result<SocketAddr> {
+        self.proxy_listeners.admin.local_addr()
+    }
+
     /// # Errors
     ///
     /// If the socket has no address any more.

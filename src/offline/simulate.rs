@@ -7,8 +7,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
+use bytes::Bytes;
+use http::Uri;
+use http_body_util::Full;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use spillway_control_plane::config::{Config as ControlConfig, RawConfig as RawControl};
 use spillway_data_plane::config::{RawCredential, RawFeed, RawLimits, RawProvider};
@@ -29,6 +35,9 @@ use crate::output::say;
 use crate::progress;
 
 /// Requests in flight where no rate is given.
+/// How often and how long the embedded proxy is asked whether it is ready.
+const READY_EVERY: Duration = Duration::from_millis(10);
+const READY_WITHIN: Duration = Duration::from_secs(30);
 const CONCURRENCY: usize = 16;
 const SEED: u64 = 1;
 
@@ -191,12 +200,32 @@ async fn start_embedded(
         .await?;
     tracing::info!(version = %published, "published the trained table");
     let url = format!("http://{}", planes.proxy_address()?);
+    let admin = planes.admin_address()?;
     let serving = tokio::spawn(planes.run(stop.clone()));
+    until_ready(admin).await?;
     Ok(Planes {
         url,
         serving,
         _dir: dir,
     })
+}
+
+/// Waits until the proxy has taken the table: what came earlier would be refused.
+async fn until_ready(admin: SocketAddr) -> anyhow::Result<()> {
+    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
+    let uri: Uri = format!("http://{admin}/readyz").parse()?;
+    let asked = async {
+        while !client
+            .get(uri.clone())
+            .await
+            .is_ok_and(|answer| answer.status().is_success())
+        {
+            tokio::time::sleep(READY_EVERY).await;
+        }
+    };
+    tokio::time::timeout(READY_WITHIN, asked)
+        .await
+        .context("the embedded proxy took no table")
 }
 
 fn proxy(
@@ -279,7 +308,7 @@ async fn play_all(
                     })
                     .sum(),
             );
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     });
     let mut reports = Vec::new();
