@@ -7,6 +7,7 @@ use spillway_routing::head::{Committee, Head};
 use spillway_routing::id::{ModelId, RouteId};
 use spillway_routing::unit::Bps;
 
+use crate::compare::Contender;
 use crate::evaluate::Evaluation;
 use crate::evaluate::deployed::Deployed;
 use crate::gate::Checked;
@@ -21,9 +22,12 @@ pub struct RunReport {
     pub declined: Option<Decline>,
     /// Of the committee that is handed out.
     pub heads: Vec<HeadReport>,
-    /// On held-out prompts, by the committee of the training part.
+    /// On held-out prompts: the committee of the training part beside other ways to
+    /// route.
+    pub contests: Vec<(Contender, Evaluation)>,
+    /// The committee's among them.
     pub learned: Option<Evaluation>,
-    /// The same prompts with prompt-blind means.
+    /// And that of prompt-blind means.
     pub blind: Option<Evaluation>,
     /// The same prompts with the committee in use, which may have been trained on them:
     /// an upper bound for it. `None` if it lacks one of the models.

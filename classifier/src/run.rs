@@ -16,6 +16,7 @@ use spillway_routing::table::Choice;
 use spillway_routing::unit::Bps;
 
 use crate::align::aligned;
+use crate::compare::{Contender, compare};
 use crate::dataset::{Dataset, Labelled, MODEL_LABELS_MIN};
 use crate::evaluate::evaluate;
 use crate::fit::PROMPTS_MIN;
@@ -224,6 +225,8 @@ fn measure(
     progress(Step::Measure, 0.4);
     let inside = Comparable::of(&train, prices, &[]);
     let outside = Comparable::at(&held, prices, inside.columns.clone());
+    let others = compare(&committee, &train, &held, prices, settings.seed);
+    report.contests = others.map_or_else(Vec::new, |others| others.contests);
     let learned = outside.offers(&held, |_| &committee, false);
     let blind = outside.offers(&held, |_| &committee, true);
     let judge = |rows: &[Row]| {
@@ -241,8 +244,13 @@ fn measure(
         compared: outside.rows.len(),
         ..report.rows
     };
-    report.learned = judge(&learned);
-    report.blind = judge(&blind);
+    let judged = |who: Contender| {
+        let mut contests = report.contests.iter();
+        contests
+            .find(|(known, _)| *known == who)
+            .map(|(_, judged)| judged.clone())
+    };
+    (report.learned, report.blind) = (judged(Contender::Committee), judged(Contender::NoFeatures));
     let current = settings
         .current
         .filter(|current| !current.heads.is_empty())

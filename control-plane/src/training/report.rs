@@ -72,6 +72,7 @@ pub fn json(report: &RunReport) -> Value {
             "cost_at_98": evaluation.cost_share(0.98),
             "cost_at_100": evaluation.cost_share(1.0),
         },
+        "contests": contests(report),
         "curve": points(&evaluation.hull),
         "zero_curve": points(&evaluation.zero_hull),
         "singles": (0..evaluation.singles.len()).map(single).collect::<Vec<_>>(),
@@ -79,6 +80,23 @@ pub fn json(report: &RunReport) -> Value {
         "ece": evaluation.calibration.ece,
         "gate": gate,
     })
+}
+
+/// Every way to route that took part, from the zero router up.
+fn contests(report: &RunReport) -> Vec<Value> {
+    let contests = report.contests.iter().map(|(who, evaluation)| {
+        json!({
+            "router": who.name(),
+            "aiq": evaluation.aiq,
+            "aiq_log": evaluation.aiq_log,
+            "gain_low": evaluation.gain.low,
+            "gain_high": evaluation.gain.high,
+            "cost_at_95": evaluation.cost_share(0.95),
+            "cost_at_99": evaluation.cost_share(0.99),
+            "ece": evaluation.calibration.ece,
+        })
+    });
+    contests.collect()
 }
 
 fn points(hull: &Hull) -> Vec<Value> {

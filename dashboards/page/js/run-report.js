@@ -41,6 +41,20 @@ function comparison(told) {
       row("Zero router", "the best mix that does not look at the prompt", decimal(zero.aiq), decimal(zero.aiq_log))))));
 }
 
+/** Costs are shares of the best single model's. */
+function contests(told) {
+  const rows = told.contests ?? [];
+  if (rows.length === 0) return null;
+  const best = told.best ?? {};
+  const names = ["Router", "Mean quality", "Above the zero router", "Cost for 95%", "Cost for 99%", "Calibration error"];
+  const gain = (row) => `${decimal(100 * row.gain_low, 2)} to ${decimal(100 * row.gain_high, 2)} points`;
+  return card("Against other routers", "On the same held-out outcomes; quality is the mean over all budgets, each halving alike", h("div", { class: "scroll" },
+    h("table", { "aria-label": "Routers" }, h("thead", {}, h("tr", {}, names.map((name, index) => h("th", { scope: "col", class: index ? "number" : null }, name)))),
+      h("tbody", {}, rows.map((row) => h("tr", {},
+        h("td", {}, h("span", { class: row.router === "committee" ? "strong" : "" }, row.router)),
+        [decimal(row.aiq_log), gain(row), costOf(row.cost_at_95, best), costOf(row.cost_at_99, best), percent(row.ece)].map((cell) => h("td", { class: "number" }, cell))))))));
+}
+
 const asPoints = (curve) => (curve ?? []).map((one) => ({ x: one.cost_usd, y: one.quality }));
 
 function curve(told) {
@@ -81,6 +95,7 @@ export function report(run) {
   if (!told) return [h("section", { class: "card" }, blank("This run has no report", run.reason ?? "It ended before anything was measured."))];
   return [
     h("div", { class: "pair wide" }, gate(run), comparison(told)),
+    contests(told),
     h("div", { class: "pair wide" }, curve(told), calibration(told)),
   ];
 }
