@@ -16,7 +16,7 @@ use crate::mix::Moments;
 
 /// Parts that prompts are cut into.
 pub const FOLDS: usize = 4;
-/// Committees fitted side by side: a sitting of training should leave other cores be.
+/// Committees fitted side by side: a training run should leave other cores be.
 const THREADS: usize = 2;
 /// Networks of a fold's committee: its predictions are a little noisier than the
 /// whole's, for a third less time.
