@@ -278,6 +278,15 @@ mod tests {
     }
 
     fn verdict(prompts: usize, informed: bool) -> Vec<Checked> {
+        told(prompts, informed, &[], None)
+    }
+
+    fn told(
+        prompts: usize,
+        informed: bool,
+        slices: &[SliceCalibration],
+        running: Option<Running>,
+    ) -> Vec<Checked> {
         let bar = Bps::new(9_000);
         let (rows, truth) = world(2_000, informed, 1);
         let solved = solve(&rows, &truth, 1, bar, Policy::lambda(0));
@@ -291,8 +300,8 @@ mod tests {
             deployed: &deployed,
             evaluation: &evaluation,
             bar,
-            slices: &[],
-            running: None,
+            slices,
+            running,
         })
     }
 
@@ -316,25 +325,13 @@ mod tests {
 
     #[test]
     fn heads_that_lose_to_those_in_use_are_declined() {
-        let bar = Bps::new(9_000);
-        let (rows, truth) = world(2_000, true, 1);
-        let solved = solve(&rows, &truth, 1, bar, Policy::lambda(0));
-        let deployed = deployed(&rows, &truth, Policy::lambda(solved.lambda()), 1, bar, 3);
-        let models = [ModelId::new("cheap"), ModelId::new("dear")];
-        let evaluation = evaluate(&rows, &truth, &models, 1, 4).unwrap();
         let against = |low: f64, high: f64, flips: f64| {
-            check(&Evidence {
-                solved: &solved,
-                deployed: &deployed,
-                evaluation: &evaluation,
-                bar,
-                slices: &[],
-                running: Some(Running {
-                    gain: Interval { low, high },
-                    flips,
-                    flips_max: Bps::new(3_000),
-                }),
-            })
+            let running = Running {
+                gain: Interval { low, high },
+                flips,
+                flips_max: Bps::new(3_000),
+            };
+            told(2_000, true, &[], Some(running))
         };
         assert!(held(&against(-0.01, 0.01, 0.2), Check::KeepsUp));
         assert!(!held(&against(-0.02, -0.01, 0.2), Check::KeepsUp));
@@ -344,25 +341,15 @@ mod tests {
 
     #[test]
     fn one_large_slice_out_of_tune_is_enough_to_decline() {
-        let (learned, truth) = world(2_000, true, 1);
-        let models = [ModelId::new("cheap"), ModelId::new("dear")];
-        let evaluation = evaluate(&learned, &truth, &models, 1, 4).unwrap();
-        let solved = solve(&learned, &truth, 1, Bps::ONE, Policy::lambda(0));
-        let deployed = deployed(&learned, &truth, Policy::lambda(0), 1, Bps::ONE, 3);
-        let told = |ece: f64| {
-            check(&Evidence {
-                solved: &solved,
-                deployed: &deployed,
-                evaluation: &evaluation,
-                bar: Bps::ONE,
-                slices: &[SliceCalibration {
-                    slice: SliceId::new("law"),
-                    ece,
-                }],
-                running: None,
-            })
+        let with = |ece: f64| {
+            let slice = SliceCalibration {
+                slice: SliceId::new("law"),
+                ece,
+            };
+            told(2_000, true, &[slice], None)
         };
-        assert!(held(&told(0.09), Check::Calibrated) && !held(&told(0.11), Check::Calibrated));
+        assert!(held(&with(0.09), Check::Calibrated));
+        assert!(!held(&with(0.11), Check::Calibrated));
     }
 
     #[test]
