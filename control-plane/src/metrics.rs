@@ -8,7 +8,7 @@ use prometheus::{
 };
 
 /// All names, for the test that boards name only metrics that exist.
-pub const NAMES: [&str; 7] = [
+pub const NAMES: [&str; 9] = [
     "spillway_outcomes_stored_total",
     "spillway_verdicts_stored_total",
     "spillway_training_runs_total",
@@ -16,6 +16,8 @@ pub const NAMES: [&str; 7] = [
     "spillway_fleet_proxies",
     "spillway_history_write_seconds",
     "spillway_store_connected",
+    "spillway_audits_stored_total",
+    "spillway_alarms_total",
 ];
 
 /// See the module.
@@ -29,6 +31,8 @@ pub struct Metrics {
     pub fleet_proxies: IntGaugeVec,
     pub history_write_seconds: Histogram,
     pub store_connected: Gauge,
+    pub audits_stored: IntCounter,
+    pub alarms: IntCounterVec,
 }
 
 impl Metrics {
@@ -52,8 +56,10 @@ impl Metrics {
                 "Time until a batch is durable",
             ))?,
             store_connected: Gauge::new(NAMES[6], "1 while the store of tables answers")?,
+            audits_stored: counter(NAMES[7], "Sampled audits that are durable")?,
+            alarms: IntCounterVec::new(Opts::new(NAMES[8], "Alarms by kind"), &["kind"])?,
         };
-        let all: [Box<dyn prometheus::core::Collector>; 7] = [
+        let all: [Box<dyn prometheus::core::Collector>; 9] = [
             Box::new(metrics.outcomes_stored.clone()),
             Box::new(metrics.verdicts_stored.clone()),
             Box::new(metrics.training_runs.clone()),
@@ -61,6 +67,8 @@ impl Metrics {
             Box::new(metrics.fleet_proxies.clone()),
             Box::new(metrics.history_write_seconds.clone()),
             Box::new(metrics.store_connected.clone()),
+            Box::new(metrics.audits_stored.clone()),
+            Box::new(metrics.alarms.clone()),
         ];
         all.into_iter()
             .try_for_each(|metric| metrics.registry.register(metric))?;

@@ -1,4 +1,4 @@
-//! Outcomes and verdicts on their way into history.
+//! Outcomes, verdicts and sampled audits on their way into history.
 //!
 //! Owns: taking one proxy's batches in order, and acknowledging what is durable. A
 //! batch that comes twice counts once; a batch that cannot be read is refused whole,
@@ -8,7 +8,7 @@ use spillway_history::BatchId;
 use spillway_proto::convert::Invalid;
 use spillway_proto::pb;
 use spillway_routing::id::ProxyId;
-use spillway_routing::outcome::{Outcome, Verdict};
+use spillway_routing::outcome::{Audit, Outcome, Verdict};
 
 use crate::control::Control;
 use crate::error::ControlError;
@@ -25,18 +25,10 @@ pub(crate) async fn store(control: &Control, batch: pb::Batch) -> Result<u64, Co
         first: batch.first,
         last: batch.last,
     };
-    let outcomes = batch
-        .outcomes
-        .into_iter()
-        .map(Outcome::try_from)
-        .collect::<Result<Vec<_>, _>>();
-    let verdicts = batch
-        .verdicts
-        .into_iter()
-        .map(Verdict::try_from)
-        .collect::<Result<Vec<_>, _>>();
-    let (outcomes, verdicts) = (outcomes.map_err(unreadable)?, verdicts.map_err(unreadable)?);
-    whole(&id, &outcomes, verdicts.len())?;
+    let outcomes: Vec<Outcome> = all(batch.outcomes)?;
+    let verdicts: Vec<Verdict> = all(batch.verdicts)?;
+    let audits: Vec<Audit> = all(batch.audits)?;
+    whole(&id, &outcomes, verdicts.len() + audits.len())?;
     let timer = control.metrics.history_write_seconds.start_timer();
     if !outcomes.is_empty() && control.history.append_outcomes(&id, &outcomes).await?.new {
         control
@@ -50,8 +42,16 @@ pub(crate) async fn store(control: &Control, batch: pb::Batch) -> Result<u64, Co
             .verdicts_stored
             .inc_by(verdicts.len() as u64);
     }
+    if !audits.is_empty() && control.history.append_sampled(&id, &audits).await?.new {
+        control.metrics.audits_stored.inc_by(audits.len() as u64);
+    }
     timer.observe_duration();
     Ok(id.last)
+}
+
+fn all<P, T: TryFrom<P, Error = Invalid>>(records: Vec<P>) -> Result<Vec<T>, ControlError> {
+    let read = records.into_iter().map(T::try_from);
+    read.collect::<Result<_, _>>().map_err(unreadable)
 }
 
 fn unreadable(error: Invalid) -> ControlError {
@@ -60,8 +60,8 @@ fn unreadable(error: Invalid) -> ControlError {
 
 /// A batch that claims more numbers than it has records, or another proxy's records,
 /// would make later ones look as if they were stored already.
-fn whole(id: &BatchId, outcomes: &[Outcome], verdicts: usize) -> Result<(), ControlError> {
-    let records = (outcomes.len() + verdicts) as u64;
+fn whole(id: &BatchId, outcomes: &[Outcome], others: usize) -> Result<(), ControlError> {
+    let records = (outcomes.len() + others) as u64;
     let numbers = id
         .last
         .checked_sub(id.first)

@@ -4,6 +4,7 @@
 //! does not touch reaches the provider byte for byte, and the little that routing may
 //! see of it. Knows nothing of providers: rewriting for one is `dialect`'s work.
 
+mod asked;
 mod labels;
 mod message;
 
@@ -17,6 +18,7 @@ use spillway_routing::prompt::{Form, PromptView, Turn};
 use spillway_routing::tokens::TokenCounter;
 use spillway_routing::unit::{Millis, Tokens};
 
+pub(crate) use self::asked::Asked;
 pub(crate) use self::labels::{CallerLabels, start_within};
 use self::message::Message;
 use crate::failure::{Failure, Kind};

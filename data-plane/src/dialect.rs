@@ -49,6 +49,42 @@ pub(crate) struct Answer {
     pub(crate) reported: Reported,
 }
 
+/// How an answer ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum End {
+    #[default]
+    Whole,
+    /// At the limit of tokens.
+    CutOff,
+    Refused,
+}
+
+/// A tool the answer wants called; its arguments as they were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ToolCall {
+    pub(crate) name: String,
+    pub(crate) arguments: String,
+}
+
+/// What a whole answer says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) text: String,
+    pub(crate) calls: Vec<ToolCall>,
+    pub(crate) end: End,
+}
+
+impl Said {
+    /// All of it as text.
+    pub(crate) fn shown(&self) -> String {
+        let mut shown = self.text.clone();
+        for call in &self.calls {
+            shown.push_str(&format!("\nCALL {}({})", call.name, call.arguments));
+        }
+        shown
+    }
+}
+
 /// Whom an error body blames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blame {
@@ -81,6 +117,12 @@ pub(crate) fn request(chat: &Chat, upstream: &Upstream, tier: Tier) -> WireReque
 pub(crate) fn answer(dialect: Dialect, body: &[u8]) -> Result<Answer, Garbled> {
     match dialect {
         Dialect::OpenAiChat => openai_chat::answer(body),
+    }
+}
+
+pub(crate) fn said(dialect: Dialect, body: &[u8]) -> Said {
+    match dialect {
+        Dialect::OpenAiChat => openai_chat::said(body),
     }
 }
 

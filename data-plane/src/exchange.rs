@@ -9,6 +9,7 @@ use spillway_routing::features::Facts;
 use spillway_routing::outcome::Ending;
 use spillway_routing::table::Table;
 
+use crate::audit::Auditor;
 use crate::chat::{CallerLabels, Chat};
 use crate::clock;
 use crate::failure::{Failure, Kind};
@@ -81,6 +82,9 @@ fn open(
         .metrics
         .decision_seconds
         .observe(started.elapsed().as_secs_f64());
+    if let Ok(decision) = &decided {
+        Auditor::consider(proxy, inbound.id, &inbound.body, &table, &facts, decision);
+    }
     let (decision, refusal) = split(decided);
     let wait = proxy
         .health

@@ -5,6 +5,7 @@
 //! it serves without both.
 
 mod accept;
+mod audit;
 mod auth;
 mod chat;
 mod clock;
@@ -41,6 +42,7 @@ pub use self::config::{Config, ConfigError, RawConfig};
 pub use self::feed::Feed;
 pub use self::metrics::NAMES;
 
+use self::audit::Auditor;
 use self::failure::{Failure, Kind};
 use self::feed::{Current, Keeper};
 use self::health::{Ejection, Health};
@@ -80,6 +82,7 @@ pub(crate) struct Proxy {
     pub(crate) tokens: Arc<TokenCounter>,
     pub(crate) budget: RetryBudget,
     pub(crate) clients: Clients,
+    pub(crate) auditor: Auditor,
     /// Room for bodies.
     pub(crate) room: Arc<Semaphore>,
     pub(crate) draining: CancellationToken,
@@ -113,6 +116,7 @@ impl Proxy {
             budget: RetryBudget::new(Instant::now()),
             clients: Clients::new(limits.connect).map_err(RunError::Certificates)?,
             room: inbound::room_of(limits.bodies_bytes),
+            auditor: Auditor::new(&config.data_dir),
             id,
             metrics,
             config,
@@ -210,6 +214,8 @@ impl Background {
             let queue = Arc::clone(&proxy.ledger.queue);
             let reporter = Reporter::new(queue, proxy.id.clone(), uri);
             behind.tasks.spawn(reporter.run(behind.report.clone()));
+            let auditing = Auditor::run(Arc::clone(proxy), behind.feed.clone());
+            behind.tasks.spawn(auditing);
         }
         behind
     }

@@ -4,8 +4,8 @@
 //! caller cannot make series; whatever the table does not know is `other`.
 
 use prometheus::{
-    CounterVec, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Counter, CounterVec, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// For whatever the table does not know.
@@ -32,6 +32,9 @@ pub const NAMES: &[&str] = &[
     "spillway_outcomes_queued",
     "spillway_outcomes_dropped_total",
     "spillway_token_estimate_error_ratio",
+    "spillway_audits_total",
+    "spillway_audit_usd_total",
+    "spillway_audits_waiting",
 ];
 
 /// From a tenth of a second to the longest deadline.
@@ -66,6 +69,9 @@ pub(crate) struct Metrics {
     pub(crate) outcomes_queued: IntGauge,
     pub(crate) outcomes_dropped: IntCounter,
     pub(crate) estimate_error: HistogramVec,
+    pub(crate) audits: IntCounterVec,
+    pub(crate) audit_usd: Counter,
+    pub(crate) audits_waiting: IntGauge,
 }
 
 impl Metrics {
@@ -109,6 +115,13 @@ impl Metrics {
                 ERRORS,
                 &["family"],
             )?,
+            audits: make.counters(
+                19,
+                "Requests picked for an audit, by how it ended.",
+                &["ended"],
+            )?,
+            audit_usd: make.sum(20, "What audits cost, the judge included.")?,
+            audits_waiting: make.gauge(21, "Requests picked for an audit and not done.")?,
             registry,
         })
     }
@@ -151,6 +164,10 @@ impl Maker<'_> {
         labels: &[&str],
     ) -> Result<CounterVec, prometheus::Error> {
         self.register(CounterVec::new(Opts::new(NAMES[name], help), labels)?)
+    }
+
+    fn sum(&self, name: usize, help: &str) -> Result<Counter, prometheus::Error> {
+        self.register(Counter::new(NAMES[name], help)?)
     }
 
     fn gauges(&self, name: usize, help: &str) -> Result<IntGaugeVec, prometheus::Error> {

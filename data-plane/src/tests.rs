@@ -1,5 +1,6 @@
 //! A whole proxy on real sockets, against fakes.
 
+mod audits;
 mod edge;
 mod fixture;
 mod lanes;

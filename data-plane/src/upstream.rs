@@ -11,6 +11,7 @@ mod retry;
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::HeaderValue;
 use spillway_routing::decide::{Decision, Draw, Removal, Step, Verdict};
 use spillway_routing::outcome::{AttemptResult, Ending};
@@ -24,7 +25,8 @@ pub(crate) use self::retry::RetryBudget;
 use self::retry::{CHARGES_MAX, Class, Miss};
 use crate::Proxy;
 use crate::chat::Chat;
-use crate::dialect;
+use crate::clock;
+use crate::dialect::{self, Answer};
 use crate::failure::{Failure, Kind, Retry};
 use crate::health::{Event, Permit};
 use crate::ledger::{Entry, Sent};
@@ -119,6 +121,45 @@ pub(crate) async fn call(
     let failure = walk.failure(proxy, call.table).labelled(entry.headers());
     entry.finish(Ending::Failed, failure.status().as_u16());
     Err(failure)
+}
+
+/// One call to one lane, for a whole answer: no other lane is tried and nothing is booked.
+/// The lane's breaker hears of it like of any other call, and can refuse it.
+pub(crate) async fn ask(
+    proxy: &Proxy,
+    chat: &Chat,
+    table: &Table,
+    lane: usize,
+    draw: Draw,
+    until: Instant,
+) -> Option<(Bytes, Answer)> {
+    let now = Instant::now();
+    let id = &table.lane(lane).id;
+    let mut permit = proxy.health.admit(id, false, now)?;
+    let step = Step {
+        lane: id.clone(),
+        give_up: clock::millis(until.saturating_duration_since(now)),
+    };
+    let call = Call {
+        chat,
+        table,
+        arrived: now,
+        draw,
+        via: HeaderValue::from_str(proxy.id.as_str()).unwrap_or(HeaderValue::from_static("")),
+    };
+    match try_lane(proxy, &call, lane, &step, &Sent::default()).await {
+        Ok(Committed::Whole { body, answer }) => {
+            permit.report(Event::Answered, Instant::now(), draw.0);
+            Some((body, answer))
+        }
+        Ok(Committed::Stream { .. }) => None,
+        Err(miss) => {
+            if let Some(event) = miss.event() {
+                permit.report(event, Instant::now(), draw.0);
+            }
+            None
+        }
+    }
 }
 
 /// No other lane could serve the request, so this one is tried whatever its breaker says.

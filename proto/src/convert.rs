@@ -3,6 +3,7 @@
 //! Owns: the mapping and [`Invalid`], which names the field of whatever could not be
 //! read. Adds no meaning: semantic checks are `routing::check`.
 
+mod audit;
 mod facts;
 mod learned;
 mod outcome;

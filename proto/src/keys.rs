@@ -80,6 +80,18 @@ pub fn training_runs() -> String {
     format!("{ROOT}/training/run/")
 }
 
+/// One alarm about a table that was in use, as JSON for the page.
+#[must_use]
+pub fn alarm(number: u64) -> String {
+    format!("{ROOT}/alarm/{number:020}")
+}
+
+/// All kept alarms, oldest first.
+#[must_use]
+pub fn alarms() -> String {
+    format!("{ROOT}/alarm/")
+}
+
 /// Who spends on training. A lease decides who works; the compare-and-swap on the
 /// parent version decides what counts.
 #[must_use]

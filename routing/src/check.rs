@@ -245,6 +245,18 @@ fn references(draft: &Draft, found: &mut Vec<Flaw>) {
         check("lane", &lanes, route.default_lane.as_str(), by.clone());
         check("lane", &lanes, route.baseline.as_str(), by);
     }
+    if let Some(judge) = draft
+        .audits
+        .as_ref()
+        .and_then(|audits| audits.judge.as_ref())
+    {
+        check(
+            "lane",
+            &lanes,
+            judge.as_str(),
+            "the audits' judge".to_owned(),
+        );
+    }
 }
 
 fn prices(draft: &Draft, found: &mut Vec<Flaw>) {

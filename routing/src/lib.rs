@@ -7,8 +7,10 @@
 //!
 //! Reading order: [`unit`](mod@unit), [`id`], [`prompt`], [`tokens`], [`features`],
 //! [`catalogue`], [`encoder`], [`head`], [`rule`], [`table`], [`check`],
-//! [`conditions`], [`decide`](mod@decide), [`outcome`], [`offpolicy`], [`replay`](mod@replay).
+//! [`conditions`], [`decide`](mod@decide), [`outcome`], [`audit`], [`offpolicy`],
+//! [`replay`](mod@replay).
 
+pub mod audit;
 pub mod catalogue;
 pub mod check;
 pub mod conditions;

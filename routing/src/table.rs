@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::audit::Audits;
 use crate::catalogue::{Lane, Model, Price, Upstream};
 use crate::check::{self, Flaw};
 use crate::conditions::LaneState;
@@ -93,6 +94,8 @@ pub struct Draft {
     pub upstreams: Vec<Upstream>,
     pub lanes: Vec<Lane>,
     pub committee: Option<Committee>,
+    /// When that was learnt; zero for never.
+    pub learnt_at: UnixMillis,
     /// The multipliers that training solved, so that a changed bar needs no new run.
     pub frontier: Vec<BarPoint>,
     /// Prices read off what was charged, for models that nobody priced.
@@ -100,6 +103,8 @@ pub struct Draft {
     pub routes: Vec<Route>,
     /// In order; of several that pin, the first wins.
     pub rules: Vec<Rule>,
+    /// What is audited; nothing unless the policy says so.
+    pub audits: Option<Audits>,
     pub probes: Vec<Probe>,
 }
 

@@ -69,6 +69,22 @@ impl History {
         self.append(Table::Verdicts, batch, latest, columns).await
     }
 
+    /// Stores a proxy's sampled audits, which are numbered apart from its outcomes.
+    ///
+    /// # Errors
+    ///
+    /// They could not be stored; the same batch may be sent again.
+    pub async fn append_sampled(
+        &self,
+        batch: &BatchId,
+        audits: &[Audit],
+    ) -> Result<Appended, HistoryError> {
+        within(audits.len(), BATCH_ROWS_MAX)?;
+        let columns = encode_audits(batch.proxy.as_str(), audits)?;
+        let latest = audits.iter().map(|audit| audit.at).max();
+        self.append(Table::Audits, batch, latest, columns).await
+    }
+
     /// Stores an import, all of it or nothing, in place of an earlier import of the
     /// same source.
     ///

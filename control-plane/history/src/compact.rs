@@ -53,9 +53,6 @@ impl History {
         for table in Table::ALL {
             let view = self.index.view(table).await?;
             done.deleted += self.retire(&view, now).await?;
-            if table == Table::Audits {
-                continue; // An import is one file already.
-            }
             for merge in merge_plan::plan(&view.visible, now) {
                 let inputs = merge.inputs.len();
                 if self.merge(table, merge).await? {

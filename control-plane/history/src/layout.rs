@@ -102,10 +102,8 @@ impl Named {
         };
         match (table, stem.split_once('.')) {
             (Table::Audits, Some(("import", _))) => Self::Import,
-            (Table::Outcomes | Table::Verdicts, Some(("merged", _))) => Self::Merged,
-            (Table::Outcomes | Table::Verdicts, Some(("batch", rest))) => {
-                batch(rest).map_or(Self::Foreign, Self::Batch)
-            }
+            (_, Some(("merged", _))) => Self::Merged,
+            (_, Some(("batch", rest))) => batch(rest).map_or(Self::Foreign, Self::Batch),
             _ => Self::Foreign,
         }
     }

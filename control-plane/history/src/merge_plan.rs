@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use spillway_routing::unit::{Millis, UnixMillis};
 
+use crate::coverage::Coverage;
 use crate::layout::Slot;
 use crate::visibility::{File, Listed};
 
@@ -35,7 +36,10 @@ pub(crate) struct Merge {
 /// What to merge among the files that count.
 pub(crate) fn plan(files: &[Listed], now: UnixMillis) -> Vec<Merge> {
     let mut days: BTreeMap<u64, BTreeMap<Slot, Vec<Arc<File>>>> = BTreeMap::new();
-    let settled = |listed: &&Listed| is_past(listed.modified, SETTLED_AFTER, now);
+    // An import has no numbers and is one file already.
+    let numbered = |listed: &&Listed| listed.file.covers != Coverage::default();
+    let settled =
+        |listed: &&Listed| numbered(listed) && is_past(listed.modified, SETTLED_AFTER, now);
     for Listed { file, .. } in files.iter().filter(settled) {
         if file.rows < FULL_ROWS {
             let slot = file.slot();

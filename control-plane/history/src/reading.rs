@@ -236,19 +236,40 @@ impl History {
     ///
     /// The store or a query failed.
     pub async fn audits(&self, split: Option<Split>) -> Result<Vec<Audit>, HistoryError> {
-        match self.try_audits(split).await {
-            Err(error) if self.recovers(&error).await => self.try_audits(split).await,
+        self.audits_of(split, Span::ALL).await
+    }
+
+    /// Imported and sampled prompts from `since` on.
+    ///
+    /// # Errors
+    ///
+    /// The store or a query failed.
+    pub async fn audits_since(&self, since: UnixMillis) -> Result<Vec<Audit>, HistoryError> {
+        self.audits_of(None, Span { since, ..Span::ALL }).await
+    }
+
+    async fn audits_of(
+        &self,
+        split: Option<Split>,
+        span: Span,
+    ) -> Result<Vec<Audit>, HistoryError> {
+        match self.try_audits(split, span).await {
+            Err(error) if self.recovers(&error).await => self.try_audits(split, span).await,
             result => result,
         }
     }
 
-    async fn try_audits(&self, split: Option<Split>) -> Result<Vec<Audit>, HistoryError> {
+    async fn try_audits(
+        &self,
+        split: Option<Split>,
+        span: Span,
+    ) -> Result<Vec<Audit>, HistoryError> {
         let session = self.engine.session();
         let view = self.index.view(Table::Audits).await?;
         let files = &view.visible;
-        let mut frame =
-            self.engine
-                .frame(&session, Table::Audits, files, Width::Whole, Span::ALL)?;
+        let mut frame = self
+            .engine
+            .frame(&session, Table::Audits, files, Width::Whole, span)?;
         if let Some(split) = split {
             frame = frame.filter(col("split").eq(lit(split.name())))?;
         }

@@ -25,6 +25,34 @@ pub struct Policy {
     pub routes: BTreeMap<String, RouteEntry>,
     #[serde(default)]
     pub rules: Vec<RuleEntry>,
+    /// What is audited; nothing without it.
+    pub audits: Option<AuditsEntry>,
+}
+
+/// Requests that all models of their route answer once more, off the request's path, to
+/// learn from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditsEntry {
+    /// Share 0..1 of the requests, once there are labels enough.
+    #[serde(default = "usual_share")]
+    pub share: f64,
+    /// Share 0..1 while there are few labels, and of requests unlike those that have some.
+    #[serde(default = "starting_share")]
+    pub starting_share: f64,
+    /// What each proxy may spend on audits in a day, in dollars.
+    pub usd_per_day: f64,
+    /// Model or lane that scores the answers; without it only those with a form that can
+    /// be checked (a schema, a tool's arguments) are audited.
+    pub judge: Option<String>,
+}
+
+fn usual_share() -> f64 {
+    0.02
+}
+
+fn starting_share() -> f64 {
+    0.2
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

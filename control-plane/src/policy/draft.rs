@@ -6,8 +6,9 @@
 
 use std::collections::BTreeMap;
 
+use spillway_routing::audit::Audits;
 use spillway_routing::catalogue::{Dialect, Lane, Model, Tier, Upstream};
-use spillway_routing::check::{self, Flaw};
+use spillway_routing::check;
 use spillway_routing::id::{LaneId, ModelId, TableVersion, UpstreamId};
 use spillway_routing::rule::{Action, Match, Rule};
 use spillway_routing::table::{BarPoint, Choice, Draft, Route};
@@ -15,9 +16,11 @@ use spillway_routing::tokens::Family;
 use spillway_routing::unit::{Bps, Millis, NanoUsd, Tokens};
 
 use super::Fault;
-use super::document::{ModelEntry, Policy, RouteEntry, RuleEntry, ThenEntry, UpstreamEntry};
+use super::document::{
+    AuditsEntry, ModelEntry, Policy, RouteEntry, RuleEntry, ThenEntry, UpstreamEntry,
+};
 use super::learned::{Learned, World};
-use super::locate::line_of_path;
+use super::locate::{line_of_path, path_of};
 use super::typed::{capabilities, class_of, pace, parse_duration, price};
 use crate::catalogue;
 
@@ -65,6 +68,9 @@ pub fn draft(policy: &Policy, text: &str, learned: &Learned) -> Result<Draft, Ve
     }
     for (index, entry) in policy.rules.iter().enumerate() {
         compiler.rule(index, entry);
+    }
+    if let Some(entry) = &policy.audits {
+        compiler.audits(entry);
     }
     compiler.finish()
 }
@@ -329,7 +335,8 @@ impl Compiler<'_> {
             .filter_map(|m| self.expected(m))
             .max();
         (
-            Choice::Floor(best.map_or(Bps::ZERO, |best| route.bar.of(best))),
+            // Nothing known of any model reaches no floor: that is the default's.
+            Choice::Floor(route.bar.of(best.unwrap_or(Bps::ONE))),
             false,
         )
     }
@@ -341,6 +348,22 @@ impl Compiler<'_> {
         column
             .and_then(|i| committee?.mean_quality.get(i).copied())
             .or(model.prior)
+    }
+
+    fn audits(&mut self, entry: &AuditsEntry) {
+        self.share(&["audits", "share"], Some(entry.share));
+        self.share(&["audits", "starting_share"], Some(entry.starting_share));
+        if !(entry.usd_per_day.is_finite() && entry.usd_per_day >= 0.0) {
+            let message = "must be dollars from 0 on, e.g. 5.0".to_owned();
+            self.fault(&["audits", "usd_per_day"], message);
+        }
+        let judge = entry.judge.as_ref();
+        self.draft.audits = Some(Audits {
+            share: Bps::from_share(entry.share),
+            starting: Bps::from_share(entry.starting_share),
+            per_day: NanoUsd::from_usd(entry.usd_per_day),
+            judge: judge.and_then(|name| self.lane_named(&["audits", "judge"], name)),
+        });
     }
 
     fn rule(&mut self, index: usize, entry: &RuleEntry) {
@@ -439,6 +462,7 @@ impl Compiler<'_> {
     fn finish(mut self) -> Result<Draft, Vec<Fault>> {
         self.draft.version = TableVersion(1);
         self.draft.committee = self.learned.committee.clone();
+        self.draft.learnt_at = self.learned.at;
         self.draft.frontier = self.learned.frontier.clone();
         self.draft.observed = self
             .learned
@@ -458,23 +482,5 @@ impl Compiler<'_> {
         } else {
             Err(self.faults)
         }
-    }
-}
-
-/// Where a table's flaw was typed.
-fn path_of(flaw: &Flaw) -> Vec<String> {
-    let route =
-        |route: &String, field: &str| vec!["routes".to_owned(), route.clone(), field.to_owned()];
-    match flaw {
-        Flaw::NoCandidate { route: name } => route(name, "models"),
-        Flaw::DefaultNotOnRoute { route: name, .. } => route(name, "default"),
-        Flaw::BadDeadline { route: name } => route(name, "deadline"),
-        Flaw::BadAttempts { route: name } => route(name, "attempts"),
-        Flaw::Duplicate {
-            what: "upstream" | "lane",
-            ..
-        } => vec!["upstreams".to_owned()],
-        Flaw::Duplicate { what: "rule", .. } => vec!["rules".to_owned()],
-        _ => Vec::new(),
     }
 }

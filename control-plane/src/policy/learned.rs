@@ -9,12 +9,14 @@ use spillway_routing::catalogue::{Lane, Price};
 use spillway_routing::head::Committee;
 use spillway_routing::id::{LaneId, ModelId, RouteId};
 use spillway_routing::table::{BarPoint, Choice, Draft, Route};
-use spillway_routing::unit::Bps;
+use spillway_routing::unit::{Bps, UnixMillis};
 
 /// What history taught: goes into the table beside what the policy says.
 #[derive(Clone, Debug, Default)]
 pub struct Learned {
     pub committee: Option<Committee>,
+    /// When; zero for never.
+    pub at: UnixMillis,
     pub frontier: Vec<BarPoint>,
     /// What was solved for single routes; counts while the route's world is the same.
     pub routes: BTreeMap<RouteId, SolvedRoute>,
@@ -93,6 +95,7 @@ impl Learned {
         let multiplied = |route: &&Route| matches!(route.choice, Choice::Multiplier(_));
         Self {
             committee: draft.committee.clone(),
+            at: draft.learnt_at,
             frontier: draft.frontier.clone(),
             routes: draft.routes.iter().filter(multiplied).map(solved).collect(),
             observed: draft.observed.iter().cloned().collect(),

@@ -1,8 +1,10 @@
 //! Where a field stands in a TOML document.
 //!
-//! Owns: from a path such as `routes.auto.bar` to a line number, so that every fault
+//! Owns: from a flaw to the path that was typed, and from a path such as `routes.auto.bar`
+//! to a line number, so that every fault
 //! can be shown beside what was typed.
 
+use spillway_routing::check::Flaw;
 use toml::de::{DeTable, DeValue};
 
 /// The line (from 1) that holds byte `at`.
@@ -52,4 +54,22 @@ pub(super) fn line_of_path(text: &str, path: &[&str]) -> Option<usize> {
         }
     }
     found.map(|at| line_of(text, at))
+}
+
+/// Where a table's flaw was typed.
+pub(super) fn path_of(flaw: &Flaw) -> Vec<String> {
+    let route =
+        |route: &String, field: &str| vec!["routes".to_owned(), route.clone(), field.to_owned()];
+    match flaw {
+        Flaw::NoCandidate { route: name } => route(name, "models"),
+        Flaw::DefaultNotOnRoute { route: name, .. } => route(name, "default"),
+        Flaw::BadDeadline { route: name } => route(name, "deadline"),
+        Flaw::BadAttempts { route: name } => route(name, "attempts"),
+        Flaw::Duplicate {
+            what: "upstream" | "lane",
+            ..
+        } => vec!["upstreams".to_owned()],
+        Flaw::Duplicate { what: "rule", .. } => vec!["rules".to_owned()],
+        _ => Vec::new(),
+    }
 }

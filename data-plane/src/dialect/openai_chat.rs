@@ -4,6 +4,7 @@
 //! form, whom an error blames. Reads leniently: hosts differ in everything that is not
 //! tested. Pure.
 
+mod said;
 mod usage;
 
 use std::borrow::Cow;
@@ -15,6 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use spillway_routing::catalogue::Tier;
 
+pub(super) use self::said::said;
 use super::sse::Frame;
 use super::{Answer, Blame, Garbled, Meaning, Reported, WireRequest};
 use crate::chat::Chat;

@@ -17,7 +17,7 @@ const BATCH_BYTES_MAX: usize = 2 << 20;
 
 /// How many records a batch holds.
 pub(super) fn len(batch: &pb::Batch) -> usize {
-    batch.outcomes.len() + batch.verdicts.len()
+    batch.outcomes.len() + batch.verdicts.len() + batch.audits.len()
 }
 
 /// The next records, numbered from `first`; `None` where none wait.
@@ -35,6 +35,11 @@ pub(super) fn next(queue: &Queue, proxy: &ProxyId, first: u64) -> Option<pb::Bat
                 bytes += outcome.encoded_len();
                 batch.outcomes.push(outcome);
             }
+            Some(Item::Audit(audit)) => {
+                let audit = pb::Audit::from(&*audit);
+                bytes += audit.encoded_len();
+                batch.audits.push(audit);
+            }
             Some(Item::Verdict(verdict)) => batch.verdicts.push(pb::Verdict::from(&verdict)),
             None => break,
         }
@@ -49,22 +54,26 @@ pub(super) fn halves(batch: &pb::Batch) -> Option<(pb::Batch, pb::Batch)> {
         return None;
     }
     let middle = count / 2;
-    // Outcomes come before verdicts in a batch's order.
-    let outcomes = batch.outcomes.split_at(middle.min(batch.outcomes.len()));
-    let verdicts = middle.saturating_sub(batch.outcomes.len());
-    let verdicts = batch.verdicts.split_at(verdicts);
-    let part = |first: u64, outcomes: &[pb::Outcome], verdicts: &[pb::Verdict]| {
-        numbered(pb::Batch {
-            proxy: batch.proxy.clone(),
-            first,
-            last: first,
-            outcomes: outcomes.to_vec(),
-            verdicts: verdicts.to_vec(),
-        })
+    // Outcomes come first in a batch's order, then verdicts, then audits.
+    let mut head = batch.clone();
+    let mut tail = pb::Batch {
+        proxy: batch.proxy.clone(),
+        ..pb::Batch::default()
     };
-    let head = part(batch.first, outcomes.0, verdicts.0)?;
-    let tail = part(head.last + 1, outcomes.1, verdicts.1)?;
-    Some((head, tail))
+    let mut left = middle;
+    tail.outcomes = beyond(&mut head.outcomes, &mut left);
+    tail.verdicts = beyond(&mut head.verdicts, &mut left);
+    tail.audits = beyond(&mut head.audits, &mut left);
+    let head = numbered(head)?;
+    tail.first = head.last + 1;
+    Some((head, numbered(tail)?))
+}
+
+/// Cuts off what lies beyond the `left` records that still fit, and counts those down.
+fn beyond<T>(records: &mut Vec<T>, left: &mut usize) -> Vec<T> {
+    let kept = records.len().min(*left);
+    *left -= kept;
+    records.split_off(kept)
 }
 
 /// With the last number that its records need.

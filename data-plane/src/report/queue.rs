@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use spillway_routing::outcome::{Outcome, Verdict};
+use spillway_routing::outcome::{Audit, Outcome, Verdict};
 use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 pub(super) enum Item {
     Outcome(Box<Outcome>),
     Verdict(Verdict),
+    Audit(Box<Audit>),
 }
 
 /// Records that wait.
@@ -43,6 +44,10 @@ impl Queue {
 
     pub(crate) fn push_verdict(&self, verdict: Verdict) {
         self.push(Item::Verdict(verdict));
+    }
+
+    pub(crate) fn push_audit(&self, audit: Audit) {
+        self.push(Item::Audit(Box::new(audit)));
     }
 
     fn push(&self, item: Item) {

@@ -32,7 +32,7 @@ fn reporter(queue: &Arc<Queue>) -> Reporter {
 
 /// What the control plane checks of every batch.
 fn is_sound(batch: &pb::Batch) -> bool {
-    let count = (batch.outcomes.len() + batch.verdicts.len()) as u64;
+    let count = (batch.outcomes.len() + batch.verdicts.len() + batch.audits.len()) as u64;
     let own = batch.outcomes.iter().all(|o| o.proxy == batch.proxy);
     own && count > 0 && batch.last + 1 - batch.first == count
 }
@@ -73,15 +73,25 @@ fn halves_keep_every_record_and_number() {
         proxy: "p".into(),
         ..pb::Outcome::default()
     };
-    for (outcomes, verdicts) in [(0usize, 2usize), (2, 0), (1, 1), (5, 2), (1, 6), (3, 3)] {
+    let shapes = [
+        (0usize, 2usize, 0usize),
+        (2, 0, 0),
+        (1, 1, 0),
+        (5, 2, 1),
+        (1, 6, 0),
+        (3, 3, 7),
+        (0, 0, 2),
+    ];
+    for (outcomes, verdicts, audits) in shapes {
         let whole = pb::Batch {
             proxy: "p".into(),
             first: 7,
-            last: 6 + (outcomes + verdicts) as u64,
+            last: 6 + (outcomes + verdicts + audits) as u64,
             outcomes: vec![outcome.clone(); outcomes],
             verdicts: (0..verdicts)
                 .map(|n| pb::Verdict::from(&verdict(n as u8)))
                 .collect(),
+            audits: vec![pb::Audit::default(); audits],
         };
         let (head, tail) = batch::halves(&whole).unwrap();
         assert!(is_sound(&head) && is_sound(&tail));
@@ -89,6 +99,7 @@ fn halves_keep_every_record_and_number() {
         assert_eq!(tail.first, head.last + 1);
         assert_eq!([head.outcomes, tail.outcomes].concat(), whole.outcomes);
         assert_eq!([head.verdicts, tail.verdicts].concat(), whole.verdicts);
+        assert_eq!([head.audits, tail.audits].concat(), whole.audits);
     }
     assert!(batch::halves(&pb::Batch::default()).is_none());
 }

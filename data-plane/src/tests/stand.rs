@@ -194,6 +194,7 @@ pub(crate) struct Stand {
     pub(crate) acks: mpsc::Receiver<pb::Acknowledgement>,
     batches: mpsc::UnboundedReceiver<pb::Batch>,
     outcomes: VecDeque<pb::Outcome>,
+    audits: VecDeque<pb::Audit>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) running: JoinHandle<Result<(), crate::RunError>>,
     _folder: tempfile::TempDir,
@@ -269,6 +270,7 @@ impl Stand {
             acks,
             batches,
             outcomes: VecDeque::new(),
+            audits: VecDeque::new(),
             shutdown,
             running,
             _folder: folder,
@@ -308,10 +310,38 @@ impl Stand {
 
     pub(crate) async fn outcome(&mut self) -> pb::Outcome {
         while self.outcomes.is_empty() {
-            let batch = tokio::time::timeout(Duration::from_secs(5), self.batches.recv()).await;
-            self.outcomes.extend(batch.unwrap().unwrap().outcomes);
+            self.receive().await;
         }
         self.outcomes.pop_front().unwrap()
+    }
+
+    pub(crate) async fn audit(&mut self) -> pb::Audit {
+        while self.audits.is_empty() {
+            self.receive().await;
+        }
+        self.audits.pop_front().unwrap()
+    }
+
+    async fn receive(&mut self) {
+        let batch = tokio::time::timeout(Duration::from_secs(5), self.batches.recv()).await;
+        let batch = batch.unwrap().unwrap();
+        self.outcomes.extend(batch.outcomes);
+        self.audits.extend(batch.audits);
+    }
+
+    /// Waits until the proxy's metrics say so.
+    pub(crate) async fn until(&self, metric: &str) {
+        let seen = async {
+            loop {
+                let text = self.admin("/metrics").await.into_body();
+                if String::from_utf8_lossy(&text).contains(metric) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let seen = tokio::time::timeout(Duration::from_secs(5), seen).await;
+        assert!(seen.is_ok(), "the metrics never said {metric:?}");
     }
 
     /// Whether no further outcome comes.

@@ -2,6 +2,7 @@
 
 use prost::Message as _;
 use prost::encoding::{WireType, decode_key, decode_varint};
+use spillway_routing::audit::Audits;
 use spillway_routing::catalogue::{
     Capabilities, ClockRule, Dialect, Lane, LongContext, Model, Pace, Price, Rates, Tier, Upstream,
 };
@@ -445,6 +446,8 @@ impl From<&Draft> for pb::Table {
             frontier: draft.frontier.iter().map(Into::into).collect(),
             policy: draft.policy,
             observed: draft.observed.iter().map(observed_to_pb).collect(),
+            audits: draft.audits.as_ref().map(Into::into),
+            learnt_at_ms: draft.learnt_at.0,
         }
     }
 }
@@ -475,6 +478,12 @@ impl TryFrom<pb::Table> for Draft {
             frontier: each(table.frontier, "frontier", BarPoint::try_from)?,
             policy: table.policy,
             observed: each(table.observed, "observed", observed_of)?,
+            audits: table
+                .audits
+                .map(Audits::try_from)
+                .transpose()
+                .map_err(|e| e.within("audits"))?,
+            learnt_at: UnixMillis(table.learnt_at_ms),
         })
     }
 }

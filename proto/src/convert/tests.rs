@@ -3,6 +3,7 @@
 use super::*;
 use crate::pb;
 use prost::Message as _;
+use spillway_routing::audit::Audits;
 use spillway_routing::catalogue::{
     Capabilities, ClockRule, Dialect, Lane, LongContext, Model, Pace, Price, Rates, Tier, Upstream,
     Usage,
@@ -19,7 +20,7 @@ use spillway_routing::head::weights::Weights;
 use spillway_routing::head::{Committee, Head, Lengths, Scaler};
 use spillway_routing::id::{LaneId, RequestId, TableVersion};
 use spillway_routing::outcome::{
-    Attempt, AttemptResult, Ending, Outcome, UsageSource, Verdict, VerdictSource,
+    Answer, Attempt, AttemptResult, Audit, Ending, Outcome, UsageSource, Verdict, VerdictSource,
 };
 use spillway_routing::prompt::{Class, PromptView, Role, Turn};
 use spillway_routing::rule::{Action, Match, Rule};
@@ -263,6 +264,13 @@ fn bare_draft() -> Draft {
         note: "one of everything".to_owned(),
         policy: 4,
         observed: vec![("small".into(), price())],
+        audits: Some(Audits {
+            share: Bps::new(200),
+            starting: Bps::new(2_000),
+            per_day: NanoUsd(5_000_000_000),
+            judge: Some("sim:large/standard".into()),
+        }),
+        learnt_at: UnixMillis(1_795_000_000_000),
         models: vec![
             model("small", Family::O200k),
             model("large", Family::Claude47),
@@ -355,6 +363,27 @@ fn an_outcome_survives_the_wire() {
         at: UnixMillis(5),
     };
     assert_eq!(pb::Verdict::from(&verdict).try_into(), Ok(verdict));
+}
+
+#[test]
+fn audits_survive_the_wire() {
+    let answer = Answer {
+        model: "small".into(),
+        score: Bps::new(2_500),
+        input: Tokens(10),
+        output: Tokens(20),
+        cost: Some(NanoUsd(30)),
+        latency: None,
+    };
+    let audit = Audit {
+        id: "edge.1/7".to_owned(),
+        at: UnixMillis(5),
+        split: None,
+        facts: Facts::default(),
+        answers: vec![answer],
+    };
+    let bytes = pb::Audit::from(&audit).encode_to_vec();
+    assert_eq!(pb::Audit::decode(&*bytes).unwrap().try_into(), Ok(audit));
 }
 
 #[test]

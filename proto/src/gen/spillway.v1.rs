@@ -629,6 +629,20 @@ pub struct Probe {
     #[prost(string, repeated, tag = "5")]
     pub expected: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+/// How much is audited.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Audits {
+    #[prost(uint32, tag = "1")]
+    pub share_bps: u32,
+    /// While too little is known.
+    #[prost(uint32, tag = "2")]
+    pub starting_bps: u32,
+    #[prost(uint64, tag = "3")]
+    pub per_day_nano_usd: u64,
+    /// A lane.
+    #[prost(string, optional, tag = "4")]
+    pub judge: ::core::option::Option<::prost::alloc::string::String>,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Table {
     /// The form of this message; a reader refuses what it does not know.
@@ -662,6 +676,10 @@ pub struct Table {
     pub policy: u64,
     #[prost(message, repeated, tag = "15")]
     pub observed: ::prost::alloc::vec::Vec<ObservedPrice>,
+    #[prost(message, optional, tag = "16")]
+    pub audits: ::core::option::Option<Audits>,
+    #[prost(uint64, tag = "17")]
+    pub learnt_at_ms: u64,
 }
 /// What is signed. The payload is cut into chunks that are stored under their hash.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -785,6 +803,34 @@ pub struct Verdict {
     #[prost(uint64, tag = "4")]
     pub at_ms: u64,
 }
+/// One model's scored answer to an audited prompt.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Answer {
+    #[prost(string, tag = "1")]
+    pub model: ::prost::alloc::string::String,
+    #[prost(uint32, tag = "2")]
+    pub score_bps: u32,
+    #[prost(uint32, tag = "3")]
+    pub input_tokens: u32,
+    #[prost(uint32, tag = "4")]
+    pub output_tokens: u32,
+    #[prost(uint64, optional, tag = "5")]
+    pub cost_nano_usd: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "6")]
+    pub latency_ms: ::core::option::Option<u64>,
+}
+/// A prompt that several models answered.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Audit {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub at_ms: u64,
+    #[prost(message, optional, tag = "3")]
+    pub facts: ::core::option::Option<Facts>,
+    #[prost(message, repeated, tag = "4")]
+    pub answers: ::prost::alloc::vec::Vec<Answer>,
+}
 /// One proxy's records, in order. Sending a batch twice counts once.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Batch {
@@ -799,6 +845,8 @@ pub struct Batch {
     pub outcomes: ::prost::alloc::vec::Vec<Outcome>,
     #[prost(message, repeated, tag = "5")]
     pub verdicts: ::prost::alloc::vec::Vec<Verdict>,
+    #[prost(message, repeated, tag = "6")]
+    pub audits: ::prost::alloc::vec::Vec<Audit>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Stored {

@@ -1,0 +1,352 @@
+//! Audits: some requests are answered once more, by every model of their route, and
+//! scored, so that there is something to learn from.
+//!
+//! Owns: the bounded queue of what was picked, and running it beside the traffic: through
+//! the ordinary lanes, within the day's money, one model's failure harming nothing. No
+//! request waits for it, and no lane is forced. Text stays in this process but for the
+//! calls themselves; what is reported are facts and scores.
+
+mod judge;
+mod purse;
+mod verify;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream};
+use spillway_routing::audit::picked;
+use spillway_routing::decide::{Considered, Decision, Draw, Removal, Verdict};
+use spillway_routing::features::Facts;
+use spillway_routing::id::RequestId;
+use spillway_routing::outcome::{Answer, Audit};
+use spillway_routing::table::Table;
+use spillway_routing::unit::{Bps, Millis, NanoUsd, Tokens};
+use tokio::sync::{Mutex, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use self::purse::Purse;
+use self::verify::{Finding, verify};
+use crate::chat::Chat;
+use crate::dialect::{self, Said};
+use crate::{Proxy, clock, upstream};
+
+/// Requests that wait; more are let go.
+const WAITING_MAX: usize = 256;
+/// Longer requests are not audited: what waits is held in memory.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Audits under way, and calls of each.
+const AT_ONCE: usize = 2;
+const CALLS_AT_ONCE: usize = 4;
+/// For one answer, from the call to its end.
+const ANSWER_WITHIN: Duration = Duration::from_secs(120);
+/// A score of one answer says little about a choice.
+const ANSWERS_MIN: usize = 2;
+/// Tokens of the judge's instruction and letters, and of its reply, for the estimate.
+const JUDGE_INPUT: u32 = 300;
+const JUDGE_OUTPUT: u32 = 200;
+
+/// How an audit ended, as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Scored,
+    /// The queue was full.
+    Full,
+    /// The day's money is spent.
+    Broke,
+    /// Too few answers, or nobody could score them.
+    Unscored,
+}
+
+impl Ended {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Scored => "scored",
+            Self::Full => "queue_full",
+            Self::Broke => "no_money",
+            Self::Unscored => "unscored",
+        }
+    }
+}
+
+/// A request that was picked.
+struct Picked {
+    id: RequestId,
+    draw: Draw,
+    table: Arc<Table>,
+    facts: Facts,
+    body: Bytes,
+    calls: Vec<Planned>,
+}
+
+/// One model's lane and what it is expected to cost there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Planned {
+    lane: usize,
+    cost: NanoUsd,
+    output: Tokens,
+}
+
+/// What one model said.
+struct Reply {
+    lane: usize,
+    said: Said,
+    input: Tokens,
+    output: Tokens,
+    cost: NanoUsd,
+    took: Millis,
+}
+
+/// Takes requests that were picked.
+pub(crate) struct Auditor {
+    waiting: mpsc::Sender<Picked>,
+    queue: Mutex<mpsc::Receiver<Picked>>,
+    purse: Purse,
+}
+
+impl Auditor {
+    /// `folder` keeps count of the day's money.
+    pub(crate) fn new(folder: &std::path::Path) -> Self {
+        let (waiting, queue) = mpsc::channel(WAITING_MAX);
+        Self {
+            waiting,
+            queue: Mutex::new(queue),
+            purse: Purse::open(folder),
+        }
+    }
+
+    /// Keeps a copy of a decided request, if it is one to be audited. Never waits.
+    pub(crate) fn consider(
+        proxy: &Proxy,
+        id: RequestId,
+        body: &Bytes,
+        table: &Arc<Table>,
+        facts: &Facts,
+        decision: &Decision,
+    ) {
+        let draw = Draw::of(id);
+        if proxy.config.control_plane.is_none() || body.len() > BODY_BYTES_MAX {
+            return;
+        }
+        let Some(stratum) = picked(table, facts, draw) else {
+            return;
+        };
+        let calls = planned(table, &decision.trail);
+        if calls.len() < ANSWERS_MIN {
+            return;
+        }
+        tracing::debug!(request = %id, stratum = stratum.name(), "picked for an audit");
+        let picked = Picked {
+            id,
+            draw,
+            table: Arc::clone(table),
+            facts: facts.clone(),
+            body: body.clone(),
+            calls,
+        };
+        proxy.metrics.audits_waiting.inc();
+        if proxy.auditor.waiting.try_send(picked).is_err() {
+            count(proxy, Ended::Full);
+        }
+    }
+
+    /// Works until `closing`; what still waits then is let go.
+    pub(crate) async fn run(proxy: Arc<Proxy>, closing: CancellationToken) {
+        let mut queue = proxy.auditor.queue.lock().await;
+        let mut under_way = tokio::task::JoinSet::new();
+        loop {
+            tokio::select! {
+                () = closing.cancelled() => return,
+                Some(_) = under_way.join_next(), if !under_way.is_empty() => {}
+                picked = queue.recv(), if under_way.len() < AT_ONCE => {
+                    let Some(picked) = picked else { return };
+                    let proxy = Arc::clone(&proxy);
+                    under_way.spawn(async move {
+                        let ended = audit(&proxy, picked).await;
+                        count(&proxy, ended);
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn count(proxy: &Proxy, ended: Ended) {
+    proxy
+        .metrics
+        .audits
+        .with_label_values(&[ended.name()])
+        .inc();
+    proxy.metrics.audits_waiting.dec();
+}
+
+/// The cheapest usable lane of every model. Limits of the one request do not count here:
+/// what is learnt holds for others.
+fn planned(table: &Table, trail: &[Considered]) -> Vec<Planned> {
+    let usable = |line: &&Considered| match &line.verdict {
+        Verdict::Chosen(_) | Verdict::Fallback(_) => true,
+        Verdict::Removed(removal) => matches!(
+            removal,
+            Removal::PlanFull
+                | Removal::NoQuality
+                | Removal::TooDear { .. }
+                | Removal::TooSlow { .. }
+                | Removal::BelowMinimum { .. }
+        ),
+    };
+    let mut calls: Vec<Planned> = Vec::new();
+    for line in trail.iter().filter(usable) {
+        let (Some(lane), Some(cost)) = (table.lane_index(&line.lane), line.cost) else {
+            continue;
+        };
+        let planned = Planned {
+            lane,
+            cost,
+            output: line.output,
+        };
+        let model = table.place(lane).model;
+        match calls
+            .iter_mut()
+            .find(|p| table.place(p.lane).model == model)
+        {
+            Some(known) if known.cost <= cost => {}
+            Some(known) => *known = planned,
+            None => calls.push(planned),
+        }
+    }
+    calls
+}
+
+async fn audit(proxy: &Proxy, picked: Picked) -> Ended {
+    let Some(audits) = picked.table.draft().audits.clone() else {
+        return Ended::Unscored;
+    };
+    let judge = audits.judge.and_then(|lane| picked.table.lane_index(&lane));
+    let Ok(chat) = Chat::parse(&picked.body) else {
+        return Ended::Unscored;
+    };
+    let chat = chat.plain();
+    if judge.is_none() && !chat.asked().has_form() {
+        return Ended::Unscored;
+    }
+    let reserved = expected(&picked, judge);
+    if !proxy
+        .auditor
+        .purse
+        .reserve(reserved, audits.per_day, clock::now())
+    {
+        return Ended::Broke;
+    }
+    let lanes: Vec<usize> = picked.calls.iter().map(|call| call.lane).collect();
+    let calls = lanes
+        .into_iter()
+        .map(|lane| ask(proxy, &picked, &chat, lane));
+    let replies: Vec<Reply> = stream::iter(calls)
+        .buffer_unordered(CALLS_AT_ONCE)
+        .filter_map(std::future::ready)
+        .collect()
+        .await;
+    let mut cost = replies.iter().map(|reply| reply.cost).sum::<NanoUsd>();
+    let scores = score(proxy, &picked, &chat, judge, &replies, &mut cost).await;
+    proxy.auditor.purse.settle(reserved, cost);
+    proxy.metrics.audit_usd.inc_by(cost.usd());
+    let answers = answers(&picked.table, &replies, &scores);
+    if answers.len() < ANSWERS_MIN {
+        return Ended::Unscored;
+    }
+    proxy.ledger.queue.push_audit(Audit {
+        id: format!("live/{}", picked.id),
+        at: clock::now(),
+        split: None,
+        facts: picked.facts,
+        answers,
+    });
+    Ended::Scored
+}
+
+/// What the whole audit is expected to cost.
+fn expected(picked: &Picked, judge: Option<usize>) -> NanoUsd {
+    let calls = picked.calls.iter().map(|call| call.cost).sum::<NanoUsd>();
+    let price = judge.and_then(|lane| picked.table.lane(lane).price.as_ref());
+    let Some((price, lane)) = price.zip(judge) else {
+        return calls;
+    };
+    let own = picked.facts.input(picked.table.model_of(lane).family).0;
+    let answers = picked.calls.iter().map(|call| call.output.0);
+    let input = answers.fold(own.saturating_add(JUDGE_INPUT), u32::saturating_add);
+    let judging = price.estimate(Tokens(input), Tokens(0), Tokens(JUDGE_OUTPUT), clock::now());
+    calls.saturating_add(judging)
+}
+
+/// One call, if its lane takes it. What it costs is counted even where it says nothing.
+async fn ask(proxy: &Proxy, picked: &Picked, chat: &Chat, lane: usize) -> Option<Reply> {
+    let began = Instant::now();
+    let table = &picked.table;
+    let (body, answer) =
+        upstream::ask(proxy, chat, table, lane, picked.draw, began + ANSWER_WITHIN).await?;
+    let took = clock::millis(began.elapsed());
+    let usage = answer.reported.usage.unwrap_or_default();
+    let price = table.lane(lane).price.as_ref();
+    Some(Reply {
+        lane,
+        said: dialect::said(table.upstream_of(lane).dialect, &body),
+        input: usage.input,
+        output: usage.output,
+        cost: price.map_or(NanoUsd::ZERO, |price| price.settle(&usage, clock::now())),
+        took,
+    })
+}
+
+/// A score for each reply that anybody can score: rules first, then the judge.
+async fn score(
+    proxy: &Proxy,
+    picked: &Picked,
+    chat: &Chat,
+    judge: Option<usize>,
+    replies: &[Reply],
+    cost: &mut NanoUsd,
+) -> Vec<Option<Bps>> {
+    let asked = chat.asked();
+    let findings: Vec<Finding> = replies.iter().map(|r| verify(&asked, &r.said)).collect();
+    let mut scores: Vec<Option<Bps>> = findings.iter().map(|found| found.score()).collect();
+    let Some(judge) = judge else {
+        return scores;
+    };
+    let open: Vec<usize> = (0..replies.len())
+        .filter(|i| !findings[*i].is_fault())
+        .collect();
+    let transcript = chat.transcript();
+    for some in open.chunks(judge::ANSWERS_MAX) {
+        let texts: Vec<String> = some.iter().map(|i| replies[*i].said.shown()).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let model = picked.table.model_of(judge).id.as_str();
+        let question = judge::question(&transcript, &texts, model, picked.draw);
+        let Ok(chat) = Chat::parse(&question.body) else {
+            continue;
+        };
+        let reply = ask(proxy, picked, &chat, judge).await;
+        *cost = reply
+            .as_ref()
+            .map_or(*cost, |reply| cost.saturating_add(reply.cost));
+        let marks = reply.and_then(|reply| question.scores(&reply.said.text));
+        for (place, i) in some.iter().enumerate() {
+            scores[*i] = marks.as_ref().map(|marks| marks[place]);
+        }
+    }
+    scores
+}
+
+fn answers(table: &Table, replies: &[Reply], scores: &[Option<Bps>]) -> Vec<Answer> {
+    let scored = replies.iter().zip(scores);
+    let answers = scored.filter_map(|(reply, score)| {
+        Some(Answer {
+            model: table.model_of(reply.lane).id.clone(),
+            score: (*score)?,
+            input: reply.input,
+            output: reply.output,
+            cost: Some(reply.cost),
+            latency: Some(reply.took),
+        })
+    });
+    answers.collect()
+}
