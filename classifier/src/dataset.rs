@@ -13,7 +13,7 @@ use spillway_routing::decide::Draw;
 use spillway_routing::features::Facts;
 use spillway_routing::id::{ModelId, SliceId};
 use spillway_routing::outcome::{Audit, Outcome};
-use spillway_routing::unit::{Bps, UnixMillis};
+use spillway_routing::unit::{Bps, Millis, UnixMillis};
 
 /// A model with fewer labels has no column: its mean alone would be off by 9 points.
 pub const MODEL_LABELS_MIN: usize = 30;
@@ -23,6 +23,8 @@ pub const MODEL_LABELS_WANTED: usize = 300;
 /// A model must be labelled this often in each slice (or in half of a smaller one),
 /// or its cells there would be made of other kinds of work.
 const SLICE_LABELS_MIN: usize = 10;
+/// A label counts half after so long: models change under their names.
+pub const HALF_LIFE: Millis = Millis(30 * 24 * 3_600_000);
 /// Inverse propensities are clipped here.
 pub const INVERSE_PROPENSITY_MAX: f64 = 10.0;
 
@@ -42,7 +44,8 @@ pub struct Prompt {
     /// Without the slice.
     pub facts: Arc<Facts>,
     pub slice: Option<SliceId>,
-    /// 1 for an audit; less for a live request whose model was no surprise.
+    /// 1 for a fresh audit; less for an older one ([`HALF_LIFE`]), and for a live request
+    /// whose model was no surprise.
     pub weight: f64,
     pub live: bool,
 }
@@ -88,7 +91,17 @@ impl Dataset {
                 data.cost[at] = answer.cost.map_or(f64::NAN, |cost| cost.usd());
             }
         }
+        data.age();
         data
+    }
+
+    /// Takes weight from what is old, counted from the newest row.
+    fn age(&mut self) {
+        let newest = self.prompts.iter().map(|prompt| prompt.at).max();
+        for prompt in &mut self.prompts {
+            let age = newest.map_or(0, |newest| newest.since(prompt.at).0);
+            prompt.weight *= (-(age as f64) / HALF_LIFE.0 as f64).exp2();
+        }
     }
 
     /// Adds live requests: rows with one observed model, weighted by the clipped

@@ -8,7 +8,7 @@
 //! Reading order: [`dataset`], [`impute`], [`fit`](mod@fit), [`calibrate`], [`mix`], [`crossfit`],
 //! [`price`], [`offers`], [`certificate`],
 //! [`multiplier`], [`evaluate`](mod@evaluate), [`learn`](mod@learn),
-//! [`gate`], [`run`](mod@run), [`report`].
+//! [`gate`], [`run`](mod@run), [`report`]; after a table went out, [`drift`].
 
 pub mod align;
 pub mod baselines;
@@ -17,6 +17,7 @@ pub mod certificate;
 pub mod compare;
 pub mod crossfit;
 pub mod dataset;
+pub mod drift;
 pub mod evaluate;
 pub mod fit;
 pub mod gate;

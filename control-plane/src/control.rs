@@ -15,6 +15,7 @@ use spillway_routing::id::TableVersion;
 use spillway_routing::table::{Draft, Probe};
 use spillway_routing::unit::{Millis, UnixMillis};
 
+use crate::alarms;
 use crate::error::ControlError;
 use crate::fleet::Fleet;
 use crate::metrics::Metrics;
@@ -73,6 +74,11 @@ impl Control {
                 policy::draft(&parsed, &policy.text, learned).map_err(ControlError::Policy)?;
             draft.note = note.to_owned();
             draft.policy = policy.version;
+            if let Some(audits) = &mut draft.audits
+                && alarms::are_fresh(&self.store, now()).await?
+            {
+                audits.share = audits.share.max(alarms::RAISED_SHARE);
+            }
             let parent = current.as_ref().map_or(TableVersion(0), |c| c.version());
             if current.is_some_and(|c| same_content(c.table.draft(), &draft)) {
                 return Ok(parent);
@@ -208,6 +214,7 @@ fn same_content(a: &Draft, b: &Draft) -> bool {
         made_at: UnixMillis(0),
         note: String::new(),
         policy: 0,
+        learnt_at: UnixMillis(0),
         probes: Vec::new(),
         ..draft.clone()
     };

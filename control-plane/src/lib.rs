@@ -7,6 +7,7 @@
 //! Reading order: [`policy`], [`publish`], [`control`], [`training`], [`whatif`], then
 //! the doors.
 
+pub mod alarms;
 pub mod catalogue;
 pub mod config;
 pub mod control;

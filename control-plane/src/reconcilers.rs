@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::alarms;
 use crate::config::Config;
 use crate::control::{Control, now};
 use crate::error::ControlError;
@@ -20,6 +21,8 @@ use crate::training;
 
 /// How often the current table is compared with what policy and learning ask for.
 const RECONCILE_EVERY: Duration = Duration::from_secs(5);
+/// How often what came in is compared with what the table was learnt from.
+const WATCH_EVERY: Duration = Duration::from_secs(60);
 /// A pause before work that panicked is started again, so that it cannot spin.
 const RESTART_AFTER: Duration = Duration::from_secs(5);
 /// How often small history files are merged.
@@ -45,6 +48,7 @@ pub(crate) fn spawn(
             Box::pin(train(control, interval, enough))
         }),
         keep(shutdown, shared(), |control| Box::pin(compact(control))),
+        keep(shutdown, shared(), |control| Box::pin(watch(control))),
         keep(shutdown, shared(), move |control| {
             Box::pin(listen(control, Arc::clone(&heard)))
         }),
@@ -145,6 +149,15 @@ async fn train(control: Arc<Control>, every: Duration, enough: u64) {
                 error = error.chain(),
                 "the training run could not be recorded"
             );
+        }
+    }
+}
+
+async fn watch(control: Arc<Control>) {
+    loop {
+        tokio::time::sleep(WATCH_EVERY).await;
+        if let Err(error) = alarms::step(&control).await {
+            tracing::warn!(error = error.chain(), "drift could not be looked for");
         }
     }
 }

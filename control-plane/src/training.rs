@@ -21,6 +21,7 @@ use tokio::sync::{Mutex, Notify, watch};
 
 pub use self::learn::{Lesson, learn};
 pub use self::report::{json as report_json, verdict};
+use crate::alarms;
 use crate::control::{Control, now};
 use crate::error::ControlError;
 use crate::policy::{self, Learned};
@@ -150,6 +151,7 @@ pub async fn asked(control: &Control) {
 
 /// What a run learns from.
 struct Material {
+    read_at: UnixMillis,
     audits: Vec<Audit>,
     live: Vec<(Outcome, Option<Bps>)>,
     draft: Draft,
@@ -246,10 +248,12 @@ pub async fn records(control: &Control) -> Result<Vec<Value>, ControlError> {
 async fn attempt(control: &Arc<Control>, number: u64) -> Result<(Ended, Value), ControlError> {
     let material = material(control).await?;
     let current = control.publisher.current().await?;
-    let in_use = current
-        .as_ref()
-        .and_then(|c| c.table.draft().committee.clone());
-    let shared = Arc::clone(control);
+    let in_use = current.as_ref().and_then(|current| {
+        let draft = current.table.draft();
+        let used = draft.routes.iter().any(|route| route.learned);
+        draft.committee.clone().filter(|_| used)
+    });
+    let (shared, read_at) = (Arc::clone(control), material.read_at);
     let learnt = tokio::task::spawn_blocking(move || {
         let mut progress = |step: Step, done: f32| shared.runs.say(number, step.name(), done, None);
         learn(
@@ -264,7 +268,8 @@ async fn attempt(control: &Arc<Control>, number: u64) -> Result<(Ended, Value), 
     let learnt = learnt
         .await
         .map_err(|_| ControlError::BadRequest("the run was stopped".to_owned()))?;
-    let lesson = learnt.map_err(|error| ControlError::BadRequest(error.to_string()))?;
+    let mut lesson = learnt.map_err(|error| ControlError::BadRequest(error.to_string()))?;
+    lesson.learned.at = read_at;
     let report = json!({ "labels": lesson.labels, "report": report_json(&lesson.report) });
     let reason = verdict(&lesson.report, lesson.promoted());
     let version = control
@@ -293,10 +298,14 @@ async fn material(control: &Control) -> Result<Material, ControlError> {
         policy::draft(&parsed, &policy.text, &Learned::default()).map_err(ControlError::Policy)?;
     let mut audits = control.history.audits(None).await?;
     audits.retain(|audit| audit.split != Some(Split::Test));
+    let forgotten = alarms::forgotten(control).await?;
+    forgotten.forget(&mut audits);
     let until = now();
     let since = UnixMillis(until.0.saturating_sub(LIVE_WINDOW.0));
-    let live = control.history.window(since, until, LIVE_MAX).await?;
+    let mut live = control.history.window(since, until, LIVE_MAX).await?;
+    live.retain(|(outcome, _)| !forgotten.covers(outcome));
     Ok(Material {
+        read_at: until,
         audits,
         live,
         draft,

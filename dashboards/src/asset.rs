@@ -77,6 +77,7 @@ pub(crate) static ASSETS: &[Asset] = &[
     file!("/icon/sign-out.svg", "page/icon/sign-out.svg", Picture),
     file!("/icon/tables.svg", "page/icon/tables.svg", Picture),
     file!("/icon/training.svg", "page/icon/training.svg", Picture),
+    file!("/js/alarms.js", "page/js/alarms.js", Script),
     file!("/js/api.js", "page/js/api.js", Script),
     file!("/js/chart.js", "page/js/chart.js", Script),
     file!("/js/decision.js", "page/js/decision.js", Script),

@@ -132,3 +132,14 @@ fn live_rows_weigh_by_surprise_and_are_cut_by_time() {
     assert!(train.contains(&100) && train.contains(&101) && held.contains(&102));
     assert_eq!(data.audits().len(), 100);
 }
+
+#[test]
+fn old_audits_count_less() {
+    let mut audits = audits(40, true, false, 1);
+    for (i, audit) in audits.iter_mut().enumerate() {
+        audit.at = UnixMillis(if i < 20 { 0 } else { HALF_LIFE.0 });
+    }
+    let data = Dataset::of(&audits, None);
+    let weights: Vec<f64> = data.prompts.iter().map(|prompt| prompt.weight).collect();
+    assert_eq!((weights[0], weights[39]), (0.5, 1.0));
+}

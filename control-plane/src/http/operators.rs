@@ -19,7 +19,7 @@ use super::Shared;
 use crate::control::now;
 use crate::error::ControlError;
 use crate::policy::{self, Fault};
-use crate::{training, whatif};
+use crate::{alarms, training, whatif};
 
 /// Examples and segments on the page.
 const EXAMPLES_SHOWN: usize = 20;
@@ -257,9 +257,11 @@ pub(super) async fn training(State(control): Shared) -> Result<Json<Value>, Cont
         .runs
         .going()
         .map(|p| json!({ "id": p.run, "step": p.step, "done": p.done }));
-    Ok(Json(
-        json!({ "running": going, "runs": training::records(&control).await? }),
-    ))
+    Ok(Json(json!({
+        "running": going,
+        "runs": training::records(&control).await?,
+        "alarms": alarms::records(&control.store).await?,
+    })))
 }
 
 pub(super) async fn train(State(control): Shared) -> Result<Json<Value>, ControlError> {

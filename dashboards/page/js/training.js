@@ -1,6 +1,7 @@
 // Training runs: what was tried, and whether the gate let it through.
-// Owns: the list, the running one and the button. Must not draw a report.
+// Owns: the list, the running one and the button. Must not draw a report or alarms.
 
+import { alarmCard } from "./alarms.js";
 import * as api from "./api.js";
 import { h, replace, settle } from "./dom.js";
 import { count, moment, percent } from "./format.js";
@@ -37,12 +38,13 @@ export function mount(page, { detail }) {
   const trouble = banner();
   const said = banner();
   const list = runGrid(chosen);
+  const alarms = alarmCard();
   const now = h("section", { class: "card", hidden: true });
   const place = h("div", {}, bones(5));
   const paper = h("div", { class: "stack" });
   const train = h("button", { class: "button primary", type: "button", "data-act": "train" }, "Train now");
   page.append(pageHead("Training", "Heads are learned from your own outcomes, and used only where they beat a router that does not look at the prompt.", train),
-    trouble.element, said.element, now, card("Runs", null, place), paper);
+    trouble.element, said.element, now, alarms.element, card("Runs", null, place), paper);
 
   function drawReport() {
     const run = runs.find((one) => one.id === chosen());
@@ -62,6 +64,7 @@ export function mount(page, { detail }) {
       train.disabled = underWay;
       train.title = underWay ? "A run is under way" : "";
     }
+    alarms.set(told.alarms);
     runs = told.runs;
     if (runs.length === 0) replace(place, blank("No run yet", "Runs start by themselves once enough outcomes have verdicts. You can also start one now."));
     else if (place.firstChild !== list.element) replace(place, list.element);
