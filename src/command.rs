@@ -240,6 +240,31 @@ pub(crate) struct SimulateArgs {
     pub(crate) limit: Option<u64>,
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) teach: TeachArgs,
+}
+
+/// A Spillway that starts without any label and teaches itself by audits.
+#[derive(Debug, Args)]
+pub(crate) struct TeachArgs {
+    /// Start from no labels: prompts of --split are traffic, and audits teach. What was
+    /// learnt is then measured on the other split.
+    #[arg(long)]
+    pub(crate) learn: bool,
+    /// Share of the requests that is audited once there are labels enough.
+    #[arg(long, default_value_t = 0.02, requires = "learn")]
+    pub(crate) audits: f64,
+    /// Share that is audited until then.
+    #[arg(long, default_value_t = 0.2, requires = "learn")]
+    pub(crate) starting_audits: f64,
+    /// What happens to the world: REQUEST:worse:MODEL:SHARE (so many answers are worth
+    /// nothing from then on), REQUEST:price:MODEL:TIMES or REQUEST:appears:MODEL; repeat
+    /// for several.
+    #[arg(long, requires = "learn")]
+    pub(crate) event: Vec<String>,
+    /// Where to draw cost and quality over time.
+    #[arg(long, requires = "learn")]
+    pub(crate) svg: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

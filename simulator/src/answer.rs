@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::dice::Dice;
+use crate::judge;
 use crate::openai::{Ask, Tool, Usage, count_input_tokens};
 use crate::recorded::{Recorded, RecordedOutcome};
 use crate::script::{Latency, Pace, seconds};
@@ -124,6 +125,9 @@ impl Answerer {
 
     /// What `model` answers to `ask`.
     pub(crate) fn answer(&self, seed: u64, model: &str, ask: &Ask) -> Answer {
+        if let Some(task) = judge::task(&ask.prompt) {
+            return self.judged(&task, ask);
+        }
         match self {
             Self::World(world) => from_world(world, model, ask),
             Self::Recorded(recorded) => match recorded.outcome(model, &ask.prompt) {
@@ -131,6 +135,28 @@ impl Answerer {
                 None => echo(ask),
             },
             Self::Echo => echo(ask),
+        }
+    }
+}
+
+impl Answerer {
+    /// What a judge replies who knows the truth.
+    fn judged(&self, task: &judge::Task<'_>, ask: &Ask) -> Answer {
+        let models = self.models();
+        let grades = task.grades(|mark| {
+            let model = models.iter().find(|model| judge::mark(model) == mark)?;
+            self.score(model, task.prompt)
+        });
+        let tokens = grades.len() as u64 / 4;
+        let tempo = Tempo::Usual(Latency::TYPICAL);
+        text(&[&grades], ask.input_tokens, tokens, ask, tempo)
+    }
+
+    fn models(&self) -> Vec<String> {
+        match self {
+            Self::World(world) => world.models().iter().map(|m| m.name.to_owned()).collect(),
+            Self::Recorded(recorded) => recorded.models().to_vec(),
+            Self::Echo => Vec::new(),
         }
     }
 }
@@ -171,7 +197,8 @@ fn from_world(world: &World, model: &str, ask: &Ask) -> Answer {
     }
     let tokens = world.output_tokens(model, &ask.prompt).unwrap_or(32);
     let mut dice = Dice::of(world.seed(), &["prose", model, &ask.prompt]);
-    let words = world::write(kind, tokens, &mut dice);
+    let mark = judge::mark(model);
+    let words = marked(&mark, world::write(kind, tokens, &mut dice));
     text(&words, ask.input_tokens, tokens, ask, tempo)
 }
 
@@ -200,8 +227,19 @@ fn from_recording(
         };
         return call(tool, Some(counts), ask, tempo);
     }
+    let mark = judge::mark(model);
     let words = world::write(Kind::Trivia, tokens.clamp(1, OUTPUT_TOKENS_MAX), &mut dice);
+    let words = marked(&mark, words);
     text(&words, input_tokens, tokens, ask, tempo)
+}
+
+/// The same words, the first of which says whose they are.
+fn marked<'a>(mark: &'a str, mut words: Vec<&'a str>) -> Vec<&'a str> {
+    match words.first_mut() {
+        Some(first) => *first = mark,
+        None => words.push(mark),
+    }
+    words
 }
 
 fn recorded_pace(total_s: f64, tokens: u64) -> Pace {

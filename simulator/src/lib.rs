@@ -12,6 +12,7 @@ mod config;
 mod connection;
 mod dice;
 mod exchange;
+mod judge;
 mod ledger;
 mod openai;
 mod plan;

@@ -9,6 +9,7 @@ mod read;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{PoisonError, RwLock};
 
 use crate::config::ServedModel;
 use crate::dice::text_hash;
@@ -48,7 +49,7 @@ pub struct RecordedOutcome {
 }
 
 /// A recording, loaded.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Recorded {
     prompts: Vec<RecordedPrompt>,
     by_text: HashMap<u64, usize>,
@@ -56,6 +57,26 @@ pub struct Recorded {
     by_model: HashMap<String, usize>,
     outcomes: HashMap<(usize, usize), RecordedOutcome>,
     duplicates: usize,
+    /// What has become of models since: shared by all that hold the recording.
+    fates: RwLock<HashMap<String, Fate>>,
+}
+
+/// How a model differs from its recording.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Fate {
+    /// Share of its answers that are worth nothing.
+    spoilt: f64,
+    /// Its cost, in times of what was recorded.
+    cost: f64,
+}
+
+impl Default for Fate {
+    fn default() -> Self {
+        Self {
+            spoilt: 0.0,
+            cost: 1.0,
+        }
+    }
 }
 
 impl Recorded {
@@ -73,6 +94,37 @@ impl Recorded {
     /// All prompts, in the files' order.
     pub fn prompts(&self) -> &[RecordedPrompt] {
         &self.prompts
+    }
+
+    /// The same in an order that has nothing to do with the files'.
+    #[must_use]
+    pub fn shuffled(mut self, seed: u64) -> Self {
+        let mut order: Vec<usize> = (0..self.prompts.len()).collect();
+        let prompts = &self.prompts;
+        order.sort_by_key(|index| {
+            prompts
+                .get(*index)
+                .map(|prompt| text_hash(&format!("{seed} {}", prompt.id)))
+        });
+        let mut places = vec![0; order.len()];
+        for (place, index) in order.iter().enumerate() {
+            if let Some(at) = places.get_mut(*index) {
+                *at = place;
+            }
+        }
+        let place = |index: usize| places.get(index).copied().unwrap_or(index);
+        let shuffled = order
+            .iter()
+            .filter_map(|index| self.prompts.get(*index).cloned());
+        self.prompts = shuffled.collect();
+        self.by_text
+            .values_mut()
+            .for_each(|index| *index = place(*index));
+        let outcomes = std::mem::take(&mut self.outcomes).into_iter();
+        self.outcomes = outcomes
+            .map(|((prompt, model), outcome)| ((place(prompt), model), outcome))
+            .collect();
+        self
     }
 
     /// The `number`-th prompt, beginning again after the last; `None` when empty.
@@ -106,12 +158,40 @@ impl Recorded {
 
     /// The recorded quality, 0..1.
     pub fn score(&self, model: &str, prompt: &str) -> Option<f64> {
-        Some(self.outcome(model, prompt)?.score)
+        let score = self.outcome(model, prompt)?.score;
+        let draw = text_hash(&format!("{model} {prompt}")) >> 11;
+        let draw = draw as f64 / (1u64 << 53) as f64;
+        Some(if draw < self.fate(model).spoilt {
+            0.0
+        } else {
+            score
+        })
     }
 
     /// The recorded cost in USD.
     pub fn cost_usd(&self, model: &str, prompt: &str) -> Option<f64> {
-        self.outcome(model, prompt)?.cost_usd
+        let cost = self.outcome(model, prompt)?.cost_usd?;
+        Some(cost * self.fate(model).cost)
+    }
+
+    /// From now on this share of a model's answers is worth nothing.
+    pub fn spoil(&self, model: &str, share: f64) {
+        self.change(model, |fate| fate.spoilt = share);
+    }
+
+    /// From now on a model costs so many times what was recorded.
+    pub fn reprice(&self, model: &str, times: f64) {
+        self.change(model, |fate| fate.cost = times);
+    }
+
+    fn fate(&self, model: &str) -> Fate {
+        let fates = self.fates.read().unwrap_or_else(PoisonError::into_inner);
+        fates.get(model).copied().unwrap_or_default()
+    }
+
+    fn change(&self, model: &str, change: impl FnOnce(&mut Fate)) {
+        let mut fates = self.fates.write().unwrap_or_else(PoisonError::into_inner);
+        change(fates.entry(model.to_owned()).or_default());
     }
 
     /// Models that answered every prompt.

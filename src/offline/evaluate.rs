@@ -11,6 +11,7 @@ use spillway_classifier::evaluate::{Evaluation, evaluate};
 use spillway_classifier::offers::{Comparable, Policy, Row, Terms};
 use spillway_routing::head::Committee;
 use spillway_routing::id::ModelId;
+use spillway_routing::outcome::Audit;
 use spillway_routing::table::{Choice, Draft};
 use spillway_routing::unit::{Bps, UnixMillis};
 
@@ -69,6 +70,19 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         print_table(&evaluation, &points, abstained);
     }
     Ok(())
+}
+
+/// What a committee is worth on labelled prompts, by the table's prices.
+pub(super) fn committee(
+    committee: &Committee,
+    terms: &[Option<Terms>],
+    audits: &[Audit],
+) -> anyhow::Result<Evaluation> {
+    let data = Dataset::of(audits, Some(&committee.models));
+    let all = Comparable::of(&data, terms, &[]);
+    let best = best_on_training(&all, committee);
+    let offers = all.offers(&data, |_| committee, false);
+    evaluate(&offers, &all.truth, &all.models, best, SEED).context("nothing to compare")
 }
 
 /// Prices as the table has them, per column of the committee.

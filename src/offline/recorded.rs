@@ -47,6 +47,6 @@ pub(super) fn policy(models: &[String], best: &str, bar: f64) -> String {
     text
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -1,24 +1,24 @@
 //! `spillway simulate`: recorded prompts through a Spillway over HTTP.
 //!
-//! Owns: standing up the recorded models, an embedded Spillway where none is running,
-//! playing the prompts, and the comparison with always-best and always-cheapest.
+//! Owns: standing up the recorded models, playing the prompts, and the comparison with
+//! always-best and always-cheapest. A Spillway that starts without labels and teaches
+//! itself is `teach`'s.
+
+mod event;
+mod held_out;
+mod picture;
+mod planes;
+mod teach;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bytes::Bytes;
-use http::Uri;
-use http_body_util::Full;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-use spillway_control_plane::config::{Config as ControlConfig, RawConfig as RawControl};
-use spillway_data_plane::config::{RawCredential, RawFeed, RawLimits, RawProvider};
-use spillway_data_plane::{Config as ProxyConfig, RawConfig as RawProxy};
+use spillway_control_plane::control::now;
+use spillway_routing::id::TableVersion;
+use spillway_routing::outcome::{Audit, Split};
 use spillway_simulator::{
     Answerer, Ledger, Load, ProviderConfig, Recorded, ServedModel, Simulator, SimulatorConfig,
     Speed, TrafficConfig, TrafficReport, play,
@@ -27,21 +27,21 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use self::planes::Planes;
 use super::recorded::{self, PROVIDER};
 use super::set::{self, Part};
 use crate::command::SimulateArgs;
-use crate::embedded::Embedded;
 use crate::output::say;
 use crate::progress;
 
 /// Requests in flight where no rate is given.
-/// How often and how long the embedded proxy is asked whether it is ready.
-const READY_EVERY: Duration = Duration::from_millis(10);
-const READY_WITHIN: Duration = Duration::from_secs(30);
 const CONCURRENCY: usize = 16;
 const SEED: u64 = 1;
 
 pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
+    if args.teach.learn {
+        return teach::run(args).await;
+    }
     let split = Part::parse(&args.split)?;
     anyhow::ensure!(
         split != Part::All || !args.proxy.is_empty(),
@@ -53,12 +53,7 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
         Recorded::load(&set.prompts, &set.outcomes, split)
     });
     let recorded = Arc::new(recorded.await??);
-    let audits = set::audits(
-        &args.set,
-        Part::All,
-        true,
-        spillway_control_plane::control::now(),
-    )?;
+    let audits = set::audits(&args.set, Part::All, true, now())?;
     let ranked = recorded::ranked(&audits);
     let models: Vec<String> = ranked.iter().map(|(model, _)| model.clone()).collect();
     let listener = TcpListener::bind(&args.providers)
@@ -69,7 +64,7 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
     let mut embedded = None;
     let urls = if args.proxy.is_empty() {
         let train = part_of(&audits, split);
-        let planes = start_embedded(&args, &train, &providers.base_url(PROVIDER), &stop).await?;
+        let planes = trained(&args, &train, &providers.base_url(PROVIDER), &stop).await?;
         let url = planes.url.clone();
         embedded = Some(planes);
         vec![url]
@@ -83,10 +78,7 @@ pub(crate) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
     stop.cancel();
     let ledger = providers.ledger();
     if let Some(planes) = embedded {
-        planes
-            .serving
-            .await
-            .context("the embedded Spillway stopped")??;
+        planes.ended().await?;
     }
     let summary = summary(&reports, &recorded, &models, &ledger, args.limit);
     providers.stop().await?;
@@ -116,10 +108,7 @@ fn simulator(recorded: &Arc<Recorded>, models: &[String]) -> SimulatorConfig {
 }
 
 /// The prompts that may be learnt from: those of the other split.
-fn part_of(
-    audits: &[spillway_routing::outcome::Audit],
-    played: Part,
-) -> Vec<spillway_routing::outcome::Audit> {
+fn part_of(audits: &[Audit], played: Part) -> Vec<Audit> {
     let played = |split| played != Part::All && split == played_split(played);
     audits
         .iter()
@@ -128,33 +117,17 @@ fn part_of(
         .collect()
 }
 
-fn played_split(part: Part) -> Option<spillway_routing::outcome::Split> {
+fn played_split(part: Part) -> Option<Split> {
     match part {
         Part::All => None,
         Part::Only(split) => Some(split),
     }
 }
 
-struct Planes {
-    url: String,
-    serving: tokio::task::JoinHandle<anyhow::Result<()>>,
-    _dir: Scratch,
-}
-
-/// A directory that goes away with the simulation.
-struct Scratch(std::path::PathBuf);
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed lies in the system's temporary directory.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// Trains on `audits`, publishes, and serves on a free port.
-async fn start_embedded(
+/// An embedded Spillway that was trained on `audits`.
+async fn trained(
     args: &SimulateArgs,
-    audits: &[spillway_routing::outcome::Audit],
+    audits: &[Audit],
     provider_url: &str,
     stop: &CancellationToken,
 ) -> anyhow::Result<Planes> {
@@ -170,94 +143,15 @@ async fn start_embedded(
             recorded::policy(&models, best, args.bar)
         }
     };
-    let dir = Scratch(std::env::temp_dir().join(format!(
-        "spillway-simulate-{}",
-        uuid::Uuid::now_v7().simple()
-    )));
-    let control = ControlConfig::resolve(RawControl {
-        grpc_listen: "127.0.0.1:0".to_owned(),
-        http_listen: "127.0.0.1:0".to_owned(),
-        data_dir: dir.0.join("control"),
-        etcd: Vec::new(),
-        signing_key: None,
-        policy: None,
-        behind_tls_proxy: false,
-        training_interval_s: 3_600,
-        training_labels: 0,
-    })?;
-    let planes =
-        Embedded::open(control, |grpc, key| proxy(&dir.0, grpc, key, provider_url)).await?;
-    let control = planes.control.control();
+    let planes = Planes::start(provider_url, stop).await?;
     let (draft, _) = tokio::task::block_in_place(|| super::train::train(&text, audits, SEED))?;
-    let published = control
-        .publisher
-        .publish(
-            draft,
-            spillway_routing::id::TableVersion(0),
-            Vec::new(),
-            spillway_control_plane::control::now(),
-        )
+    let publisher = &planes.control.publisher;
+    let version = publisher
+        .publish(draft, TableVersion(0), Vec::new(), now())
         .await?;
-    tracing::info!(version = %published, "published the trained table");
-    let url = format!("http://{}", planes.proxy_address()?);
-    let admin = planes.admin_address()?;
-    let serving = tokio::spawn(planes.run(stop.clone()));
-    until_ready(admin).await?;
-    Ok(Planes {
-        url,
-        serving,
-        _dir: dir,
-    })
-}
-
-/// Waits until the proxy has taken the table: what came earlier would be refused.
-async fn until_ready(admin: SocketAddr) -> anyhow::Result<()> {
-    let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
-    let uri: Uri = format!("http://{admin}/readyz").parse()?;
-    let asked = async {
-        while !client
-            .get(uri.clone())
-            .await
-            .is_ok_and(|answer| answer.status().is_success())
-        {
-            tokio::time::sleep(READY_EVERY).await;
-        }
-    };
-    tokio::time::timeout(READY_WITHIN, asked)
-        .await
-        .context("the embedded proxy took no table")
-}
-
-fn proxy(
-    dir: &Path,
-    grpc: SocketAddr,
-    public_key: &str,
-    provider_url: &str,
-) -> anyhow::Result<ProxyConfig> {
-    let raw = RawProxy {
-        name: "simulate".to_owned(),
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        admin_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        behind_tls_proxy: false,
-        data_dir: dir.join("proxy"),
-        control_plane: Some(format!("http://{grpc}")),
-        feed: RawFeed::Local,
-        trusted_keys: vec![public_key.to_owned()],
-        providers: vec![RawProvider {
-            id: PROVIDER.to_owned(),
-            base_url: provider_url.to_owned(),
-            allow_private: true,
-        }],
-        credentials: vec![RawCredential {
-            name: PROVIDER.to_owned(),
-            env: None,
-            file: None,
-            none: true,
-        }],
-        keys: Vec::new(),
-        limits: RawLimits::default(),
-    };
-    Ok(ProxyConfig::resolve(raw, &|_: &str| None)?)
+    tracing::info!(%version, "published the trained table");
+    planes.until_current().await?;
+    Ok(planes)
 }
 
 /// Plays the prompts, an equal share through each proxy.

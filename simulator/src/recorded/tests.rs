@@ -134,3 +134,50 @@ fn a_torn_packed_file_is_an_error_not_a_short_world() {
     let error = Recorded::load(prompts, torn, None).unwrap_err();
     assert!(matches!(error, LoadError::Read { .. }), "{error:?}");
 }
+
+#[test]
+fn another_order_changes_nothing_but_the_order() {
+    let files = Files::new();
+    let prompts = files.put("prompts.jsonl", PROMPTS.as_bytes());
+    let outcomes = files.put("outcomes.jsonl", OUTCOMES.as_bytes());
+    let read = || Recorded::load(&prompts, &outcomes, None).unwrap();
+    let (plain, orders) = (read(), 1..20);
+    let mut moved = false;
+    for seed in orders {
+        let shuffled = read().shuffled(seed);
+        moved |= shuffled.prompts() != plain.prompts();
+        assert_eq!(shuffled.outcome_count(), plain.outcome_count());
+        for prompt in plain.prompts() {
+            for model in plain.models() {
+                assert_eq!(
+                    shuffled.outcome(model, &prompt.text),
+                    plain.outcome(model, &prompt.text)
+                );
+            }
+        }
+    }
+    assert!(moved);
+}
+
+#[test]
+fn a_spoilt_model_loses_a_share_and_a_dearer_one_costs_more() {
+    let files = Files::new();
+    let prompts = files.put("prompts.jsonl", PROMPTS.as_bytes());
+    let outcomes = files.put("outcomes.jsonl", OUTCOMES.as_bytes());
+    let recorded = Recorded::load(prompts, outcomes, None).unwrap();
+    let model = recorded.models()[0].clone();
+    let texts: Vec<String> = recorded.prompts().iter().map(|p| p.text.clone()).collect();
+    let costs = |times: f64| -> Vec<Option<f64>> {
+        let cost = |text: &String| Some(recorded.cost_usd(&model, text)? / times);
+        texts.iter().map(cost).collect()
+    };
+    let before = costs(1.0);
+    recorded.reprice(&model, 2.0);
+    assert_eq!(costs(2.0), before);
+    recorded.spoil(&model, 1.0);
+    assert!(
+        texts
+            .iter()
+            .all(|text| recorded.score(&model, text).is_none_or(|s| s == 0.0))
+    );
+}
