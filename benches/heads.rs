@@ -1,4 +1,4 @@
-//! A committee of the usual size, made of waves: what is measured is arithmetic, which
+//! A committee of the largest size, made of waves: what is measured is arithmetic, which
 //! does not depend on what was learnt.
 
 use spillway_routing::encoder::{DIMENSIONS, EncoderId};
@@ -7,16 +7,10 @@ use spillway_routing::head::cells::{Cells, Clusters, Slices};
 use spillway_routing::head::curve::Curve;
 use spillway_routing::head::forest::{Branch, Node, Tree};
 use spillway_routing::head::network::Network;
-use spillway_routing::head::weights::Weights;
+use spillway_routing::head::size::{CLUSTERS_MAX, LEAVES_MAX, NETWORKS, SLICES_MAX, TREES, UNITS};
+use spillway_routing::head::weights::{Weights, quality};
 use spillway_routing::head::{Committee, Head, Lengths, Scaler};
 use spillway_routing::unit::{Bps, Tokens};
-
-const SLICES: usize = 16;
-const CLUSTERS: usize = 64;
-const TREES: usize = 8;
-const LEAVES: usize = 64;
-const UNITS: usize = 64;
-const NETWORKS: usize = 3;
 
 pub(crate) fn name(i: usize) -> String {
     format!("model-{i}")
@@ -35,10 +29,10 @@ fn weights(rows: usize, columns: usize) -> Weights {
 /// As deep as grown ones: a heap of questions.
 fn tree(seed: usize, models: usize) -> Tree {
     let branch = |next: usize| {
-        if next < LEAVES - 1 {
+        if next < LEAVES_MAX - 1 {
             Branch::Node(next as u16)
         } else {
-            Branch::Leaf((next - (LEAVES - 1)) as u16)
+            Branch::Leaf((next - (LEAVES_MAX - 1)) as u16)
         }
     };
     let node = |i: usize| Node {
@@ -48,8 +42,10 @@ fn tree(seed: usize, models: usize) -> Tree {
         right: branch(2 * i + 2),
     };
     Tree {
-        nodes: (0..LEAVES - 1).map(node).collect(),
-        leaves: (0..LEAVES * models).map(|i| (i * 13 % 256) as u8).collect(),
+        nodes: (0..LEAVES_MAX - 1).map(node).collect(),
+        leaves: (0..LEAVES_MAX * models)
+            .map(|i| (i * 13 % 256) as u8)
+            .collect(),
     }
 }
 
@@ -62,13 +58,13 @@ fn network(models: usize) -> Network {
     }
 }
 
-/// Heads of the usual size.
+/// Heads of the largest size.
 pub(crate) fn committee(models: usize) -> Committee {
     let inputs = FEATURES + DIMENSIONS;
     let cells = |rows: usize| Cells {
         quality: wave(rows * models)
             .iter()
-            .map(|q| Bps::from_share(f64::from(*q)))
+            .map(|q| quality(f64::from(*q)))
             .collect(),
         labels: vec![200; rows * models],
     };
@@ -84,17 +80,17 @@ pub(crate) fn committee(models: usize) -> Committee {
         },
         heads: vec![
             Head::Slices(Slices {
-                names: (0..SLICES)
+                names: (0..SLICES_MAX)
                     .map(|i| format!("slice-{i}").as_str().into())
                     .collect(),
-                weights: weights(SLICES, inputs),
-                bias: wave(SLICES),
-                cells: cells(SLICES),
+                weights: weights(SLICES_MAX, inputs),
+                bias: wave(SLICES_MAX),
+                cells: cells(SLICES_MAX),
             }),
             Head::Clusters(Clusters {
-                centroids: weights(CLUSTERS, DIMENSIONS),
+                centroids: weights(CLUSTERS_MAX, DIMENSIONS),
                 similarity_min: -1.0,
-                cells: cells(CLUSTERS),
+                cells: cells(CLUSTERS_MAX),
             }),
             Head::Forest((0..TREES).map(|seed| tree(seed, models)).collect()),
             Head::Networks(vec![network(models); NETWORKS]),

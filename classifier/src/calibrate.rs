@@ -10,10 +10,9 @@
 
 use spillway_routing::float;
 use spillway_routing::head::curve::Curve;
+use spillway_routing::head::size::KNOTS;
 use spillway_routing::unit::Bps;
 
-/// Knots of a curve: every sixteenth.
-pub const KNOTS: usize = 17;
 /// Predictions are kept this far from 0 and 1 before the logit.
 const EDGE: f64 = 1e-3;
 /// Strength of the pull toward slope 1 and offset 0, in labels: with a hundred labels

@@ -28,8 +28,6 @@ use crate::dataset::Dataset;
 pub const PROMPTS_MIN: usize = 300;
 /// Fewer than this give tables only; trees and networks would learn noise.
 pub const COMMITTEE_MIN: usize = 1_000;
-/// Networks of a committee, each from its own seed.
-pub const NETWORKS: usize = 3;
 /// What the outcomes of a slice count that the caller named, against all heads together:
 /// what is tried. Half was good in the published experiments.
 pub const GIVEN: [Bps; 3] = [Bps::new(5_000), Bps::new(7_500), Bps::ONE];

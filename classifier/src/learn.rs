@@ -5,12 +5,13 @@
 //! fold.
 
 use spillway_routing::head::Committee;
+use spillway_routing::head::size::NETWORKS;
 use spillway_routing::unit::Bps;
 
 use crate::crossfit::{CrossFit, cross_fit};
 use crate::dataset::Dataset;
 use crate::evaluate::policy_value;
-use crate::fit::{FitSettings, GIVEN, NETWORKS, fit};
+use crate::fit::{FitSettings, GIVEN, fit};
 use crate::offers::{Comparable, Terms};
 
 /// What is not the usual choice must be worth so much more than it: the mean height of

@@ -12,6 +12,7 @@ pub mod cells;
 pub mod curve;
 pub mod forest;
 pub mod network;
+pub mod size;
 pub mod weights;
 
 use crate::check::MODELS_MAX;
@@ -24,7 +25,7 @@ use cells::{Cells, Clusters, Slices};
 use curve::Curve;
 use forest::Tree;
 use network::Network;
-use weights::{INPUT_ONE, Weights};
+use weights::{INPUT_ONE, QUALITY_ONE, Weights};
 
 /// z of the one-sided 90 % bound reported as `quality_low`.
 const BOUND_Z: f64 = 1.2816;
@@ -185,8 +186,9 @@ impl Committee {
             sums.add(head, rest * share, &inputs, facts);
         }
         if let Some(quality) = given {
+            let factor = self.given.share() / QUALITY_ONE;
             let pairs = sums.quality.iter_mut().zip(quality);
-            pairs.for_each(|(sum, quality)| *sum += self.given.share() * quality.share());
+            pairs.for_each(|(sum, quality)| *sum += factor * f64::from(*quality));
         }
         self.finish(&sums, &inputs, scores);
     }
@@ -205,7 +207,7 @@ impl Committee {
     }
 
     /// The table's row of a slice that the caller named.
-    fn given(&self, facts: &Facts) -> Option<&[Bps]> {
+    fn given(&self, facts: &Facts) -> Option<&[u8]> {
         let slice = facts.slice.as_ref()?;
         let slices = self.heads.iter().find_map(|head| match head {
             Head::Slices(slices) => Some(slices),
@@ -342,8 +344,9 @@ impl Sums {
     /// Counts one cell for `part` of a prompt.
     fn look_up(&mut self, cells: &Cells, cell: usize, part: f64, share: f64) {
         let row = cell * self.models..(cell + 1) * self.models;
+        let factor = share * part / QUALITY_ONE;
         for (sum, quality) in self.quality.iter_mut().zip(&cells.quality[row.clone()]) {
-            *sum += share * part * quality.share();
+            *sum += factor * f64::from(*quality);
         }
         for (sum, labels) in self.labels.iter_mut().zip(&cells.labels[row]) {
             *sum += part * f64::from(*labels);
@@ -375,7 +378,7 @@ mod tests {
         weights[0] = 4.0;
         weights[inputs] = -4.0;
         let cells = Cells {
-            quality: [9_000, 2_000, 3_000, 8_000].map(Bps::new).to_vec(),
+            quality: [0.9, 0.2, 0.3, 0.8].map(weights::quality).to_vec(),
             labels: vec![100; 4],
         };
         Committee {

@@ -13,6 +13,7 @@ use rand_xoshiro::Xoshiro256Plus;
 use spillway_routing::encoder::DIMENSIONS;
 use spillway_routing::head::Head;
 use spillway_routing::head::cells::{Cells, Clusters};
+use spillway_routing::head::size::CLUSTERS_MAX;
 use spillway_routing::head::weights::Weights;
 
 use super::tables::{Spreads, cells, expected};
@@ -20,7 +21,7 @@ use super::{Inputs, Means};
 use crate::dataset::Dataset;
 
 /// Numbers of clusters that are tried.
-const CHOICES: [usize; 6] = [8, 16, 32, 64, 128, 256];
+const CHOICES: [usize; 5] = [8, 16, 32, 64, CLUSTERS_MAX];
 /// Prompts that a cluster should hold on average, or its table is the prior.
 const PROMPTS_PER_CLUSTER: usize = 25;
 /// Share of prompts that the number of clusters is judged on.

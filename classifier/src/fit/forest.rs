@@ -11,12 +11,13 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256Plus;
 use spillway_routing::head::forest::{Branch, Node, Tree};
+use spillway_routing::head::size::{LEAVES_MAX, TREES};
+use spillway_routing::head::weights;
 
 use super::Labels;
 
-const TREES: usize = 8;
 /// Numbers of leaves that are tried; a tree grown to the last has the others on its way.
-const CHOICES: [usize; 5] = [8, 16, 32, 64, 128];
+const CHOICES: [usize; 4] = [8, 16, 32, LEAVES_MAX];
 /// Prompts of the sample that each side of a split keeps.
 const SIDE_MIN: usize = 15;
 /// Questions per input: quantiles of its values.
@@ -194,7 +195,7 @@ fn leaves(labels: &Labels<'_>, rows: &[usize], leaf_of: &[usize], count: usize) 
     let value = |at: usize| {
         let mean = labels.means[at % models] as f32;
         let value = (sums[at] + SHRINK * mean) / (seen[at] + SHRINK);
-        (value * 255.0).round() as u8
+        weights::quality(f64::from(value))
     };
     (0..count * models).map(value).collect()
 }

@@ -13,11 +13,11 @@ use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256Plus;
 use spillway_routing::float;
 use spillway_routing::head::network::Network;
+use spillway_routing::head::size::UNITS;
 use spillway_routing::head::weights::Weights;
 
 use super::Labels;
 
-const UNITS: usize = 64;
 const RATE: f32 = 2e-3;
 /// Pulled off the weights per step, times the rate.
 const DECAY: f32 = 1e-2;

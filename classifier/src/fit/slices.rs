@@ -4,6 +4,7 @@
 //! outcomes by given label. Knows nothing of clusters. Declines (`None`) with fewer
 //! than two slices worth a cell.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use linfa::Dataset as Records;
@@ -12,6 +13,7 @@ use linfa_logistic::MultiLogisticRegression;
 use ndarray::{Array1, Array2, Axis};
 use spillway_routing::head::Head;
 use spillway_routing::head::cells::Slices;
+use spillway_routing::head::size::SLICES_MAX;
 use spillway_routing::head::weights::Weights;
 use spillway_routing::id::SliceId;
 
@@ -51,6 +53,7 @@ pub(super) fn fit(data: &Dataset, inputs: &Inputs, means: &Means) -> Option<Head
     }))
 }
 
+/// Sorted: those with the most prompts.
 fn names(data: &Dataset) -> Vec<SliceId> {
     let mut counts: BTreeMap<&SliceId, usize> = BTreeMap::new();
     for slice in data
@@ -60,10 +63,15 @@ fn names(data: &Dataset) -> Vec<SliceId> {
     {
         *counts.entry(slice).or_default() += 1;
     }
-    let kept = counts
+    let mut kept: Vec<(&SliceId, usize)> = counts
         .into_iter()
-        .filter(|(_, count)| *count >= SLICE_PROMPTS_MIN);
-    kept.map(|(slice, _)| slice.clone()).collect()
+        .filter(|(_, count)| *count >= SLICE_PROMPTS_MIN)
+        .collect();
+    kept.sort_by_key(|(_, count)| Reverse(*count)); // Stable: of equals the first names.
+    kept.truncate(SLICES_MAX);
+    let mut names: Vec<SliceId> = kept.into_iter().map(|(slice, _)| slice.clone()).collect();
+    names.sort_unstable();
+    names
 }
 
 /// Weights `[slice][input]` and bias per slice. `None` where the solver finds none.
@@ -90,4 +98,24 @@ fn posterior(
     let weights = fitted.params().t().iter().map(|w| *w as f32).collect();
     let bias = fitted.intercept().iter().map(|b| *b as f32).collect();
     Some((weights, bias))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synthetic::audits;
+
+    #[test]
+    fn the_slices_with_the_most_prompts_have_cells() {
+        let name = |kind: usize| SliceId::new(&format!("kind-{kind:02}"));
+        let kinds = SLICES_MAX + 6;
+        // The later the kind, the more prompts.
+        let of_prompt = (0..kinds).flat_map(|kind| vec![kind; SLICE_PROMPTS_MIN + kind]);
+        let mut all = audits(of_prompt.clone().count(), true, false, 5);
+        for (audit, kind) in all.iter_mut().zip(of_prompt) {
+            audit.facts.slice = Some(name(kind));
+        }
+        let names = names(&Dataset::of(&all, None));
+        assert_eq!(names, (6..kinds).map(name).collect::<Vec<_>>());
+    }
 }

@@ -5,7 +5,7 @@
 
 use spillway_routing::head::Head;
 use spillway_routing::head::cells::Cells;
-use spillway_routing::unit::Bps;
+use spillway_routing::head::weights::{QUALITY_ONE, quality as rounded};
 
 use super::{Inputs, Means};
 use crate::dataset::Dataset;
@@ -40,17 +40,19 @@ pub(super) fn cells(data: &Dataset, spread: &Spreads, count: usize, means: &Mean
     }
     let shrunk = |(at, sum): (usize, &f64)| {
         let prior = SHRINK * means.quality[at % models];
-        Bps::from_share((sum + prior) / (labels[at] + SHRINK))
+        rounded((sum + prior) / (labels[at] + SHRINK))
     };
     Cells {
         quality: quality.iter().enumerate().map(shrunk).collect(),
-        labels: labels.iter().map(|labels| labels.round() as u32).collect(),
+        labels: labels.iter().map(|labels| labels.round() as u8).collect(),
     }
 }
 
 /// What a table predicts for a row: Σ share × cell.
 pub(super) fn expected(cells: &Cells, shares: &[(usize, f64)], models: usize, model: usize) -> f64 {
-    let part = |(cell, share): &(usize, f64)| share * cells.quality[cell * models + model].share();
+    let part = |(cell, share): &(usize, f64)| {
+        share * f64::from(cells.quality[cell * models + model]) / QUALITY_ONE
+    };
     shares.iter().map(part).sum()
 }
 

@@ -43,7 +43,7 @@ fn weights_of(weights: Option<pb::Weights>, field: &'static str) -> Result<Weigh
 impl From<&Cells> for pb::Cells {
     fn from(cells: &Cells) -> Self {
         Self {
-            quality_bps: cells.quality.iter().map(|q| q.get().into()).collect(),
+            quality: cells.quality.clone(),
             labels: cells.labels.clone(),
         }
     }
@@ -52,7 +52,7 @@ impl From<&Cells> for pb::Cells {
 fn cells_of(cells: Option<pb::Cells>) -> Result<Cells, Invalid> {
     let cells = required(cells, "cells")?;
     Ok(Cells {
-        quality: each(cells.quality_bps, "quality_bps", |q| bps(q, "quality"))?,
+        quality: cells.quality,
         labels: cells.labels,
     })
 }
@@ -67,7 +67,7 @@ impl From<&Tree> for pb::Tree {
         let branches = nodes().flat_map(|node| [branch(node.left), branch(node.right)]);
         Self {
             inputs: nodes().map(|node| node.input.into()).collect(),
-            thresholds: nodes().map(|node| node.threshold.into()).collect(),
+            thresholds: nodes().flat_map(|n| n.threshold.to_le_bytes()).collect(),
             branches: branches.collect(),
             leaves: tree.leaves.clone(),
         }
@@ -79,7 +79,7 @@ impl TryFrom<pb::Tree> for Tree {
 
     fn try_from(tree: pb::Tree) -> Result<Self, Invalid> {
         let nodes = tree.inputs.len();
-        count("thresholds", nodes, tree.thresholds.len())?;
+        count("thresholds", 2 * nodes, tree.thresholds.len())?;
         count("branches", 2 * nodes, tree.branches.len())?;
         let branch = |branch: u32| -> Result<Branch, Invalid> {
             let number = fits(branch / 2, "branches")?;
@@ -89,14 +89,12 @@ impl TryFrom<pb::Tree> for Tree {
                 Branch::Leaf(number)
             })
         };
-        let numbered = tree.inputs.into_iter().zip(tree.thresholds).enumerate();
-        let node = |(index, (input, threshold)): (usize, (u32, i32))| {
+        let (thresholds, _) = tree.thresholds.as_chunks();
+        let numbered = tree.inputs.into_iter().zip(thresholds).enumerate();
+        let node = |(index, (input, threshold)): (usize, (u32, &[u8; 2]))| {
             Ok(Node {
                 input: fits(input, "inputs")?,
-                threshold: i16::try_from(threshold).map_err(|_| {
-                    let flaw = InvalidFlaw::Range(u64::from(threshold.unsigned_abs()));
-                    Invalid::new("thresholds", flaw)
-                })?,
+                threshold: i16::from_le_bytes(*threshold),
                 left: branch(tree.branches[2 * index])?,
                 right: branch(tree.branches[2 * index + 1])?,
             })

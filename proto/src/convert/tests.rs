@@ -1,5 +1,7 @@
 //! What is written is what is read.
 
+mod size;
+
 use super::*;
 use crate::pb;
 use prost::Message as _;
@@ -59,7 +61,7 @@ fn facts() -> Facts {
 fn committee() -> Committee {
     let inputs = FEATURES + DIMENSIONS;
     let cells = || Cells {
-        quality: vec![Bps::new(5_000); 2],
+        quality: vec![128; 2],
         labels: vec![30; 2],
     };
     let numbers = |rows: usize, columns: usize| {

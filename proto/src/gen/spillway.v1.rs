@@ -384,21 +384,24 @@ pub struct Weights {
     #[prost(bytes = "vec", tag = "3")]
     pub values: ::prost::alloc::vec::Vec<u8>,
 }
+/// A byte for each \[cell\]\[model\].
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Cells {
-    /// \[cell\]\[model\]
-    #[prost(uint32, repeated, tag = "1")]
-    pub quality_bps: ::prost::alloc::vec::Vec<u32>,
-    #[prost(uint32, repeated, tag = "2")]
-    pub labels: ::prost::alloc::vec::Vec<u32>,
+    /// In 255ths.
+    #[prost(bytes = "vec", tag = "1")]
+    pub quality: ::prost::alloc::vec::Vec<u8>,
+    /// 255 for that many or more.
+    #[prost(bytes = "vec", tag = "2")]
+    pub labels: ::prost::alloc::vec::Vec<u8>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Tree {
-    /// \[node\], in step: the input asked about and the largest value that goes left.
+    /// \[node\], in step: the input asked about and the largest value that goes left, the
+    /// latter in two bytes, little-endian.
     #[prost(uint32, repeated, tag = "1")]
     pub inputs: ::prost::alloc::vec::Vec<u32>,
-    #[prost(sint32, repeated, tag = "2")]
-    pub thresholds: ::prost::alloc::vec::Vec<i32>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub thresholds: ::prost::alloc::vec::Vec<u8>,
     /// \[node\]\[left, right\]: a later node n as 2n, a leaf l as 2l + 1.
     #[prost(uint32, repeated, tag = "3")]
     pub branches: ::prost::alloc::vec::Vec<u32>,

@@ -9,7 +9,6 @@ use super::weights::{INPUT_ONE, Weights};
 use crate::encoder::DIMENSIONS;
 use crate::float;
 use crate::id::SliceId;
-use crate::unit::Bps;
 
 /// Clusters that share a prompt's weight.
 const NEAREST: usize = 3;
@@ -18,10 +17,13 @@ const SHARPNESS: f64 = 10.0;
 
 /// What was observed in each cell: per model the mean quality, shrunk toward the model's
 /// own mean, and how many labels stand behind it. `[cell][model]`, row after row.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cells {
-    pub quality: Vec<Bps>,
-    pub labels: Vec<u32>,
+    /// As [`weights::quality`](super::weights::quality) rounds it.
+    pub quality: Vec<u8>,
+    /// At most 255: whether a prediction is thin shows far below, and beyond it only the
+    /// lower bound that is reported would still rise a little.
+    pub labels: Vec<u8>,
 }
 
 /// Outcomes by labelled kind of work.

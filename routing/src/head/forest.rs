@@ -2,6 +2,8 @@
 //!
 //! Owns: their shape and the walk. Growing them is the classifier's.
 
+use super::weights::QUALITY_ONE;
+
 /// Where a branch leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Branch {
@@ -24,7 +26,7 @@ pub struct Node {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
     pub nodes: Vec<Node>,
-    /// `[leaf][model]`, in 255ths of full quality.
+    /// `[leaf][model]`, as [`weights::quality`](super::weights::quality) rounds it.
     pub leaves: Vec<u8>,
 }
 
@@ -53,7 +55,7 @@ impl Tree {
 /// Adds the trees' mean to `quality`, times `share`.
 pub(super) fn add(trees: &[Tree], inputs: &[i16], share: f64, quality: &mut [f64]) {
     let models = quality.len();
-    let factor = share / (255.0 * trees.len().max(1) as f64);
+    let factor = share / (QUALITY_ONE * trees.len().max(1) as f64);
     for tree in trees {
         let leaf = tree.leaf(inputs);
         let values = &tree.leaves[leaf * models..(leaf + 1) * models];

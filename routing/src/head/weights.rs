@@ -1,6 +1,6 @@
 //! Eight-bit weights against sixteen-bit inputs: products that are exact everywhere.
 //!
-//! Owns: the two number formats of learned heads and the one product between them.
+//! Owns: the number formats of learned heads and the one product between them.
 //! Sums are integers, so neither order nor width of the machine's vectors changes a bit.
 //! In memory a weight takes sixteen bits: products of equal widths are one instruction
 //! per eight pairs even on the oldest x86-64 (scoring takes a third of the time).
@@ -11,6 +11,8 @@ use wide::{i16x8, i32x4};
 pub const INPUT_ONE: f32 = 4096.0;
 /// Standardised inputs are clipped here, so that no single odd number decides.
 pub const INPUT_MAX: f32 = 5.0;
+/// Full quality in the format of tables and leaves, one byte.
+pub const QUALITY_ONE: f64 = 255.0;
 /// Largest absolute weight in steps.
 const LEVELS: f32 = 127.0;
 /// With so many columns the sum of a row still fits 32 bits.
@@ -21,6 +23,12 @@ pub const COLUMNS_MAX: usize = 500;
 pub fn input(standardised: f32) -> i16 {
     let clipped = standardised.clamp(-INPUT_MAX, INPUT_MAX);
     rounded(clipped * INPUT_ONE)
+}
+
+/// A quality 0..=1 as tables and leaves hold it. Rounding takes at most a fifth of a point.
+#[must_use]
+pub fn quality(share: f64) -> u8 {
+    (share * QUALITY_ONE).round() as u8
 }
 
 /// To the nearest whole number, halves away from zero; saturates.
