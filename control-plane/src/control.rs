@@ -60,6 +60,7 @@ impl Control {
         let Some(policy) = self.policies.current().await? else {
             return Ok(TableVersion(0));
         };
+        let anew = learned.is_some();
         let mut tries = 0;
         loop {
             tries += 1;
@@ -80,10 +81,15 @@ impl Control {
                 audits.share = audits.share.max(alarms::RAISED_SHARE);
             }
             let parent = current.as_ref().map_or(TableVersion(0), |c| c.version());
-            if current.is_some_and(|c| same_content(c.table.draft(), &draft)) {
+            if let Some(current) = &current
+                && same_content(current.table.draft(), &draft)
+            {
                 return Ok(parent);
             }
-            let probes = self.probes(&draft).await?;
+            let mut probes = self.probes(&draft).await?;
+            if let Some(current) = current.filter(|_| !anew) {
+                probes = standing(probes, &current.table.draft().probes, &draft);
+            }
             match self.publisher.publish(draft, parent, probes, now()).await {
                 Ok(version) => {
                     self.metrics.tables_published.inc();
@@ -206,6 +212,25 @@ impl Control {
     }
 }
 
+/// The probes of a table that learnt nothing new: those of the one before, if as many of
+/// them ask for something that is there. Requests that stay the same travel once.
+fn standing(fresh: Vec<Probe>, kept: &[Probe], draft: &Draft) -> Vec<Probe> {
+    let there = |name: &str| {
+        let mut routes = draft.routes.iter().map(|route| route.id.as_str());
+        let mut models = draft.models.iter().map(|model| model.id.as_str());
+        routes.any(|route| route == name) || models.any(|model| model == name)
+    };
+    let fits = |probe: &&Probe| {
+        let route = probe.facts.route.as_ref();
+        route.is_some_and(|route| there(route.as_str()))
+    };
+    if kept.iter().filter(fits).count() >= fresh.iter().filter(fits).count() {
+        kept.to_vec()
+    } else {
+        fresh
+    }
+}
+
 /// Whether two drafts decide alike: all but version, time, note and probes.
 fn same_content(a: &Draft, b: &Draft) -> bool {
     let bare = |draft: &Draft| Draft {
@@ -228,4 +253,38 @@ pub fn now() -> UnixMillis {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn probe(route: &str, draw: u64) -> Probe {
+        Probe {
+            facts: Facts {
+                route: Some(route.into()),
+                ..Facts::default()
+            },
+            conditions: Vec::new(),
+            now: UnixMillis(5),
+            draw: Draw(draw),
+            expected: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn probes_stay_unless_new_ones_say_more() {
+        let text = "version = 1\n[[upstreams]]\nprovider = \"p\"\nmodels = [\"m\"]\nprices.standard = { input = 1.0, output = 2.0 }\n[routes.auto]\nbaseline = \"m\"\n";
+        let policy = policy::parse(text).unwrap();
+        let draft = policy::draft(&policy, text, &Learned::default()).unwrap();
+        let old = [probe("auto", 1), probe("m", 2)];
+        let fresh = |routes: &[&str]| routes.iter().map(|r| probe(r, 3)).collect::<Vec<_>>();
+        let chosen = |routes: &[&str], kept: &[Probe]| standing(fresh(routes), kept, &draft);
+        assert_eq!(chosen(&["auto", "m"], &old), old);
+        assert_eq!(chosen(&["auto"; 3], &old), fresh(&["auto"; 3]));
+        // Its route is gone: it shows less than the new ones do.
+        let gone = [probe("auto", 1), probe("gone", 2)];
+        assert_eq!(chosen(&["auto", "m"], &gone), fresh(&["auto", "m"]));
+        assert_eq!(chosen(&["auto"], &[]), fresh(&["auto"]));
+    }
 }

@@ -5,11 +5,14 @@
 
 mod audit;
 mod facts;
+mod layout;
 mod learned;
 mod outcome;
+mod probe;
 mod table;
 
-pub use self::table::{TABLE_FORMAT, decode_table, encode_table, learned_bytes};
+pub use self::layout::{encode_table, learned_bytes, parts};
+pub use self::table::{TABLE_FORMAT, decode_table};
 
 /// A message that cannot be read as what it claims to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -15,7 +15,7 @@ use spillway_routing::id::TableVersion;
 use spillway_routing::table::Draft;
 use spillway_routing::unit::UnixMillis;
 
-use crate::convert::{Invalid, decode_table, encode_table, learned_bytes};
+use crate::convert::{Invalid, decode_table, encode_table, parts};
 use crate::{keys, pb};
 
 /// etcd refuses requests above 1.5 MiB; a chunk stays well below.
@@ -286,11 +286,10 @@ pub fn open(bundle: &Bundle, trusted: &[PublicKey]) -> Result<Draft, EnvelopeErr
     Ok(draft)
 }
 
-/// What was learnt and the rest never share a chunk: a table with another policy and the
-/// same heads is pushed as its rest alone.
+/// Parts of a table never share a chunk: one with another policy and the same heads,
+/// catalogue and probes is pushed as its rest alone.
 fn chunks(payload: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let (learned, rest) = payload.split_at(learned_bytes(payload));
-    let parts = [learned, rest].into_iter();
+    let parts = parts(payload).into_iter();
     parts.flat_map(|part| part.chunks(CHUNK_BYTES_MAX))
 }
 

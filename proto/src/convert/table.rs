@@ -1,53 +1,23 @@
-//! Tables: catalogue, routes, rules and probes.
+//! Tables: catalogue, routes and rules.
 
 use prost::Message as _;
-use prost::encoding::{WireType, decode_key, decode_varint};
 use spillway_routing::audit::Audits;
 use spillway_routing::catalogue::{
     Capabilities, ClockRule, Dialect, Lane, LongContext, Model, Pace, Price, Rates, Tier, Upstream,
 };
-use spillway_routing::decide::Draw;
 use spillway_routing::id::{LaneId, ModelId, TableVersion};
 use spillway_routing::rule::{Action, Match, Rule};
-use spillway_routing::table::{BarPoint, Choice, Draft, Probe, Route};
+use spillway_routing::table::{BarPoint, Choice, Draft, Route};
 use spillway_routing::tokens::Family;
 use spillway_routing::unit::{Millis, NanoUsd, NanoUsdPerMtok, Tokens, UnixMillis};
 
-use super::facts::{class_of, class_to_pb, state_of, state_to_pb};
+use super::facts::{class_of, class_to_pb};
+use super::probe::{plan_to_pb, probes_of};
 use super::{Invalid, InvalidFlaw, bps, each, fits, named, required};
 use crate::pb;
 
 /// The form this build writes and the newest it reads.
 pub const TABLE_FORMAT: u32 = 1;
-
-/// A draft as bytes, what was learnt first: two messages in a row are read as one, so
-/// that the large part keeps its bytes when only the policy changes.
-#[must_use]
-pub fn encode_table(draft: &Draft) -> Vec<u8> {
-    let mut table = pb::Table::from(draft);
-    let learned = pb::Table {
-        committee: table.committee.take(),
-        ..pb::Table::default()
-    };
-    let mut bytes = learned.encode_to_vec();
-    bytes.extend(table.encode_to_vec());
-    bytes
-}
-
-/// How many of the first bytes of an encoded table hold what was learnt.
-#[must_use]
-pub fn learned_bytes(mut bytes: &[u8]) -> usize {
-    const COMMITTEE: u32 = 9;
-    let whole = bytes.len();
-    match decode_key(&mut bytes) {
-        Ok((COMMITTEE, WireType::LengthDelimited)) => {
-            let length = decode_varint(&mut bytes).unwrap_or(0);
-            let length = usize::try_from(length).unwrap_or(usize::MAX);
-            (whole - bytes.len()).saturating_add(length).min(whole)
-        }
-        _ => 0,
-    }
-}
 
 /// A draft from bytes; whether it makes sense is `Table::build`'s business.
 ///
@@ -362,37 +332,6 @@ impl TryFrom<pb::Rule> for Rule {
     }
 }
 
-impl From<&Probe> for pb::Probe {
-    fn from(probe: &Probe) -> Self {
-        Self {
-            facts: Some((&probe.facts).into()),
-            conditions: probe.conditions.iter().map(state_to_pb).collect(),
-            now_ms: probe.now.0,
-            draw: probe.draw.0,
-            expected: strings(&probe.expected),
-        }
-    }
-}
-
-impl TryFrom<pb::Probe> for Probe {
-    type Error = Invalid;
-
-    fn try_from(probe: pb::Probe) -> Result<Self, Invalid> {
-        let facts = required(probe.facts, "facts")?;
-        Ok(Self {
-            facts: facts.try_into().map_err(|e: Invalid| e.within("facts"))?,
-            conditions: each(probe.conditions, "conditions", state_of)?,
-            now: UnixMillis(probe.now_ms),
-            draw: Draw(probe.draw),
-            expected: probe
-                .expected
-                .iter()
-                .map(|lane| LaneId::new(lane))
-                .collect(),
-        })
-    }
-}
-
 impl From<&BarPoint> for pb::BarPoint {
     fn from(point: &BarPoint) -> Self {
         Self {
@@ -446,6 +385,7 @@ impl From<&Draft> for pb::Table {
             frontier: draft.frontier.iter().map(Into::into).collect(),
             policy: draft.policy,
             observed: draft.observed.iter().map(observed_to_pb).collect(),
+            plans: draft.probes.iter().map(plan_to_pb(&draft.lanes)).collect(),
             audits: draft.audits.as_ref().map(Into::into),
             learnt_at_ms: draft.learnt_at.0,
         }
@@ -463,6 +403,7 @@ impl TryFrom<pb::Table> for Draft {
             ));
         }
         let committee = table.committee.map(TryInto::try_into).transpose();
+        let lanes = each(table.lanes, "lanes", Lane::try_from)?;
         Ok(Self {
             version: TableVersion(table.version),
             parent: TableVersion(table.parent),
@@ -470,11 +411,11 @@ impl TryFrom<pb::Table> for Draft {
             note: table.note,
             models: each(table.models, "models", Model::try_from)?,
             upstreams: each(table.upstreams, "upstreams", Upstream::try_from)?,
-            lanes: each(table.lanes, "lanes", Lane::try_from)?,
             committee: committee.map_err(|e: Invalid| e.within("committee"))?,
             routes: each(table.routes, "routes", Route::try_from)?,
             rules: each(table.rules, "rules", Rule::try_from)?,
-            probes: each(table.probes, "probes", Probe::try_from)?,
+            probes: probes_of(table.probes, table.plans, &lanes)?,
+            lanes,
             frontier: each(table.frontier, "frontier", BarPoint::try_from)?,
             policy: table.policy,
             observed: each(table.observed, "observed", observed_of)?,

@@ -20,7 +20,7 @@ use spillway_routing::head::forest::{Branch, Node, Tree};
 use spillway_routing::head::network::Network;
 use spillway_routing::head::weights::Weights;
 use spillway_routing::head::{Committee, Head, Lengths, Scaler};
-use spillway_routing::id::{LaneId, RequestId, TableVersion};
+use spillway_routing::id::{LaneId, ModelId, RequestId, TableVersion};
 use spillway_routing::outcome::{
     Answer, Attempt, AttemptResult, Audit, Ending, Outcome, UsageSource, Verdict, VerdictSource,
 };

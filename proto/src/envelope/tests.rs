@@ -46,9 +46,8 @@ fn another_policy_moves_no_learned_byte() {
     let mut other = draft();
     other.routes[0].bar = spillway_routing::unit::Bps::new(8_000);
     let (old, new) = (chunks(&draft()), chunks(&other));
-    assert_eq!((old.len(), &old[0]), (2, &new[0]));
-    assert_ne!(old[1], new[1]);
-    assert!(new[1].len() < 4_096, "{} bytes", new[1].len());
+    assert_eq!((old.len(), &old[..3]), (4, &new[..3]));
+    assert_ne!(old[3], new[3]);
 }
 
 #[test]

@@ -619,6 +619,8 @@ pub mod rule {
         Pin(::prost::alloc::string::String),
     }
 }
+/// A recorded request. What is expected of it is a plan, apart from it: requests stay the
+/// same bytes while policies change.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Probe {
     #[prost(message, optional, tag = "1")]
@@ -629,8 +631,12 @@ pub struct Probe {
     pub now_ms: u64,
     #[prost(uint64, tag = "4")]
     pub draw: u64,
-    #[prost(string, repeated, tag = "5")]
-    pub expected: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Plan {
+    /// Places in the table's lanes.
+    #[prost(uint32, repeated, tag = "1")]
+    pub lanes: ::prost::alloc::vec::Vec<u32>,
 }
 /// How much is audited.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -681,7 +687,10 @@ pub struct Table {
     pub observed: ::prost::alloc::vec::Vec<ObservedPrice>,
     #[prost(message, optional, tag = "16")]
     pub audits: ::core::option::Option<Audits>,
-    #[prost(uint64, tag = "17")]
+    /// One for each probe.
+    #[prost(message, repeated, tag = "17")]
+    pub plans: ::prost::alloc::vec::Vec<Plan>,
+    #[prost(uint64, tag = "18")]
     pub learnt_at_ms: u64,
 }
 /// What is signed. The payload is cut into chunks that are stored under their hash.

@@ -96,3 +96,99 @@ fn what_was_learnt_is_small_at_its_largest() {
         assert!(learned <= most, "{models} models: {learned} bytes");
     }
 }
+
+/// Sixteen models with two lanes each, three routes to all of them, a frontier, and
+/// sixteen requests recorded while all lanes were known.
+fn busy() -> Draft {
+    let mut draft = bare_draft();
+    draft.committee = Some(largest(16));
+    let models = draft.committee.iter().flat_map(|c| c.models.clone());
+    let models: Vec<ModelId> = models.collect();
+    let (model, upstream) = (draft.models[0].clone(), draft.upstreams[0].clone());
+    let lane = draft.lanes[0].clone();
+    draft.observed.clear();
+    draft.models.clear();
+    draft.upstreams.clear();
+    draft.lanes.clear();
+    for id in &models {
+        let (mut model, mut upstream) = (model.clone(), upstream.clone());
+        model.id = id.clone();
+        upstream.id = format!("a-provider:{id}").as_str().into();
+        upstream.model = id.clone();
+        for tier in [Tier::Standard, Tier::Flex] {
+            let mut lane = lane.clone();
+            lane.id = format!("{}/{}", upstream.id, tier.name()).as_str().into();
+            lane.upstream = upstream.id.clone();
+            lane.tier = tier;
+            draft.lanes.push(lane);
+        }
+        draft.models.push(model);
+        draft.upstreams.push(upstream);
+    }
+    let first = draft.lanes[0].id.clone();
+    draft.rules.truncate(1);
+    draft.rules[0].then = Action::Only(models.clone());
+    draft.routes.push(draft.routes[0].clone());
+    for (i, route) in draft.routes.iter_mut().enumerate() {
+        route.id = format!("route-{i}").as_str().into();
+        route.models.clone_from(&models);
+        route.default_lane = first.clone();
+        route.baseline = first.clone();
+    }
+    draft.frontier = vec![draft.frontier[0]; 21];
+    draft.probes = recorded(&draft);
+    draft
+}
+
+fn recorded(draft: &Draft) -> Vec<Probe> {
+    let state = |lane: &Lane| {
+        let state = LaneState {
+            gate: Gate::Open,
+            in_flight: 3,
+            first_token: Some(Millis(400)),
+            per_token_us: Some(9_000),
+        };
+        (lane.id.clone(), state)
+    };
+    let probe = |i: usize| Probe {
+        facts: facts(),
+        conditions: draft.lanes.iter().map(state).collect(),
+        now: UnixMillis(1_795_262_400_000),
+        draw: Draw(u64::MAX - i as u64),
+        expected: draft.lanes[i..i + 3].iter().map(|l| l.id.clone()).collect(),
+    };
+    (0..16).map(probe).collect()
+}
+
+#[test]
+fn a_new_policy_moves_one_small_chunk() {
+    let (old, mut new) = (busy(), busy());
+    assert_eq!(Table::build(old.clone()).map(|_| ()), Ok(()));
+    new.version = TableVersion(9);
+    new.parent = TableVersion(8);
+    new.note = "policy version 5".to_owned();
+    new.routes[0].bar = Bps::new(9_000);
+    new.routes[0].choice = Choice::Multiplier(7_654_321);
+    new.probes[0].expected.swap(0, 1);
+    let chunks = |draft: &Draft| {
+        let chunks = crate::envelope::unsigned(draft);
+        let chunks = chunks.chunks().map(|(_, bytes)| bytes.to_vec());
+        chunks.collect::<Vec<_>>()
+    };
+    let (old, new) = (chunks(&old), chunks(&new));
+    let sizes: Vec<usize> = new.iter().map(Vec::len).collect();
+    assert_eq!((old.len(), &old[..3]), (4, &new[..3]), "{sizes:?}");
+    assert!(sizes[3] <= 4_096, "{sizes:?}");
+    assert_eq!(decode_table(&new.concat()).map(|d| d.probes.len()), Ok(16));
+}
+
+#[test]
+fn a_plan_with_a_lane_that_is_not_there_is_not_read() {
+    let mut draft = draft();
+    draft.probes[0].expected = vec!["nowhere".into()];
+    let error = decode_table(&encode_table(&draft)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "plans[0].lanes[0].place: 3 is out of range"
+    );
+}
