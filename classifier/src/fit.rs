@@ -3,7 +3,7 @@
 //! Owns: which heads are worth fitting on how many labels, and what all of them read.
 //! The heads themselves are `fit/slices.rs`, `fit/clusters.rs` (tables, whose counting is
 //! `fit/tables.rs`), `fit/forest.rs`, `fit/network.rs`; answer lengths are
-//! `fit/lengths.rs`. Inputs are made by `routing::head`'s own code, so that what is
+//! `fit/lengths.rs`; `fit/update.rs` counts the tables again without a fit. Inputs are made by `routing::head`'s own code, so that what is
 //! learnt from is what the proxy will look up.
 
 pub mod clusters;
@@ -12,6 +12,7 @@ pub mod lengths;
 pub mod network;
 pub mod slices;
 pub mod tables;
+pub mod update;
 
 use ndarray::Array2;
 use spillway_routing::encoder::{DIMENSIONS, EncoderId};

@@ -44,9 +44,16 @@ pub(super) fn fit(
     let count = count.unwrap_or_else(|| choose(data, inputs, means, seed));
     let rows: Vec<usize> = (0..data.len()).collect();
     let mut head = centroids(data, inputs, &rows, count, seed)?;
-    head.cells = cells(data, &spread(&head, inputs, &rows), count, means);
+    head.cells = self::count(data, inputs, &head, means);
     head.similarity_min = unlike(&head, inputs);
     Some(Head::Clusters(head))
+}
+
+/// Outcomes by likeness to the centroids of a head.
+pub(super) fn count(data: &Dataset, inputs: &Inputs, head: &Clusters, means: &Means) -> Cells {
+    let rows: Vec<usize> = (0..data.len()).collect();
+    let spread = spread(head, inputs, &rows);
+    cells(data, &spread, head.centroids.rows(), means)
 }
 
 /// The number of clusters with the least Brier score on prompts that neither centroids

@@ -12,7 +12,7 @@ use linfa::traits::Fit;
 use linfa_logistic::MultiLogisticRegression;
 use ndarray::{Array1, Array2, Axis};
 use spillway_routing::head::Head;
-use spillway_routing::head::cells::Slices;
+use spillway_routing::head::cells::{Cells, Slices};
 use spillway_routing::head::size::SLICES_MAX;
 use spillway_routing::head::weights::Weights;
 use spillway_routing::id::SliceId;
@@ -38,19 +38,28 @@ pub(super) fn fit(data: &Dataset, inputs: &Inputs, means: &Means) -> Option<Head
     if names.len() < 2 {
         return None;
     }
-    let place = |slice: &Option<SliceId>| names.binary_search(slice.as_ref()?).ok();
-    let labels: Vec<Option<usize>> = data.prompts.iter().map(|p| place(&p.slice)).collect();
+    let labels = labels(data, &names);
     let (weights, bias) = posterior(data, &inputs.real, &labels)?;
-    let spread: Spreads = labels
-        .iter()
-        .map(|label| label.map(|cell| (cell, 1.0)).into_iter().collect())
-        .collect();
     Some(Head::Slices(Slices {
-        cells: cells(data, &spread, names.len(), means),
+        cells: count(data, &names, means),
         names,
         weights: Weights::of(inputs.real.ncols(), &weights),
         bias,
     }))
+}
+
+/// Outcomes by given label.
+pub(super) fn count(data: &Dataset, names: &[SliceId], means: &Means) -> Cells {
+    let shares = |label: Option<usize>| label.map(|cell| (cell, 1.0)).into_iter().collect();
+    let spread: Spreads = labels(data, names).into_iter().map(shares).collect();
+    cells(data, &spread, names.len(), means)
+}
+
+/// Which cell each prompt's label is, if it has one.
+fn labels(data: &Dataset, names: &[SliceId]) -> Vec<Option<usize>> {
+    let place = |slice: &SliceId| names.iter().position(|name| name == slice);
+    let labels = data.prompts.iter().map(|p| place(p.slice.as_ref()?));
+    labels.collect()
 }
 
 /// Sorted: those with the most prompts.

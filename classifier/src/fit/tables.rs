@@ -60,6 +60,7 @@ pub(super) fn expected(cells: &Cells, shares: &[(usize, f64)], models: usize, mo
 /// prompts reach, if that is less; else the thinnest model would silence everything.
 pub(super) fn labels_min(heads: &[Head], data: &Dataset, inputs: &Inputs) -> u32 {
     let models = data.models.len();
+    let tables = heads.iter().filter(|head| head.cells().is_some()).count();
     let mut fewest = Vec::with_capacity(data.len());
     for row in &inputs.fixed {
         let mut sums = vec![0.0f64; models];
@@ -81,7 +82,7 @@ pub(super) fn labels_min(heads: &[Head], data: &Dataset, inputs: &Inputs) -> u32
             }
         }
         let least = sums.iter().copied().fold(f64::MAX, f64::min);
-        fewest.push(least / heads.len().max(1) as f64);
+        fewest.push(least / tables.max(1) as f64);
     }
     fewest.sort_by(f64::total_cmp);
     let reached = fewest.get((fewest.len() as f64 * SILENCED_MAX) as usize);
