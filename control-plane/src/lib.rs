@@ -18,6 +18,7 @@ pub mod metrics;
 mod outcomes;
 pub mod policies;
 pub mod policy;
+pub mod priors;
 pub mod publish;
 mod reconcilers;
 mod service;

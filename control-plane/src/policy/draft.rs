@@ -22,7 +22,7 @@ use super::document::{
 use super::learned::{Learned, World};
 use super::locate::{line_of_path, path_of};
 use super::typed::{capabilities, class_of, pace, parse_duration, price};
-use crate::catalogue;
+use crate::{catalogue, priors};
 
 const DEADLINE: Millis = Millis(60_000);
 const ATTEMPTS: u8 = 3;
@@ -62,6 +62,7 @@ pub fn draft(policy: &Policy, text: &str, learned: &Learned) -> Result<Draft, Ve
     for (index, entry) in policy.upstreams.iter().enumerate() {
         compiler.upstream(index, entry, &policy.models);
     }
+    compiler.priors();
     compiler.unused_models(policy);
     for (name, entry) in &policy.routes {
         compiler.route(name, entry);
@@ -175,6 +176,22 @@ impl Compiler<'_> {
             prior: entry.prior.map(Bps::from_share),
             typical_output: tokens(entry.typical_output, None, TYPICAL_OUTPUT),
         });
+    }
+
+    /// Starter priors, if every model has one or its own: half a ranking would pass over
+    /// the models that nobody knows, and they may be the best.
+    fn priors(&mut self) {
+        let expected = |model: &Model| model.prior.or_else(|| priors::of(model.id.as_str()));
+        if self
+            .draft
+            .models
+            .iter()
+            .all(|model| expected(model).is_some())
+        {
+            for model in &mut self.draft.models {
+                model.prior = expected(model);
+            }
+        }
     }
 
     /// The tiers of an entry; those that are not known are faults.

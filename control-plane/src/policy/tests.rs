@@ -1,10 +1,14 @@
 //! What operators may type, and what they are told when it is wrong.
 
 use super::*;
+use spillway_routing::conditions::Conditions;
+use spillway_routing::decide::{Draw, decide};
+use spillway_routing::features::Facts;
 use spillway_routing::head::curve::Curve;
-use spillway_routing::head::{Committee, Lengths, Scaler};
+use spillway_routing::head::{Abstention, Committee, Lengths, Scaler};
+use spillway_routing::id::TableVersion;
 use spillway_routing::table::{BarPoint, Choice, Draft, Table};
-use spillway_routing::unit::{Bps, Millis, NanoUsdPerMtok, Tokens};
+use spillway_routing::unit::{Bps, Millis, NanoUsd, NanoUsdPerMtok, Tokens, UnixMillis};
 
 const POLICY: &str = r#"version = 1
 
@@ -280,4 +284,77 @@ fn a_published_table_carries_what_was_learnt_to_the_next_policy() {
     let first = compile(POLICY, &learned(true)).unwrap();
     let again = compile(POLICY, &Learned::of(&first)).unwrap();
     assert_eq!(first, again);
+}
+
+fn priors_of(models: &str) -> Vec<Option<Bps>> {
+    let text = format!(
+        "version = 1\n[[upstreams]]\nprovider = \"openai\"\nmodels = [{models}]\n\n\
+         [routes.auto]\nbaseline = \"gpt-4o\"\nbar = 0.9\n"
+    );
+    let policy = parse(&text).unwrap();
+    let draft = draft(&policy, &text, &Learned::default()).unwrap();
+    draft.models.iter().map(|model| model.prior).collect()
+}
+
+#[test]
+fn starter_priors_rank_all_models_or_none() {
+    let known = priors_of(r#""gpt-4o", "gpt-4o-mini""#);
+    assert!(known[0] > known[1] && known[1].is_some(), "{known:?}");
+    // Nobody knows the third: it could be the best.
+    assert_eq!(
+        priors_of(r#""gpt-4o", "gpt-4o-mini", "gpt-5.4""#),
+        [None; 3]
+    );
+}
+
+#[test]
+fn a_route_of_which_nothing_is_known_goes_to_its_default() {
+    let text = "version = 1\n[[upstreams]]\nprovider = \"openai\"\n\
+                models = [\"gpt-5.4\", \"gpt-5.4-mini\"]\n\n[routes.auto]\nbaseline = \"gpt-5.4\"\n";
+    let policy = parse(text).unwrap();
+    let mut draft = draft(&policy, text, &Learned::default()).unwrap();
+    draft.version = TableVersion(1);
+    let table = Table::build(draft).unwrap();
+    let facts = Facts {
+        route: Some("auto".into()),
+        ..Facts::default()
+    };
+    let idle = Conditions {
+        lanes: vec![Default::default(); 2],
+    };
+    let decision = decide(&table, &facts, &idle, UnixMillis(0), Draw(0)).unwrap();
+    assert_eq!(decision.chosen().unwrap().model.as_str(), "gpt-5.4");
+    assert_eq!(decision.abstention, Some(Abstention::NotTrained));
+}
+
+#[test]
+fn audits_are_compiled_and_their_faults_named() {
+    let text = |audits: &str| {
+        format!(
+            "version = 1\n[[upstreams]]\nprovider = \"openai\"\nmodels = [\"gpt-5.4\", \"gpt-5.4-mini\"]\n\n\
+             [routes.auto]\nbaseline = \"gpt-5.4\"\n\n[audits]\n{audits}\n"
+        )
+    };
+    let good = text("usd_per_day = 5.0\njudge = \"gpt-5.4-mini\"");
+    let compiled = draft(&parse(&good).unwrap(), &good, &Learned::default()).unwrap();
+    let audits = compiled.audits.unwrap();
+    assert_eq!(
+        (audits.share, audits.starting),
+        (Bps::new(200), Bps::new(3_000))
+    );
+    assert_eq!(audits.per_day, NanoUsd(5_000_000_000));
+    assert_eq!(
+        audits.judge.unwrap().as_str(),
+        "openai:gpt-5.4-mini/standard"
+    );
+    for (bad, field) in [
+        ("usd_per_day = -1.0", "audits.usd_per_day"),
+        ("usd_per_day = 1.0\nshare = 2.0", "audits.share"),
+        ("usd_per_day = 1.0\njudge = \"nobody\"", "audits.judge"),
+    ] {
+        let bad = text(bad);
+        let faults = draft(&parse(&bad).unwrap(), &bad, &Learned::default()).unwrap_err();
+        assert_eq!(faults[0].field, field);
+        assert!(faults[0].line.is_some());
+    }
 }
