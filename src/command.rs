@@ -255,8 +255,11 @@ pub(crate) struct TeachArgs {
     #[arg(long, default_value_t = 0.02, requires = "learn")]
     pub(crate) audits: f64,
     /// Share that is audited until then.
-    #[arg(long, default_value_t = 0.2, requires = "learn")]
+    #[arg(long, default_value_t = 0.3, requires = "learn")]
     pub(crate) starting_audits: f64,
+    /// Callers name the kind of work: the prompts' tasks travel as slices.
+    #[arg(long, requires = "learn")]
+    pub(crate) with_slices: bool,
     /// What happens to the world: REQUEST:worse:MODEL:SHARE (so many answers are worth
     /// nothing from then on), REQUEST:price:MODEL:TIMES or REQUEST:appears:MODEL; repeat
     /// for several.

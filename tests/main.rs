@@ -24,4 +24,5 @@ mod simulate;
 mod stand;
 mod streaming;
 mod table;
+mod teach;
 mod training;

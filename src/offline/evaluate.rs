@@ -77,8 +77,12 @@ pub(super) fn committee(
     committee: &Committee,
     terms: &[Option<Terms>],
     audits: &[Audit],
+    with_slices: bool,
 ) -> anyhow::Result<Evaluation> {
-    let data = Dataset::of(audits, Some(&committee.models));
+    let mut data = Dataset::of(audits, Some(&committee.models));
+    if with_slices {
+        data = data.with_slices_shown();
+    }
     let all = Comparable::of(&data, terms, &[]);
     let best = best_on_training(&all, committee);
     let offers = all.offers(&data, |_| committee, false);

@@ -23,6 +23,8 @@ pub(super) struct Set<'a> {
     pub(super) best: &'a str,
     pub(super) bar: f64,
     pub(super) policy: &'a str,
+    /// Whether callers name the kind of work.
+    pub(super) slices: bool,
 }
 
 impl Set<'_> {
@@ -54,7 +56,7 @@ impl Set<'_> {
             return Ok(None);
         };
         let terms = evaluate::terms(draft, committee);
-        let evaluation = evaluate::committee(committee, &terms, self.held_out)?;
+        let evaluation = evaluate::committee(committee, &terms, self.held_out, self.slices)?;
         let best = evaluation
             .singles
             .get(evaluation.best)

@@ -33,7 +33,7 @@ use crate::output::say;
 const WINDOW: u64 = 250;
 /// Labels that a first run wants, and how many more than last time the next one does.
 const LABELS_FIRST: u64 = 300;
-const LABELS_GROWTH: f64 = 1.4;
+const LABELS_GROWTH: f64 = 1.2;
 /// The simulated judge, and its price in nano-dollars a token: that of a small model.
 const JUDGE: &str = "judge";
 const JUDGE_PRICE: (u64, u64) = (150, 600);
@@ -94,6 +94,8 @@ struct World {
     best: String,
     bar: f64,
     audits: (f64, f64),
+    /// Whether callers name the kind of work.
+    slices: bool,
     events: Vec<Event>,
 }
 
@@ -114,7 +116,8 @@ pub(super) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let planes = Planes::start(&providers.base_url(PROVIDER), &stop).await?;
     let total = args.limit.unwrap_or(world.recorded.prompts().len() as u64);
-    let windows = play_all(&world, &planes, total).await?;
+    let told: fn(&Window) = if args.json { |_| () } else { tell_of };
+    let windows = play_all(&world, &planes, total, told).await?;
     let current = planes.control.publisher.current().await?;
     stop.cancel();
     planes.ended().await?;
@@ -127,6 +130,7 @@ pub(super) async fn run(args: SimulateArgs) -> anyhow::Result<()> {
             best: &world.best,
             bar: world.bar,
             policy: &world.policy(total),
+            slices: world.slices,
         };
         let compared = tokio::task::block_in_place(|| set.compare(current.table.draft()));
         summary["held_out"] = compared?;
@@ -152,7 +156,8 @@ fn load(args: &SimulateArgs) -> anyhow::Result<(World, Vec<Audit>, Vec<Audit>)> 
         Split::Train => Split::Test,
         Split::Test => Split::Train,
     };
-    let part = |split| set::audits(&args.set, Part::Only(split), false, now());
+    let slices = args.teach.with_slices;
+    let part = |split| set::audits(&args.set, Part::Only(split), slices, now());
     let (held_out, train) = (part(other)?, part(split)?);
     let set = &args.set;
     let recorded = Recorded::load(&set.prompts, &set.outcomes, Some(split.name()))?;
@@ -185,6 +190,7 @@ fn load(args: &SimulateArgs) -> anyhow::Result<(World, Vec<Audit>, Vec<Audit>)> 
         models,
         bar: args.bar,
         audits: (args.teach.audits, args.teach.starting_audits),
+        slices: args.teach.with_slices,
         events,
     };
     Ok((world, held_out, train))
@@ -292,7 +298,12 @@ fn charges(audits: &[Audit], model: &str) -> Vec<Charge> {
     own.filter_map(charge).collect()
 }
 
-async fn play_all(world: &World, planes: &Planes, total: u64) -> anyhow::Result<Vec<Window>> {
+async fn play_all(
+    world: &World,
+    planes: &Planes,
+    total: u64,
+    told: fn(&Window),
+) -> anyhow::Result<Vec<Window>> {
     let control = &planes.control;
     let (mut windows, mut played, mut learnt_from) = (Vec::new(), 0, 0);
     let mut policy = 0;
@@ -322,7 +333,7 @@ async fn play_all(world: &World, planes: &Planes, total: u64) -> anyhow::Result<
         planes.until_current().await?;
         window.table = control.publisher.current_version().await?.0;
         window.notes = notes;
-        tell_of(&window);
+        told(&window);
         windows.push(window);
     }
     Ok(windows)
@@ -341,7 +352,11 @@ async fn play_some(
     traffic.first_prompt = from;
     traffic.seed = SEED + from;
     traffic.feedback = false;
-    traffic.slice = SliceLabel::None;
+    traffic.slice = if world.slices {
+        SliceLabel::OfPrompt
+    } else {
+        SliceLabel::None
+    };
     traffic.load = Load::Closed {
         concurrency: CONCURRENCY,
     };

@@ -126,6 +126,9 @@ fn busy() -> Draft {
         draft.upstreams.push(upstream);
     }
     let first = draft.lanes[0].id.clone();
+    if let Some(audits) = &mut draft.audits {
+        audits.judge = Some(first.clone());
+    }
     draft.rules.truncate(1);
     draft.rules[0].then = Action::Only(models.clone());
     draft.routes.push(draft.routes[0].clone());
