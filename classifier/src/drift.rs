@@ -18,7 +18,7 @@ use spillway_routing::float;
 use spillway_routing::head::{Abstention, Committee, Head, Scores};
 use spillway_routing::id::{ModelId, RouteId};
 use spillway_routing::outcome::{AttemptResult, Audit, Ending, Outcome};
-use spillway_routing::table::{Route, Table};
+use spillway_routing::table::{Choice, Route, Table};
 use spillway_routing::unit::{Bps, UnixMillis};
 
 use self::bet::Bet;
@@ -29,8 +29,11 @@ const FALSE_ALARM: f64 = 0.05;
 /// A model's quality may lie so far below what was predicted: heads err by up to five
 /// points in a slice without any drift.
 const WORSE_BY: f64 = 0.05;
-/// Answers may be half as long again, or two thirds as long, as predicted.
+/// Answers may be half as long again, or two thirds as long, as they were at first, against
+/// what was predicted.
 const LENGTH_FACTOR: f64 = 1.5;
+/// Answers of a model that say how long they are at first.
+const LENGTHS_FIRST: usize = 200;
 /// Beyond this factor one answer counts no more.
 const LENGTH_FACTOR_MAX: f64 = 16.0;
 /// Shares of a model's calls that may fail, and of its answers that may be empty.
@@ -51,7 +54,7 @@ pub enum Kind {
     Loss,
     /// A model's answers are worse than predicted.
     Worse,
-    /// A model's answers are longer or shorter than predicted.
+    /// A model's answers have become longer or shorter, against what was predicted.
     Length,
     /// A model's calls fail.
     Failures,
@@ -111,25 +114,27 @@ pub struct Since<'a> {
     pub live: &'a [(Outcome, Option<Bps>)],
 }
 
-/// All alarms of a table. Empty while no route uses what it has learnt.
+/// All alarms of a table. Empty while it has learnt nothing.
 #[must_use]
 pub fn watch(table: &Table, since: Since<'_>) -> Vec<Alarm> {
     let draft = table.draft();
-    let in_use = draft.routes.iter().any(|route| route.learned);
-    let Some(committee) = draft.committee.as_ref().filter(|_| in_use) else {
+    let Some(committee) = &draft.committee else {
         return Vec::new();
+    };
+    let prophet = Prophet {
+        committee,
+        heads: draft.routes.iter().any(|route| route.learned),
     };
     let mut watches = Watches::default();
     let later = |at: UnixMillis| at > draft.learnt_at;
     for audit in since.audits.iter().filter(|audit| later(audit.at)) {
         watches.now = audit.at;
-        watches.audit(table, committee, audit);
+        watches.audit(table, &prophet, audit);
     }
     let mut cells = Vec::new();
     for (outcome, quality) in since.live.iter().filter(|(outcome, _)| later(outcome.at)) {
-        let scores = committee.score(&outcome.facts);
         watches.now = outcome.at;
-        watches.outcome(committee, &scores, outcome, *quality);
+        watches.outcome(&prophet, outcome, *quality);
         cells.extend(group(committee, &outcome.facts));
     }
     let now = watches.now;
@@ -138,10 +143,30 @@ pub fn watch(table: &Table, since: Since<'_>) -> Vec<Alarm> {
     alarms
 }
 
+/// What the table says of a request.
+struct Prophet<'a> {
+    committee: &'a Committee,
+    /// Whether any route uses the heads; if none does, the means are all that is said.
+    heads: bool,
+}
+
+impl Prophet<'_> {
+    fn scores(&self, facts: &Facts) -> Scores {
+        if self.heads {
+            return self.committee.score(facts);
+        }
+        let mut means = self.committee.blind(Abstention::NotTrained);
+        means.abstention = None;
+        means
+    }
+}
+
 /// The bets under way.
 #[derive(Default)]
 struct Watches {
     bets: BTreeMap<(Kind, String), Watch>,
+    /// When each answer of a model came, and the error of its predicted logarithmic length.
+    lengths: BTreeMap<ModelId, Vec<(UnixMillis, f64)>>,
     /// When the row that is read now came.
     now: UnixMillis,
 }
@@ -170,12 +195,12 @@ impl Watches {
         watch.times.push(self.now);
     }
 
-    fn audit(&mut self, table: &Table, committee: &Committee, audit: &Audit) {
+    fn audit(&mut self, table: &Table, prophet: &Prophet<'_>, audit: &Audit) {
         let score = |model: &ModelId| {
             let answer = audit.answers.iter().find(|answer| answer.model == *model)?;
             Some(answer.score.share())
         };
-        let scores = committee.score(&audit.facts);
+        let (committee, scores) = (prophet.committee, prophet.scores(&audit.facts));
         // Of what is not predicted nobody can say that it is worse.
         let predicted = committee.models.iter().zip(&scores.models);
         for (model, predicted) in predicted.filter(|_| scores.abstention.is_none()) {
@@ -184,7 +209,9 @@ impl Watches {
             }
         }
         let name = audit.facts.route.as_ref().map_or("", RouteId::as_str);
-        let Some((route, lanes)) = table.route(name).filter(|(route, _)| route.learned) else {
+        let solved =
+            |(route, _): &(&Route, &[usize])| matches!(route.choice, Choice::Multiplier(_));
+        let Some((route, lanes)) = table.route(name).filter(solved) else {
             return;
         };
         let idle = Conditions {
@@ -211,13 +238,8 @@ impl Watches {
         );
     }
 
-    fn outcome(
-        &mut self,
-        committee: &Committee,
-        scores: &Scores,
-        outcome: &Outcome,
-        quality: Option<Bps>,
-    ) {
+    fn outcome(&mut self, prophet: &Prophet<'_>, outcome: &Outcome, quality: Option<Bps>) {
+        let (committee, scores) = (prophet.committee, prophet.scores(&outcome.facts));
         let yes = |is: bool| f64::from(u8::from(is));
         let unlike = scores.abstention == Some(Abstention::UnlikeTraining);
         self.see(Kind::Unlike, "", (0.0, 1.0), UNLIKE_MAX, yes(unlike));
@@ -256,28 +278,39 @@ impl Watches {
         if scores.abstention.is_some() {
             return;
         }
+        // A limit would cut some answers short.
         if outcome.facts.requirements.max_output.is_none() {
-            // A limit would cut some answers short.
             let log = |tokens: u32| float::ln(f64::from(tokens) + 1.0);
             let error = log(length) - log(predicted.output.0);
-            let most = float::ln(LENGTH_FACTOR_MAX);
-            let allowed = float::ln(LENGTH_FACTOR);
-            let name = model.as_str();
-            self.see(Kind::Length, name, (-most, most), allowed, error);
-            self.see(
-                Kind::Length,
-                &format!("{name} (shorter)"),
-                (-most, most),
-                allowed,
-                -error,
-            );
+            let lengths = self.lengths.entry(model.clone()).or_default();
+            lengths.push((outcome.at, error));
         }
         if let Some(quality) = quality {
             self.worse(model, predicted.quality.share() - quality.share());
         }
     }
 
-    fn alarms(self) -> Vec<Alarm> {
+    /// Answers are skewed, so their mean error is compared with what it was at first.
+    fn lengths(&mut self) {
+        let most = float::ln(LENGTH_FACTOR_MAX);
+        let allowed = float::ln(LENGTH_FACTOR);
+        for (model, errors) in std::mem::take(&mut self.lengths) {
+            let Some((first, later)) = errors.split_at_checked(LENGTHS_FIRST) else {
+                continue;
+            };
+            let usual = first.iter().map(|(_, error)| error).sum::<f64>() / first.len() as f64;
+            let shorter = format!("{model} (shorter)");
+            for (at, error) in later {
+                self.now = *at;
+                let change = error - usual;
+                self.see(Kind::Length, model.as_str(), (-most, most), allowed, change);
+                self.see(Kind::Length, &shorter, (-most, most), allowed, -change);
+            }
+        }
+    }
+
+    fn alarms(mut self) -> Vec<Alarm> {
+        self.lengths();
         // Ville's bound for all bets together.
         let wealth = self.bets.len() as f64 / FALSE_ALARM;
         let won = self

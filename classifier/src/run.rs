@@ -20,6 +20,7 @@ use crate::compare::{Contender, compare};
 use crate::dataset::{Dataset, Labelled, MODEL_LABELS_MIN};
 use crate::evaluate::evaluate;
 use crate::fit::PROMPTS_MIN;
+use crate::fit::update::update;
 use crate::impute::impute;
 use crate::learn::{Learned, learn};
 use crate::offers::{Comparable, Row, Terms, terms};
@@ -191,6 +192,18 @@ fn read(audits: &[Audit], live: &[Labelled<'_>]) -> Result<Dataset, TrainingErro
         [only] => Err(TrainingError::OneModel(only.clone())),
         _ => Ok(data.with_live(live)),
     }
+}
+
+/// The committee with its tables counted again over all labels (`fit/update.rs`); `None`
+/// where the labels are of other models.
+#[must_use]
+pub fn refreshed(
+    committee: &Committee,
+    audits: &[Audit],
+    live: &[Labelled<'_>],
+) -> Option<Committee> {
+    let data = Dataset::of(audits, Some(&committee.models)).with_live(live);
+    update(committee, &impute(data))
 }
 
 fn decline(data: &Dataset, prices: &[Option<Terms>]) -> Option<Decline> {

@@ -3,11 +3,13 @@
 
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256Plus;
+use spillway_routing::catalogue::Usage;
+use spillway_routing::decide::Decision;
 use spillway_routing::encoder::Encoder;
 use spillway_routing::features::{FEATURES, Facts, Features};
-use spillway_routing::id::{ModelId, SliceId};
-use spillway_routing::outcome::{Answer, Audit};
-use spillway_routing::unit::{Bps, NanoUsd, Tokens, UnixMillis};
+use spillway_routing::id::{ModelId, ProxyId, RequestId, RouteId, SliceId, TableVersion};
+use spillway_routing::outcome::{Answer, Audit, Ending, Outcome, UsageSource};
+use spillway_routing::unit::{Bps, Millis, NanoUsd, Ppm, Tokens, UnixMillis};
 
 pub(crate) const MODELS: [&str; 3] = ["cheap-code", "cheap-prose", "dear"];
 /// Chance of a right answer by kind and model.
@@ -66,4 +68,42 @@ pub(crate) fn audits(count: usize, telling: bool, labelled: bool, seed: u64) -> 
         }
     };
     (0..count).map(one).collect()
+}
+
+/// A live request that a model answered.
+pub(crate) fn outcome(id: u8, at: u64, model: &str, propensity: u32) -> Outcome {
+    Outcome {
+        id: RequestId([id; 16]),
+        at: UnixMillis(at),
+        proxy: ProxyId::new("p"),
+        table: TableVersion(1),
+        facts: Facts::default(),
+        conditions: Vec::new(),
+        decision: Some(Decision {
+            route: RouteId::new("auto"),
+            plan: Vec::new(),
+            trail: Vec::new(),
+            abstention: None,
+            explored: false,
+            propensity: Ppm(propensity),
+            baseline_cost: NanoUsd::ZERO,
+            relaxed: Vec::new(),
+        }),
+        attempts: Vec::new(),
+        ending: Ending::Answered,
+        status: 200,
+        served: None,
+        served_model: Some(ModelId::new(model)),
+        served_tier: None,
+        usage: Usage {
+            input: Tokens(10),
+            output: Tokens(20),
+            ..Usage::default()
+        },
+        usage_source: UsageSource::Reported,
+        cost: NanoUsd::from_usd(0.5),
+        baseline_cost: NanoUsd::ZERO,
+        first_token: None,
+        total: Millis(1),
+    }
 }

@@ -21,6 +21,9 @@ use crate::training;
 
 /// How often the current table is compared with what policy and learning ask for.
 const RECONCILE_EVERY: Duration = Duration::from_secs(5);
+/// New labels after which a committee's tables are counted again, where they do not start
+/// a run.
+const COUNTED_EVERY: u64 = 100;
 /// How often what came in is compared with what the table was learnt from.
 const WATCH_EVERY: Duration = Duration::from_secs(60);
 /// A pause before work that panicked is started again, so that it cannot spin.
@@ -130,9 +133,9 @@ async fn count_fleet(control: &Control) {
     }
 }
 
-/// Trains when asked to, and when enough new labels came.
+/// Trains when asked to, when enough new labels came, and when the policy has changed since.
 async fn train(control: Arc<Control>, every: Duration, enough: u64) {
-    let mut learnt_from = 0;
+    let (mut learnt_from, mut learnt_for, mut counted) = (0, None, 0);
     loop {
         let asked = tokio::select! {
             () = training::asked(&control) => true,
@@ -140,16 +143,32 @@ async fn train(control: Arc<Control>, every: Duration, enough: u64) {
         };
         let labels = training::labels(&control).await.unwrap_or(learnt_from);
         let new = labels.saturating_sub(learnt_from);
-        if !asked && (enough == 0 || new < enough) {
+        // Multipliers are solved for a policy's prices and models: another policy has none.
+        let policy = control.policies.current().await.ok().flatten();
+        let policy = policy.map(|policy| policy.version);
+        let stale = learnt_for.is_some() && learnt_for != policy;
+        if !asked && (enough == 0 || (new < enough && !stale)) {
+            if enough > 0 && learnt_for.is_some() && labels >= counted + COUNTED_EVERY {
+                counted = labels;
+                refresh(&control).await;
+            }
             continue;
         }
-        learnt_from = labels;
+        (learnt_from, learnt_for, counted) = (labels, policy, labels);
         if let Err(error) = training::step(&control).await {
             tracing::warn!(
                 error = error.chain(),
                 "the training run could not be recorded"
             );
         }
+    }
+}
+
+async fn refresh(control: &Control) {
+    match training::refresh(control).await {
+        Ok(Some(version)) => tracing::info!(%version, "counted the tables again"),
+        Ok(None) => {}
+        Err(error) => tracing::warn!(error = error.chain(), "the tables were not counted"),
     }
 }
 

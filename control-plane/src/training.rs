@@ -12,13 +12,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use spillway_classifier::run::Step;
+use spillway_classifier::run::{Step, refreshed};
 use spillway_proto::keys;
+use spillway_routing::id::TableVersion;
 use spillway_routing::outcome::{Audit, Outcome, Split};
 use spillway_routing::table::Draft;
 use spillway_routing::unit::{Bps, Millis, UnixMillis};
 use tokio::sync::{Mutex, Notify, watch};
 
+use self::learn::labelled;
 pub use self::learn::{Lesson, learn};
 pub use self::report::{json as report_json, verdict};
 use crate::alarms;
@@ -287,6 +289,37 @@ async fn attempt(control: &Arc<Control>, number: u64) -> Result<(Ended, Value), 
         },
         report,
     ))
+}
+
+/// Between two runs: the tables of the current committee, counted again over all labels.
+/// Multipliers, curves and everything fitted stay. Returns the version that is current
+/// afterwards.
+///
+/// # Errors
+///
+/// What history or the store says.
+pub async fn refresh(control: &Control) -> Result<Option<TableVersion>, ControlError> {
+    let Some(current) = control.publisher.current().await? else {
+        return Ok(None);
+    };
+    let mut learned = Learned::of(current.table.draft());
+    let Some(committee) = learned.committee.take() else {
+        return Ok(None);
+    };
+    let Material { audits, live, .. } = material(control).await?;
+    let counted =
+        tokio::task::spawn_blocking(move || refreshed(&committee, &audits, &labelled(&live)));
+    let counted = counted
+        .await
+        .map_err(|_| ControlError::BadRequest("the count was stopped".to_owned()))?;
+    let Some(committee) = counted else {
+        return Ok(None);
+    };
+    learned.committee = Some(committee);
+    let version = control
+        .reconcile(Some(&learned), "tables counted again")
+        .await?;
+    Ok(Some(version))
 }
 
 async fn material(control: &Control) -> Result<Material, ControlError> {

@@ -1,50 +1,7 @@
 //! What counts as a row, a column and a part.
 
 use super::*;
-use crate::synthetic::audits;
-use spillway_routing::catalogue::Usage;
-use spillway_routing::conditions::LaneState;
-use spillway_routing::decide::Decision;
-use spillway_routing::id::{LaneId, ProxyId, RequestId, RouteId, TableVersion};
-use spillway_routing::outcome::{Ending, UsageSource};
-use spillway_routing::unit::{Millis, NanoUsd, Ppm, Tokens};
-
-fn outcome(id: u8, at: u64, model: &str, propensity: u32) -> Outcome {
-    Outcome {
-        id: RequestId([id; 16]),
-        at: UnixMillis(at),
-        proxy: ProxyId::new("p"),
-        table: TableVersion(1),
-        facts: Facts::default(),
-        conditions: Vec::<(LaneId, LaneState)>::new(),
-        decision: Some(Decision {
-            route: RouteId::new("auto"),
-            plan: Vec::new(),
-            trail: Vec::new(),
-            abstention: None,
-            explored: false,
-            propensity: Ppm(propensity),
-            baseline_cost: NanoUsd::ZERO,
-            relaxed: Vec::new(),
-        }),
-        attempts: Vec::new(),
-        ending: Ending::Answered,
-        status: 200,
-        served: None,
-        served_model: Some(ModelId::new(model)),
-        served_tier: None,
-        usage: Usage {
-            input: Tokens(10),
-            output: Tokens(20),
-            ..Usage::default()
-        },
-        usage_source: UsageSource::Reported,
-        cost: NanoUsd::from_usd(0.5),
-        baseline_cost: NanoUsd::ZERO,
-        first_token: None,
-        total: Millis(1),
-    }
-}
+use crate::synthetic::{audits, outcome};
 
 #[test]
 fn a_thinly_labelled_model_gets_no_column() {

@@ -2,11 +2,12 @@
 
 use super::*;
 use crate::run::{Bar, Settings, run};
-use crate::synthetic::{MODELS, audits};
+use crate::synthetic::{MODELS, audits, outcome};
 use spillway_routing::catalogue::{
     Capabilities, Dialect, Lane, Model, Pace, Price, Rates, Tier, Upstream,
 };
 use spillway_routing::id::{LaneId, TableVersion};
+use spillway_routing::outcome::Attempt;
 use spillway_routing::table::Draft;
 use spillway_routing::tokens::Family;
 use spillway_routing::unit::{Millis, NanoUsdPerMtok, Tokens};
@@ -125,6 +126,25 @@ fn later(count: usize, seed: u64) -> Vec<Audit> {
     later
 }
 
+/// Requests after the learning that the dear model answered with so many tokens each.
+fn live(lengths: impl Iterator<Item = u32>) -> Vec<(Outcome, Option<Bps>)> {
+    let facts = audits(2_000, true, false, 20)
+        .into_iter()
+        .map(|audit| audit.facts);
+    let one = |(facts, length): (Facts, u32)| {
+        let mut outcome = outcome(1, LEARNT_AT.0 + 1, "dear", 1_000_000);
+        outcome.facts = facts;
+        outcome.usage.output = Tokens(length);
+        (outcome, None)
+    };
+    facts.zip(lengths).map(one).collect()
+}
+
+fn kinds(table: &Table, live: &[(Outcome, Option<Bps>)]) -> Vec<Kind> {
+    let alarms = watch(table, Since { audits: &[], live });
+    alarms.into_iter().map(|alarm| alarm.kind).collect()
+}
+
 fn alarms(table: &Table, audits: &[Audit]) -> Vec<(Kind, String)> {
     let alarms = watch(table, Since { audits, live: &[] });
     alarms
@@ -188,4 +208,43 @@ fn a_shift_of_the_mix_is_told_from_noise() {
         Some(Kind::Shift)
     );
     assert_eq!(shift(&shifted[500..], LEARNT_AT), None, "too few to say");
+}
+
+#[test]
+fn what_needs_no_label_is_watched_as_well() {
+    let table = table();
+    // Learnt with a hundred tokens each; skewed, but always the same.
+    let usual = |i: u32| if i.is_multiple_of(3) { 400 } else { 60 };
+    assert_eq!(kinds(&table, &live((0..1_500).map(usual))), []);
+    let longer = |i: u32| if i < 300 { usual(i) } else { 3 * usual(i) };
+    assert_eq!(kinds(&table, &live((0..1_500).map(longer))), [Kind::Length]);
+    let empty = |i: u32| if i.is_multiple_of(5) { 0 } else { 100 };
+    assert!(kinds(&table, &live((0..1_500).map(empty))).contains(&Kind::Empty));
+    let mut strange = live((0..500).map(usual));
+    for (outcome, _) in &mut strange {
+        outcome.facts.encoding = Facts::default().encoding;
+    }
+    assert!(kinds(&table, &strange).contains(&Kind::Unlike));
+    let mut failing = live((0..500).map(usual));
+    for (i, (outcome, _)) in failing.iter_mut().enumerate() {
+        let idle = Conditions {
+            lanes: vec![Default::default(); 3],
+        };
+        outcome.facts.route = Some("auto".into());
+        let decided = decide(&table, &outcome.facts, &idle, outcome.at, Draw(0)).unwrap();
+        let result = if i % 3 == 0 {
+            AttemptResult::Failed
+        } else {
+            AttemptResult::Answered
+        };
+        outcome.attempts.push(Attempt {
+            lane: lane("dear"),
+            start: Millis(0),
+            end: Millis(1),
+            result,
+            status: None,
+        });
+        outcome.decision = Some(decided);
+    }
+    assert_eq!(kinds(&table, &failing), [Kind::Failures]);
 }

@@ -59,10 +59,7 @@ pub fn learn(
     seed: u64,
     progress: &mut dyn FnMut(Step, f32),
 ) -> Result<Lesson, TrainingError> {
-    let mut labelled = Vec::new();
-    for (outcome, quality) in live {
-        labelled.extend(quality.map(|quality| Labelled { outcome, quality }));
-    }
+    let labelled = labelled(live);
     let terms = terms(draft);
     let bars = bars(draft);
     let settings = Settings {
@@ -79,6 +76,16 @@ pub fn learn(
         labels: audits.len() + labelled.len(),
         report: trained.report,
     })
+}
+
+/// Live requests that have a verdict.
+pub(super) fn labelled(live: &[(Outcome, Option<Bps>)]) -> Vec<Labelled<'_>> {
+    let judged = live
+        .iter()
+        .filter_map(|(outcome, quality)| Some((outcome, (*quality)?)));
+    judged
+        .map(|(outcome, quality)| Labelled { outcome, quality })
+        .collect()
 }
 
 /// Whether a report's route is the policy's, and not one of the frontier.

@@ -239,6 +239,13 @@ impl World {
         text
     }
 
+    /// What operators hear of between two moments.
+    fn happened(&self, from: u64, until: u64) -> Vec<&Event> {
+        let due = |event: &&Event| (from..until).contains(&event.at);
+        let told = |event: &&Event| !matches!(event.change, Change::Worse(_));
+        self.events.iter().filter(due).filter(told).collect()
+    }
+
     /// What happens between two moments, in words.
     fn happens(&self, from: u64, until: u64) -> Vec<String> {
         let due = |event: &&Event| (from..until).contains(&event.at);
@@ -325,10 +332,14 @@ async fn play_all(
             notes.push(format!("alarm: {} {}", alarm.kind, alarm.subject));
         }
         let enough = window.labels as f64 >= learnt_from as f64 * LABELS_GROWTH;
-        let wanted = enough && window.labels >= LABELS_FIRST;
+        // Another policy wants other multipliers.
+        let stale = !world.happened(played - count, played).is_empty();
+        let wanted = (enough || stale) && window.labels >= LABELS_FIRST;
         if wanted || control.runs.going().is_some() {
             notes.push(learn(control).await?);
             learnt_from = window.labels;
+        } else if learnt_from > 0 {
+            training::refresh(control).await?;
         }
         planes.until_current().await?;
         window.table = control.publisher.current_version().await?.0;
