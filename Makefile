@@ -33,7 +33,7 @@ bench-decide: ## Facts, scores and decisions for several lengths of prompt and n
 
 bench-gateway: ## Requests per CPU-second of a proxy against a direct call
 	cargo build --release
-	SPILLWAY_BIN=$(CURDIR)/target/release/spillway cargo bench --profile dev --bench gateway
+	SPILLWAY_BIN=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/spillway cargo bench --profile dev --bench gateway
 
 measure-learning: ## Every figure on learning; DATA=<directory of labelled sets>
 	./scripts/measure-learning.sh $(DATA)

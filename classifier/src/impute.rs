@@ -13,10 +13,13 @@ use ndarray::{Array1, Array2, Axis};
 use spillway_routing::id::SliceId;
 
 use crate::dataset::Dataset;
+use crate::offers::COVERAGE_MIN;
 use crate::ridge::Ridge;
 
-/// A model that was seen on a smaller share of the audits is new.
-const SHARE_MIN: f64 = 0.5;
+/// A model that was seen on a smaller share of the audits is new. Whatever has a column is
+/// a candidate, so it must take part in the comparison that λ is solved on, and that wants
+/// this share.
+const SHARE_MIN: f64 = COVERAGE_MIN;
 /// Weight of the L2 penalty against the summed squared error of labels.
 const PENALTY: f64 = 10.0;
 

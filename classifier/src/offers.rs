@@ -23,10 +23,12 @@ use crate::price::{Charge, price_of};
 pub struct Terms {
     pub price: Price,
     pub family: Family,
+    /// Somebody's price list says so: what counts from now on, whatever was charged then.
+    pub listed: bool,
 }
 
 /// Share of the audited prompts that a model must have answered to be compared.
-const COVERAGE_MIN: f64 = 0.95;
+pub(crate) const COVERAGE_MIN: f64 = 0.95;
 
 /// Prompts and models that can be compared fairly: every one observed with every other,
 /// with a price and a cost.
@@ -101,6 +103,7 @@ pub fn terms(data: &Dataset, known: &BTreeMap<ModelId, Terms>) -> Vec<Option<Ter
         Some(Terms {
             price,
             family: Family::default(),
+            listed: false,
         })
     };
     let models = data.models.iter().enumerate();
@@ -138,10 +141,11 @@ impl Comparable {
         let cost = |row: usize, i: usize| {
             let column = columns[i];
             let charged = data.cost[[row, column]];
-            if !charged.is_nan() {
+            let (input, output) = (data.input[[row, column]], data.output[[row, column]]);
+            let counted = chosen[i].listed && input > 0.0 && output > 0.0;
+            if !charged.is_nan() && !counted {
                 return charged;
             }
-            let (input, output) = (data.input[[row, column]], data.output[[row, column]]);
             let at = data.prompts[row].at;
             estimate(
                 &chosen[i].price,

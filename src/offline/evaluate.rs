@@ -102,6 +102,7 @@ pub(super) fn terms(draft: &Draft, committee: &Committee) -> Vec<Option<Terms>> 
             by_model.entry(&model.id).or_insert(Terms {
                 price,
                 family: model.family,
+                listed: false,
             });
         }
     }

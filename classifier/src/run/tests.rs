@@ -3,8 +3,10 @@
 use super::*;
 use crate::gate::Check;
 use crate::synthetic::{MODELS, audits};
+use spillway_routing::catalogue::{Price, Rates};
 use spillway_routing::check::flaws;
 use spillway_routing::table::Draft;
+use spillway_routing::unit::NanoUsdPerMtok;
 
 fn bar(bar: u16) -> Bar {
     Bar {
@@ -239,4 +241,56 @@ fn a_table_takes_the_committee() {
         )
     });
     assert_eq!(about_shape.count(), 0);
+}
+
+#[test]
+fn a_model_that_some_prompts_lack_takes_part_in_the_comparison() {
+    let mut all = audits(1_500, true, true, 2);
+    for (i, audit) in all.iter_mut().enumerate() {
+        if i % 10 < 3 {
+            audit
+                .answers
+                .retain(|answer| answer.model.as_str() != "cheap-code");
+        }
+    }
+    let trained = trained(&all, &[bar(9_500)]).unwrap();
+    // A column makes a candidate, and λ must have seen every candidate.
+    let compared = trained.report.learned.unwrap().singles.len();
+    assert_eq!(compared, trained.committee.models.len());
+}
+
+#[test]
+fn a_new_price_counts_and_not_what_was_charged() {
+    let all = audits(1_500, true, true, 2);
+    let listed = |model: &str, usd: f64| {
+        let rate = NanoUsdPerMtok::from_usd(usd);
+        let terms = Terms {
+            price: Price {
+                rates: Rates {
+                    input: rate,
+                    output: rate,
+                    ..Rates::default()
+                },
+                ..Price::default()
+            },
+            listed: true,
+            ..Terms::default()
+        };
+        (ModelId::new(model), terms)
+    };
+    // Charged a hundred times what the others were; from now on the same.
+    let terms = MODELS.map(|model| listed(model, 1.0)).into();
+    let settings = Settings {
+        seed: 5,
+        bars: &[bar(9_500)],
+        held_out: 0.3,
+        current: None,
+        flips_max: Bps::ONE,
+        terms: &terms,
+    };
+    let trained = run(&all, &[], &settings, &mut |_, _| ()).unwrap();
+    let singles = trained.report.learned.unwrap().singles;
+    let costs: Vec<f64> = singles.iter().map(|single| single.cost).collect();
+    let spread = costs.iter().copied().fold(0.0, f64::max) / costs[0];
+    assert!(spread < 1.1, "{costs:?}");
 }

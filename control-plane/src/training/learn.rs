@@ -110,6 +110,7 @@ fn terms(draft: &Draft) -> BTreeMap<ModelId, Terms> {
             terms.entry(model.id.clone()).or_insert(Terms {
                 price,
                 family: model.family,
+                listed: true,
             });
         }
     }
