@@ -121,6 +121,33 @@ async fn tampered_foreign_and_old_tables_are_refused_by_every_proxy() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_new_table_shares_with_the_old_is_not_fetched_again() {
+    let stand = Stand::new().proxies(2).start().await;
+    let key = signing_key(&stand);
+    let mut etcd = stand.etcd.as_ref().unwrap().client().await;
+    let (_, mut draft) = current(&mut etcd, &key).await;
+    served_everywhere(&stand, draft.version.0).await;
+    let old = envelope::seal(&draft, &key).unwrap();
+    draft.parent = draft.version;
+    draft.version = TableVersion(draft.version.0 + 1);
+    draft.note = "another note".to_owned();
+    let new = envelope::seal(&draft, &key).unwrap();
+    // Whoever asked etcd for the catalogue again would find nothing.
+    let kept: Vec<[u8; 32]> = old.chunks().map(|(hash, _)| hash).collect();
+    let (same, other): (Vec<_>, Vec<_>) = new.chunks().partition(|(hash, _)| kept.contains(hash));
+    assert!(!same.is_empty() && other.len() == 1);
+    for (hash, _) in same {
+        etcd.delete(keys::chunk(&hash), None).await.unwrap();
+    }
+    let (hash, chunk) = other[0];
+    etcd.put(keys::chunk(&hash), chunk, None).await.unwrap();
+    etcd.put(keys::pointer(), Bytes::from(new.signed.clone()), None)
+        .await
+        .unwrap();
+    served_everywhere(&stand, draft.version.0).await;
+}
+
 async fn served_everywhere(stand: &Stand, version: u64) {
     eventually("every proxy serves the new table", || async {
         let fleet = stand.api("/fleet").await;

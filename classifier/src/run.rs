@@ -195,7 +195,8 @@ fn read(audits: &[Audit], live: &[Labelled<'_>]) -> Result<Dataset, TrainingErro
 }
 
 /// The committee with its tables counted again over all labels (`fit/update.rs`); `None`
-/// where the labels are of other models.
+/// where the labels are of other models. Its prompt-blind means stay: between them λ stands
+/// on a knife's edge, and it was solved for these.
 #[must_use]
 pub fn refreshed(
     committee: &Committee,
@@ -203,7 +204,12 @@ pub fn refreshed(
     live: &[Labelled<'_>],
 ) -> Option<Committee> {
     let data = Dataset::of(audits, Some(&committee.models)).with_live(live);
-    update(committee, &impute(data))
+    let counted = update(committee, &impute(data))?;
+    Some(Committee {
+        mean_quality: committee.mean_quality.clone(),
+        mean_output: committee.mean_output.clone(),
+        ..counted
+    })
 }
 
 fn decline(data: &Dataset, prices: &[Option<Terms>]) -> Option<Decline> {

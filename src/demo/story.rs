@@ -78,7 +78,11 @@ pub(super) fn policy(world: &World) -> String {
          baseline = \"sim-max\"   # savings are counted against it\n\
          bar = 0.95             # share of the best model's quality to keep on average\n\
          explore = 0.02         # share of requests that try a near-best lane, to learn\n\
-         deadline = \"60s\"\n",
+         deadline = \"60s\"\n\
+         \n[audits]               # some requests are answered by all models, to learn from\n\
+         share = 0.02\n\
+         usd_per_day = 5.0      # of each proxy, the judge included\n\
+         judge = \"sim-max\"\n",
     );
     text
 }

@@ -2,7 +2,10 @@
 //!
 //! Owns: defaults, units, names and the faults of meaning, each with its line. It fills
 //! in what the policy leaves out from the catalogue, and what only history knows
-//! (heads, multipliers, observed prices) from [`Learned`].
+//! (heads, multipliers, observed prices) from [`Learned`]. What becomes of a route's bar
+//! is `choice`'s.
+
+mod choice;
 
 use std::collections::BTreeMap;
 
@@ -11,7 +14,7 @@ use spillway_routing::catalogue::{Dialect, Lane, Model, Tier, Upstream};
 use spillway_routing::check;
 use spillway_routing::id::{LaneId, ModelId, TableVersion, UpstreamId};
 use spillway_routing::rule::{Action, Match, Rule};
-use spillway_routing::table::{BarPoint, Choice, Draft, Route};
+use spillway_routing::table::{Choice, Draft, Route};
 use spillway_routing::tokens::Family;
 use spillway_routing::unit::{Bps, Millis, NanoUsd, Tokens};
 
@@ -19,7 +22,7 @@ use super::Fault;
 use super::document::{
     AuditsEntry, ModelEntry, Policy, RouteEntry, RuleEntry, ThenEntry, UpstreamEntry,
 };
-use super::learned::{Learned, World};
+use super::learned::Learned;
 use super::locate::{line_of_path, path_of};
 use super::typed::{capabilities, class_of, pace, parse_duration, price};
 use crate::{catalogue, priors};
@@ -311,60 +314,6 @@ impl Compiler<'_> {
         };
         (route.choice, route.learned) = self.choice(entry.floor, &route);
         self.draft.routes.push(route);
-    }
-
-    /// A floor where one was typed; the multiplier learnt for this route or for its bar
-    /// where there is one and the route's world is still the one it was solved in; else
-    /// the cheapest whose expected quality reaches the bar's share of the best. Says as
-    /// well whether the heads are used.
-    fn choice(&self, floor: Option<f64>, route: &Route) -> (Choice, bool) {
-        let world = World::of(route, &self.draft);
-        let own = self
-            .learned
-            .routes
-            .get(&route.id)
-            .filter(|solved| solved.world.same_terms(&world));
-        if let Some(floor) = floor {
-            let learned = own.is_some_and(|solved| solved.learned);
-            return (Choice::Floor(Bps::from_share(floor)), learned);
-        }
-        if let Some(solved) = own.filter(|solved| solved.world.bar == route.bar) {
-            return (solved.choice, solved.learned);
-        }
-        let kept = |point: &&BarPoint| point.bar >= route.bar;
-        let point = self
-            .learned
-            .frontier
-            .iter()
-            .filter(kept)
-            .min_by_key(|point| point.bar);
-        // The frontier was solved over all models and without a guard.
-        let plain = route.models.is_empty() && route.guard == Bps::ONE;
-        if let (Some(point), true, true) = (point, plain, own.is_some()) {
-            return (Choice::Multiplier(point.multiplier), point.learned);
-        }
-        let on_route = |model: &&Model| route.models.is_empty() || route.models.contains(&model.id);
-        let best = self
-            .draft
-            .models
-            .iter()
-            .filter(on_route)
-            .filter_map(|m| self.expected(m))
-            .max();
-        (
-            // Nothing known of any model reaches no floor: that is the default's.
-            Choice::Floor(route.bar.of(best.unwrap_or(Bps::ONE))),
-            false,
-        )
-    }
-
-    /// A model's quality before any prompt is seen.
-    fn expected(&self, model: &Model) -> Option<Bps> {
-        let committee = self.learned.committee.as_ref();
-        let column = committee.and_then(|c| c.models.iter().position(|id| *id == model.id));
-        column
-            .and_then(|i| committee?.mean_quality.get(i).copied())
-            .or(model.prior)
     }
 
     fn audits(&mut self, entry: &AuditsEntry) {

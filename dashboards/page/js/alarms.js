@@ -4,7 +4,7 @@
 import { h, replace } from "./dom.js";
 import { count, moment } from "./format.js";
 import { grid } from "./grid.js";
-import { card, clip } from "./parts.js";
+import { card } from "./parts.js";
 
 const KINDS = {
   loss: (row) => `Route ${row.subject} loses more than its bar allows`,
@@ -26,7 +26,7 @@ const rounded = (value) => value.toPrecision(2);
 export function alarmCard() {
   const list = grid([
     { name: "When", cell: (row) => moment(row.at_ms) },
-    { name: "What", cell: (row) => clip(KINDS[row.kind]?.(row) ?? row.kind) },
+    { name: "What", class: "reason", cell: (row) => KINDS[row.kind]?.(row) ?? row.kind },
     { name: "Seen", number: true, cell: (row) => rounded(row.mean) },
     { name: "Allowed", number: true, cell: (row) => rounded(row.allowed) },
     { name: "Rests on", number: true, cell: (row) => count(row.seen) },

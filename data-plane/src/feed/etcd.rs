@@ -4,6 +4,7 @@
 //! acknowledgement alive under a lease. A watch is a hint and never the truth: a stopped
 //! etcd gives no error on it for minutes, so the pointer is read every two seconds.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcd_client::{
@@ -44,7 +45,7 @@ enum Lost {
 }
 
 pub(super) async fn run(keeper: &mut Keeper, endpoints: &[String], shutdown: &CancellationToken) {
-    let mut seen = None;
+    let mut seen = Seen::default();
     loop {
         tokio::select! {
             lost = session(keeper, endpoints, &mut seen) => {
@@ -62,6 +63,15 @@ pub(super) async fn run(keeper: &mut Keeper, endpoints: &[String], shutdown: &Ca
     }
 }
 
+/// What was looked at last.
+#[derive(Default)]
+struct Seen {
+    /// Of the pointer.
+    revision: Option<i64>,
+    /// Of the last table that was whole, by hash: most of the next one is the same.
+    chunks: BTreeMap<[u8; 32], Vec<u8>>,
+}
+
 struct Lease {
     id: i64,
     keeper: LeaseKeeper,
@@ -69,11 +79,7 @@ struct Lease {
 }
 
 /// Runs until something fails.
-async fn session(
-    keeper: &mut Keeper,
-    endpoints: &[String],
-    seen: &mut Option<i64>,
-) -> Result<(), Lost> {
+async fn session(keeper: &mut Keeper, endpoints: &[String], seen: &mut Seen) -> Result<(), Lost> {
     let options = ConnectOptions::new()
         .with_connect_timeout(CALL_WITHIN)
         .with_keep_alive(KEEP_ALIVE, KEEP_ALIVE_WITHIN)
@@ -150,34 +156,31 @@ async fn tell(
 }
 
 /// Looks at the pointer and takes what is new behind it.
-async fn follow(
-    keeper: &mut Keeper,
-    client: &mut Client,
-    seen: &mut Option<i64>,
-) -> Result<(), Lost> {
+async fn follow(keeper: &mut Keeper, client: &mut Client, seen: &mut Seen) -> Result<(), Lost> {
     let found = timeout(CALL_WITHIN, client.get(keys::pointer(), None)).await??;
     keeper.metrics.feed_connected.set(1);
     let Some(pointer) = found.kvs().first() else {
         return Ok(());
     };
     let revision = Some(pointer.mod_revision());
-    if *seen == revision {
+    if seen.revision == revision {
         return Ok(());
     }
-    match fetch(keeper, client, pointer.value()).await? {
+    match fetch(keeper, client, pointer.value(), &mut seen.chunks).await? {
         Ok(bundle) => keeper.take(bundle).await,
         Err(refused) => keeper.refuse(&refused),
     }
     // Looked at, taken or not: a repaired table is another revision.
-    *seen = revision;
+    seen.revision = revision;
     Ok(())
 }
 
-/// Gets the chunks that a signed manifest names.
+/// Gets the chunks that a signed manifest names and that are not at hand.
 async fn fetch(
     keeper: &Keeper,
     client: &mut Client,
     signed: &[u8],
+    at_hand: &mut BTreeMap<[u8; 32], Vec<u8>>,
 ) -> Result<Result<Bundle, Refused>, Lost> {
     let refuse = |error: &envelope::EnvelopeError| {
         Ok(Err(Refused {
@@ -200,15 +203,22 @@ async fn fetch(
     }
     let mut chunks = Vec::with_capacity(manifest.chunks.len());
     for hash in &manifest.chunks {
+        if let Some(chunk) = at_hand.get(hash) {
+            chunks.push(chunk.clone());
+            continue;
+        }
         let found = timeout(CALL_WITHIN, client.get(keys::chunk(hash), None)).await??;
         let chunk = found.kvs().first().map(|kv| kv.value().to_vec());
         chunks.push(chunk.unwrap_or_default());
     }
     match envelope::assemble(&manifest, &chunks) {
-        Ok(payload) => Ok(Ok(Bundle {
-            signed: signed.to_vec(),
-            payload,
-        })),
+        Ok(payload) => {
+            *at_hand = manifest.chunks.iter().copied().zip(chunks).collect();
+            Ok(Ok(Bundle {
+                signed: signed.to_vec(),
+                payload,
+            }))
+        }
         Err(error) => refuse(&error),
     }
 }
