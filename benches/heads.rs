@@ -5,6 +5,7 @@ use spillway_routing::encoder::{DIMENSIONS, EncoderId};
 use spillway_routing::features::FEATURES;
 use spillway_routing::head::cells::{Cells, Clusters, Slices};
 use spillway_routing::head::curve::Curve;
+use spillway_routing::head::familiar::Familiar;
 use spillway_routing::head::forest::{Branch, Node, Tree};
 use spillway_routing::head::network::Network;
 use spillway_routing::head::size::{CLUSTERS_MAX, LEAVES_MAX, NETWORKS, SLICES_MAX, TREES, UNITS};
@@ -86,6 +87,11 @@ pub(crate) fn committee(models: usize) -> Committee {
                 weights: weights(SLICES_MAX, inputs),
                 bias: wave(SLICES_MAX),
                 cells: cells(SLICES_MAX),
+                familiar: Familiar {
+                    centres: vec![5; SLICES_MAX * FEATURES],
+                    weights: vec![40; SLICES_MAX * FEATURES],
+                    limits: vec![1; SLICES_MAX],
+                },
             }),
             Head::Clusters(Clusters {
                 centroids: weights(CLUSTERS_MAX, DIMENSIONS),

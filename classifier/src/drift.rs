@@ -39,8 +39,9 @@ const LENGTH_FACTOR_MAX: f64 = 16.0;
 /// Shares of a model's calls that may fail, and of its answers that may be empty.
 const FAILURES_MAX: f64 = 0.1;
 const EMPTY_MAX: f64 = 0.03;
-/// Share of requests that may be unlike the training data; a hundredth of that itself is.
-const UNLIKE_MAX: f64 = 0.05;
+/// Share of requests that may be unlike the training data; up to a twentieth of what is like
+/// it counts as unlike.
+const UNLIKE_MAX: f64 = 0.1;
 /// A population stability index above this is a shift by the usual reading (Siddiqi 2006).
 const SHIFT_MAX: f64 = 0.25;
 /// Requests on either side of the comparison, and groups of clusters they are counted in.

@@ -10,6 +10,7 @@
 
 pub mod cells;
 pub mod curve;
+pub mod familiar;
 pub mod forest;
 pub mod network;
 pub mod size;
@@ -31,6 +32,8 @@ use weights::{INPUT_ONE, QUALITY_ONE, Weights};
 const BOUND_Z: f64 = 1.2816;
 /// Features and encoding together.
 pub const INPUTS_MAX: usize = FEATURES + DIMENSIONS;
+/// A constant feature may differ by so much, which is less than any step of one.
+const CONSTANT_WITHIN: f32 = 1e-3;
 /// Longest answer that is predicted, in tokens.
 const OUTPUT_MAX: f64 = 1e6;
 
@@ -39,6 +42,18 @@ const OUTPUT_MAX: f64 = 1e6;
 pub struct Scaler {
     pub mean: Vec<f32>,
     pub inverse_spread: Vec<f32>,
+}
+
+impl Scaler {
+    /// Whether a feature that was the same in all training prompts is another now. Heads
+    /// cannot have learnt what it means, and never see it (its factor is 0).
+    #[must_use]
+    pub fn is_surprised(&self, facts: &Facts) -> bool {
+        let scales = self.mean.iter().zip(&self.inverse_spread);
+        let features = facts.features.iter().zip(scales);
+        let mut constant = features.filter(|(_, (_, inverse))| **inverse == 0.0);
+        constant.any(|(value, (mean, _))| (value - mean).abs() > CONSTANT_WITHIN)
+    }
 }
 
 /// One way to predict quality.
@@ -181,6 +196,9 @@ impl Committee {
         let inputs = self.inputs(facts);
         let mut sums = Sums::new(self.models.len());
         let given = self.given(facts);
+        if given.is_none() && self.scaler.is_surprised(facts) {
+            sums.doubt = Some(Abstention::UnlikeTraining);
+        }
         let rest = given.map_or(1.0, |_| 1.0 - self.given.share());
         for (head, share) in self.heads.iter().zip(self.shares()) {
             sums.add(head, rest * share, &inputs, facts);
@@ -368,6 +386,7 @@ mod tests {
     use super::*;
     use crate::encoder::Encoding;
     use crate::features::Features;
+    use crate::head::familiar::Familiar;
     use crate::id::SliceId;
     use proptest::prelude::*;
 
@@ -396,6 +415,7 @@ mod tests {
                 weights: Weights::of(inputs, &weights),
                 bias: vec![0.0, 0.0],
                 cells,
+                familiar: Familiar::default(),
             })],
             mix: vec![Bps::ONE],
             given: Bps::new(5_000),
@@ -425,6 +445,17 @@ mod tests {
         assert!(right.models[0].quality < right.models[1].quality);
         assert_eq!(left.abstention, None);
         assert_eq!(left.models[1].output, Tokens(55));
+    }
+
+    #[test]
+    fn what_never_varied_in_training_is_noticed_when_it_does() {
+        let mut committee = committee();
+        committee.scaler.inverse_spread[0] = 0.0;
+        assert_eq!(committee.score(&facts(0.0, None)).abstention, None);
+        let strange = committee.score(&facts(0.5, None)).abstention;
+        assert_eq!(strange, Some(Abstention::UnlikeTraining));
+        // Whoever names a known kind of work is believed.
+        assert_eq!(committee.score(&facts(0.5, Some("left"))).abstention, None);
     }
 
     #[test]

@@ -11,8 +11,10 @@ use linfa::Dataset as Records;
 use linfa::traits::Fit;
 use linfa_logistic::MultiLogisticRegression;
 use ndarray::{Array1, Array2, Axis};
+use spillway_routing::features::FEATURES;
 use spillway_routing::head::Head;
 use spillway_routing::head::cells::{Cells, Slices};
+use spillway_routing::head::familiar::{Familiar, centre};
 use spillway_routing::head::size::SLICES_MAX;
 use spillway_routing::head::weights::Weights;
 use spillway_routing::id::SliceId;
@@ -30,6 +32,14 @@ const PENALTY: f64 = 333.0;
 const STEPS_MAX: u64 = 200;
 /// The gradient is summed over prompts, so this is a strict stop.
 const GRADIENT_MIN: f64 = 1e-2;
+/// Share of a slice's own prompts that are familiar. One or two in a hundred prompts of
+/// known kinds are then beyond all limits, and up to all of a kind that was left out
+/// (measured on three public sets).
+const FAMILIAR: f64 = 0.99;
+/// Added to each feature's variance, whose unit is the spread over all prompts: a feature
+/// that never varied in a slice may still do so by a third of it.
+const VARIANCE_MIN: f64 = 0.1;
+const WEIGHT_MAX: f64 = 255.0;
 /// The posterior is fitted on at most so many prompts, those with the lowest keys.
 const PROMPTS_MAX: usize = 20_000;
 
@@ -40,11 +50,13 @@ pub(super) fn fit(data: &Dataset, inputs: &Inputs, means: &Means) -> Option<Head
     }
     let labels = labels(data, &names);
     let (weights, bias) = posterior(data, &inputs.real, &labels)?;
+    let familiar = familiar(inputs, &labels, names.len());
     Some(Head::Slices(Slices {
         cells: count(data, &names, means),
         names,
         weights: Weights::of(inputs.real.ncols(), &weights),
         bias,
+        familiar,
     }))
 }
 
@@ -53,6 +65,38 @@ pub(super) fn count(data: &Dataset, names: &[SliceId], means: &Means) -> Cells {
     let shares = |label: Option<usize>| label.map(|cell| (cell, 1.0)).into_iter().collect();
     let spread: Spreads = labels(data, names).into_iter().map(shares).collect();
     cells(data, &spread, names.len(), means)
+}
+
+/// How each slice's prompts are built: mean and variance of each feature, and how far
+/// nearly all of them lie from that mean.
+fn familiar(inputs: &Inputs, labels: &[Option<usize>], slices: usize) -> Familiar {
+    let mut usual = Familiar {
+        limits: vec![0; slices],
+        ..Familiar::default()
+    };
+    let members = |slice: usize| (0..labels.len()).filter(move |row| labels[*row] == Some(slice));
+    for slice in 0..slices {
+        let count = members(slice).count().max(1) as f64;
+        for feature in 0..FEATURES {
+            let values = || members(slice).map(|row| f64::from(inputs.real[[row, feature]]));
+            let mean = values().sum::<f64>() / count;
+            let variance = values().map(|x| (x - mean) * (x - mean)).sum::<f64>() / count;
+            let weight = WEIGHT_MAX * VARIANCE_MIN / (variance + VARIANCE_MIN);
+            usual.centres.push(centre(mean));
+            usual.weights.push(weight.round() as u8);
+        }
+    }
+    for slice in 0..slices {
+        let own = members(slice).map(|row| usual.distance(slice, &inputs.fixed[row]));
+        let mut own: Vec<u32> = own.collect();
+        own.sort_unstable();
+        let last = own.len().saturating_sub(1) as f64;
+        usual.limits[slice] = own
+            .get((last * FAMILIAR) as usize)
+            .copied()
+            .unwrap_or(u32::MAX);
+    }
+    usual
 }
 
 /// Which cell each prompt's label is, if it has one.

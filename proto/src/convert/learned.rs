@@ -3,6 +3,7 @@
 use spillway_routing::encoder::EncoderId;
 use spillway_routing::head::cells::{Cells, Clusters, Slices};
 use spillway_routing::head::curve::Curve;
+use spillway_routing::head::familiar::Familiar;
 use spillway_routing::head::forest::{Branch, Node, Tree};
 use spillway_routing::head::network::Network;
 use spillway_routing::head::weights::Weights;
@@ -146,6 +147,14 @@ impl From<&Head> for pb::Head {
                 weights: Some((&slices.weights).into()),
                 bias: slices.bias.clone(),
                 cells: Some((&slices.cells).into()),
+                centres: slices
+                    .familiar
+                    .centres
+                    .iter()
+                    .map(|c| c.cast_unsigned())
+                    .collect(),
+                centre_weights: slices.familiar.weights.clone(),
+                limits: slices.familiar.limits.clone(),
             }),
             Head::Clusters(clusters) => Kind::Clusters(pb::head::Clusters {
                 centroids: Some((&clusters.centroids).into()),
@@ -174,6 +183,11 @@ impl TryFrom<pb::Head> for Head {
                 weights: weights_of(slices.weights, "weights")?,
                 bias: slices.bias,
                 cells: cells_of(slices.cells)?,
+                familiar: Familiar {
+                    centres: slices.centres.iter().map(|c| c.cast_signed()).collect(),
+                    weights: slices.centre_weights,
+                    limits: slices.limits,
+                },
             }),
             Kind::Clusters(clusters) => Self::Clusters(Clusters {
                 centroids: weights_of(clusters.centroids, "centroids")?,

@@ -16,6 +16,7 @@ use spillway_routing::encoder::{DIMENSIONS, EncoderId};
 use spillway_routing::features::{FEATURES, Facts};
 use spillway_routing::head::cells::{Cells, Clusters, Slices};
 use spillway_routing::head::curve::Curve;
+use spillway_routing::head::familiar::Familiar;
 use spillway_routing::head::forest::{Branch, Node, Tree};
 use spillway_routing::head::network::Network;
 use spillway_routing::head::weights::Weights;
@@ -87,6 +88,11 @@ fn committee() -> Committee {
                 weights: numbers(1, inputs),
                 bias: vec![-1.0],
                 cells: cells(),
+                familiar: Familiar {
+                    centres: vec![-3; FEATURES],
+                    weights: vec![200; FEATURES],
+                    limits: vec![u32::MAX],
+                },
             }),
             Head::Clusters(Clusters {
                 centroids: numbers(1, DIMENSIONS),

@@ -437,6 +437,14 @@ pub mod head {
         pub bias: ::prost::alloc::vec::Vec<f32>,
         #[prost(message, optional, tag = "4")]
         pub cells: ::core::option::Option<super::Cells>,
+        /// \[slice\]\[feature\]: how prompts of each slice are built, two's complement.
+        #[prost(bytes = "vec", tag = "5")]
+        pub centres: ::prost::alloc::vec::Vec<u8>,
+        #[prost(bytes = "vec", tag = "6")]
+        pub centre_weights: ::prost::alloc::vec::Vec<u8>,
+        /// Per slice.
+        #[prost(uint32, repeated, tag = "7")]
+        pub limits: ::prost::alloc::vec::Vec<u32>,
     }
     #[derive(Clone, PartialEq, ::prost::Message)]
     pub struct Clusters {

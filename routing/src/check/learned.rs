@@ -7,6 +7,7 @@ use super::{Flaw, MODELS_MAX};
 use crate::encoder::DIMENSIONS;
 use crate::features::FEATURES;
 use crate::head::cells::Cells;
+use crate::head::familiar::Familiar;
 use crate::head::forest::{Branch, Tree};
 use crate::head::network::Network;
 use crate::head::weights::{COLUMNS_MAX, Weights};
@@ -84,6 +85,7 @@ impl Shapes {
                 self.weights("slice weights", cells, self.inputs, &slices.weights);
                 self.numbers("slice bias", cells, &slices.bias);
                 self.cells(cells, &slices.cells);
+                self.familiar(cells, &slices.familiar);
             }
             Head::Clusters(clusters) => {
                 let cells = clusters.centroids.rows();
@@ -120,6 +122,20 @@ impl Shapes {
         self.within("cells", 1, CELLS_MAX, cells);
         self.equal("cell qualities", cells * self.models, table.quality.len());
         self.equal("cell labels", cells * self.models, table.labels.len());
+    }
+
+    fn familiar(&mut self, kinds: usize, familiar: &Familiar) {
+        if familiar == &Familiar::default() {
+            return;
+        }
+        let features = self.inputs.saturating_sub(DIMENSIONS);
+        self.equal("slice limits", kinds, familiar.limits.len());
+        self.equal("slice centres", kinds * features, familiar.centres.len());
+        self.equal(
+            "slice centres' weights",
+            kinds * features,
+            familiar.weights.len(),
+        );
     }
 
     fn tree(&mut self, index: usize, tree: &Tree) {

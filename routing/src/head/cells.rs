@@ -5,6 +5,7 @@
 //! with their doubts. Only these heads know how many labels stand behind a prediction.
 
 use super::Abstention;
+use super::familiar::Familiar;
 use super::weights::{INPUT_ONE, Weights};
 use crate::encoder::DIMENSIONS;
 use crate::float;
@@ -34,6 +35,8 @@ pub struct Slices {
     pub weights: Weights,
     pub bias: Vec<f32>,
     pub cells: Cells,
+    /// How prompts of each slice are built.
+    pub familiar: Familiar,
 }
 
 /// Outcomes by likeness of the text.
@@ -66,7 +69,8 @@ impl Slices {
         for (cell, score) in self.scores(inputs).enumerate() {
             each(cell, float::exp(score - top) / sum);
         }
-        known.map(|_| Abstention::UnknownSlice)
+        let strange = || (!self.familiar.knows(inputs)).then_some(Abstention::UnlikeTraining);
+        known.map(|_| Abstention::UnknownSlice).or_else(strange)
     }
 
     fn scores<'a>(&'a self, inputs: &'a [i16]) -> impl Iterator<Item = f64> + 'a {

@@ -7,7 +7,7 @@
 
 /// Slices with a cell of their own; those with the most prompts have it.
 pub const SLICES_MAX: usize = 24;
-pub const CLUSTERS_MAX: usize = 128;
+pub const CLUSTERS_MAX: usize = 96;
 pub const TREES: usize = 8;
 /// Of each tree.
 pub const LEAVES_MAX: usize = 64;

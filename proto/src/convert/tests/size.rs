@@ -55,6 +55,11 @@ fn largest_heads(models: usize) -> Vec<Head> {
             weights: weights(SLICES_MAX, INPUTS),
             bias: vec![0.1; SLICES_MAX],
             cells: cells(SLICES_MAX, models),
+            familiar: Familiar {
+                centres: vec![-7; SLICES_MAX * FEATURES],
+                weights: bytes(SLICES_MAX * FEATURES),
+                limits: vec![1_000_000; SLICES_MAX],
+            },
         }),
         Head::Clusters(Clusters {
             centroids: weights(CLUSTERS_MAX, DIMENSIONS),
