@@ -96,6 +96,7 @@ fn table(models: usize) -> Table {
             first_token_max: None,
             deadline: Millis(60_000),
             attempts_max: 3,
+            certificate: None,
         }],
         ..Draft::default()
     };

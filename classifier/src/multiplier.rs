@@ -5,7 +5,7 @@
 //! mean (measured). Predictions must be out of fold, or λ would trust them too much.
 //! Every choice is `routing::decide::choose`'s. Knows nothing of how offers were made.
 
-use spillway_routing::table::Choice;
+use spillway_routing::table::{Certificate, Choice};
 use spillway_routing::unit::Bps;
 
 use crate::certificate::{ALLOWED, DELTA, certified, order};
@@ -42,11 +42,23 @@ pub struct Solved {
     /// Whether betting on these prompts proves that the floor is missed by no more than
     /// [`ALLOWED`], for this λ and every safer one.
     pub certified: bool,
+    /// How many they are.
+    pub audits: usize,
     /// Every λ tried, ascending.
     pub curve: Vec<SweepPoint>,
 }
 
 impl Solved {
+    /// What was proven of it, if anything.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.certified.then(|| Certificate {
+            allowed: Bps::from_share(ALLOWED),
+            confidence: Bps::from_share(1.0 - DELTA),
+            audits: u32::try_from(self.audits).unwrap_or(u32::MAX),
+        })
+    }
+
     #[must_use]
     pub fn lambda(&self) -> u64 {
         match self.choice {
@@ -140,6 +152,7 @@ fn trial(
         cost: cost / n,
         margin,
         certified: certified(losses, ALLOWED, DELTA),
+        audits: rows.len(),
         curve: Vec::new(),
     }
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use spillway_routing::head::Committee;
 use spillway_routing::id::{ModelId, RouteId};
 use spillway_routing::outcome::Audit;
-use spillway_routing::table::Choice;
+use spillway_routing::table::{Certificate, Choice};
 use spillway_routing::unit::Bps;
 
 use crate::align::aligned;
@@ -90,6 +90,7 @@ pub struct Multiplier {
     pub choice: Choice,
     /// Whether the route may use the heads.
     pub learned: bool,
+    pub certificate: Option<Certificate>,
 }
 
 /// What a run hands out.
@@ -163,6 +164,7 @@ pub fn run(
             route: route.route.clone(),
             choice: route.solved.as_ref()?.choice,
             learned: route.learned,
+            certificate: route.solved.as_ref()?.certificate(),
         })
     };
     Ok(Trained {

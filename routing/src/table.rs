@@ -54,6 +54,17 @@ pub struct Route {
     pub deadline: Millis,
     /// Lanes tried at most.
     pub attempts_max: u8,
+    /// What was proven of the choice, where something was.
+    pub certificate: Option<Certificate>,
+}
+
+/// That a route's mean quality misses bar × best by no more than `allowed`, with this
+/// confidence, by betting on the audits that λ was solved on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    pub allowed: Bps,
+    pub confidence: Bps,
+    pub audits: u32,
 }
 
 /// A recorded request with the decision its publisher computed. A proxy re-decides
@@ -284,6 +295,7 @@ fn pinned_routes(draft: &Draft, places: &[LanePlace]) -> Vec<Route> {
             first_token_max: None,
             deadline: PINNED_DEADLINE,
             attempts_max: 3,
+            certificate: None,
         });
     }
     routes

@@ -95,6 +95,13 @@ pub(super) fn describe(draft: &Draft) -> String {
             route.default_lane,
             route.baseline
         );
+        if let Some(proven) = &route.certificate {
+            let _ = writeln!(
+                text,
+                "    certified: misses its bar by at most {}, with {} confidence, on {} audits",
+                proven.allowed, proven.confidence, proven.audits
+            );
+        }
     }
     for lane in &draft.lanes {
         let _ = writeln!(text, "  lane {}: {}", lane.id, price(lane));

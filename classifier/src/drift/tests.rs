@@ -67,6 +67,7 @@ fn table() -> Table {
             first_token_max: None,
             deadline: Millis(1_000),
             attempts_max: 1,
+            certificate: None,
         }],
         committee: Some(trained.committee),
         learnt_at: LEARNT_AT,

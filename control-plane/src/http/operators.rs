@@ -226,6 +226,11 @@ fn route(route: &Route, draft: &Draft) -> Value {
         "baseline_lane": route.baseline.as_str(),
         "explore": route.explore.share(),
         "candidates": models,
+        "certificate": route.certificate.map(|certificate| json!({
+            "allowed": certificate.allowed.share(),
+            "confidence": certificate.confidence.share(),
+            "audits": certificate.audits,
+        })),
     })
 }
 

@@ -311,8 +311,10 @@ impl Compiler<'_> {
             first_token_max,
             deadline: deadline.unwrap_or(DEADLINE),
             attempts_max: entry.attempts.unwrap_or(ATTEMPTS),
+            certificate: None,
         };
         (route.choice, route.learned) = self.choice(entry.floor, &route);
+        route.certificate = self.certificate(&route);
         self.draft.routes.push(route);
     }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use spillway_routing::catalogue::{Lane, Price};
 use spillway_routing::head::Committee;
 use spillway_routing::id::{LaneId, ModelId, RouteId};
-use spillway_routing::table::{BarPoint, Choice, Draft, Route};
+use spillway_routing::table::{BarPoint, Certificate, Choice, Draft, Route};
 use spillway_routing::unit::{Bps, UnixMillis};
 
 /// What history taught: goes into the table beside what the policy says.
@@ -30,6 +30,8 @@ pub struct SolvedRoute {
     pub choice: Choice,
     /// Whether the gate lets the route use the heads.
     pub learned: bool,
+    /// What was proven of the choice.
+    pub certificate: Option<Certificate>,
     pub world: World,
 }
 
@@ -88,6 +90,7 @@ impl Learned {
                 SolvedRoute {
                     choice,
                     learned,
+                    certificate: route.certificate,
                     world: World::of(route, draft),
                 },
             )

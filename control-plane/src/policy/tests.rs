@@ -7,7 +7,7 @@ use spillway_routing::features::Facts;
 use spillway_routing::head::curve::Curve;
 use spillway_routing::head::{Abstention, Committee, Lengths, Scaler};
 use spillway_routing::id::TableVersion;
-use spillway_routing::table::{BarPoint, Choice, Draft, Table};
+use spillway_routing::table::{BarPoint, Certificate, Choice, Draft, Table};
 use spillway_routing::unit::{Bps, Millis, NanoUsd, NanoUsdPerMtok, Tokens, UnixMillis};
 
 const POLICY: &str = r#"version = 1
@@ -148,6 +148,12 @@ fn every_fault_is_told_at_once() {
     assert_eq!(faults(&text).len(), 2);
 }
 
+const CERTIFICATE: Certificate = Certificate {
+    allowed: Bps::new(200),
+    confidence: Bps::new(9_000),
+    audits: 1_500,
+};
+
 fn learned(promoted: bool) -> Learned {
     let committee = Committee {
         encoder: spillway_routing::encoder::EncoderId::MiniLm64,
@@ -169,6 +175,7 @@ fn learned(promoted: bool) -> Learned {
     let bare = compile(POLICY, &Learned::default()).unwrap();
     let world = World::of(&bare.routes[0], &bare);
     let solved = SolvedRoute {
+        certificate: Some(CERTIFICATE),
         choice: Choice::Multiplier(77),
         learned: promoted,
         world,
@@ -284,6 +291,19 @@ fn a_published_table_carries_what_was_learnt_to_the_next_policy() {
     let first = compile(POLICY, &learned(true)).unwrap();
     let again = compile(POLICY, &Learned::of(&first)).unwrap();
     assert_eq!(first, again);
+}
+
+#[test]
+fn a_certificate_goes_with_the_multiplier_it_is_of() {
+    let own = compile(POLICY, &learned(true)).unwrap();
+    assert_eq!(own.routes[0].certificate, Some(CERTIFICATE));
+    assert_eq!(
+        Learned::of(&own).routes["auto"].certificate,
+        Some(CERTIFICATE)
+    );
+    let other = POLICY.replace("bar = 0.9", "bar = 0.95");
+    let other = compile(&other, &learned(true)).unwrap();
+    assert_eq!(other.routes[0].certificate, None);
 }
 
 fn priors_of(models: &str) -> Vec<Option<Bps>> {

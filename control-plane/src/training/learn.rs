@@ -169,6 +169,7 @@ fn learned(draft: &Draft, trained: &Trained, bars: &[Bar]) -> Learned {
                 let route = SolvedRoute {
                     choice,
                     learned: solved.learned,
+                    certificate: solved.certificate,
                     world,
                 };
                 learned.routes.insert(solved.route.clone(), route);

@@ -13,6 +13,7 @@ function routes(told) {
     { name: "Route", cell: (row) => clip(row.name, "strong") },
     { name: "Bar", number: true, cell: (row) => percent(row.bar) },
     { name: "λ per dollar", number: true, hint: "How much quality a dollar must buy", cell: (row) => figure(row.lambda) },
+    { name: "Certified", cell: (row) => certified(row.certificate) },
     { name: "Default lane", cell: (row) => clip(row.default_lane ?? UNKNOWN) },
     { name: "Baseline lane", cell: (row) => clip(row.baseline_lane ?? UNKNOWN) },
     { name: "Explores", number: true, cell: (row) => percent(row.explore) },
@@ -21,6 +22,10 @@ function routes(told) {
   list.set(told.routes);
   return card("Routes", plural(told.routes.length, "route"), list.element);
 }
+
+const certified = (proven) => (proven
+  ? h("span", { title: `${percent(proven.confidence, 0)} confidence, by betting on ${count(proven.audits)} audits` }, `at most ${percent(proven.allowed, 0)} below`)
+  : "no");
 
 const candidateNames = (row) => (row.candidates ?? []).map((one) => (typeof one === "string" ? one : one.lane)).join("\n");
 

@@ -29,6 +29,7 @@ pub(crate) fn draft(version: u64) -> Draft {
             first_token_max: None,
             deadline: Millis(2_000),
             attempts_max: 3,
+            certificate: None,
         }],
         ..Draft::default()
     }

@@ -7,7 +7,7 @@ use spillway_routing::catalogue::{
 };
 use spillway_routing::id::{LaneId, ModelId, TableVersion};
 use spillway_routing::rule::{Action, Match, Rule};
-use spillway_routing::table::{BarPoint, Choice, Draft, Route};
+use spillway_routing::table::{BarPoint, Certificate, Choice, Draft, Route};
 use spillway_routing::tokens::Family;
 use spillway_routing::unit::{Millis, NanoUsd, NanoUsdPerMtok, Tokens, UnixMillis};
 
@@ -224,6 +224,7 @@ impl From<&Route> for pb::Route {
             first_token_max_ms: route.first_token_max.map(|ms| ms.0),
             deadline_ms: route.deadline.0,
             attempts_max: route.attempts_max.into(),
+            certificate: route.certificate.as_ref().map(Into::into),
         }
     }
 }
@@ -250,6 +251,29 @@ impl TryFrom<pb::Route> for Route {
             first_token_max: route.first_token_max_ms.map(Millis),
             deadline: Millis(route.deadline_ms),
             attempts_max: fits(route.attempts_max, "attempts_max")?,
+            certificate: route.certificate.map(Certificate::try_from).transpose()?,
+        })
+    }
+}
+
+impl From<&Certificate> for pb::Certificate {
+    fn from(certificate: &Certificate) -> Self {
+        Self {
+            allowed_bps: certificate.allowed.get().into(),
+            confidence_bps: certificate.confidence.get().into(),
+            audits: certificate.audits,
+        }
+    }
+}
+
+impl TryFrom<pb::Certificate> for Certificate {
+    type Error = Invalid;
+
+    fn try_from(certificate: pb::Certificate) -> Result<Self, Invalid> {
+        Ok(Self {
+            allowed: bps(certificate.allowed_bps, "allowed_bps")?,
+            confidence: bps(certificate.confidence_bps, "confidence_bps")?,
+            audits: certificate.audits,
         })
     }
 }

@@ -27,7 +27,7 @@ use spillway_routing::outcome::{
 };
 use spillway_routing::prompt::{Class, PromptView, Role, Turn};
 use spillway_routing::rule::{Action, Match, Rule};
-use spillway_routing::table::{BarPoint, Choice, Draft, Probe, Route, Table};
+use spillway_routing::table::{BarPoint, Certificate, Choice, Draft, Probe, Route, Table};
 use spillway_routing::tokens::{Family, TokenCounter};
 use spillway_routing::unit::{Bps, Millis, NanoUsd, NanoUsdPerMtok, Tokens, UnixMillis};
 
@@ -203,6 +203,11 @@ fn routes() -> Vec<Route> {
         first_token_max: Some(Millis(9_000)),
         deadline: Millis(60_000),
         attempts_max: 3,
+        certificate: Some(Certificate {
+            allowed: Bps::new(200),
+            confidence: Bps::new(9_000),
+            audits: 1_234,
+        }),
     };
     let floor = Route {
         id: "plain".into(),

@@ -521,6 +521,16 @@ pub struct Committee {
     #[prost(uint32, tag = "13")]
     pub given_bps: u32,
 }
+/// What betting on audits proved of a route's multiplier.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Certificate {
+    #[prost(uint32, tag = "1")]
+    pub allowed_bps: u32,
+    #[prost(uint32, tag = "2")]
+    pub confidence_bps: u32,
+    #[prost(uint32, tag = "3")]
+    pub audits: u32,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Route {
     #[prost(string, tag = "1")]
@@ -547,6 +557,8 @@ pub struct Route {
     pub deadline_ms: u64,
     #[prost(uint32, tag = "14")]
     pub attempts_max: u32,
+    #[prost(message, optional, tag = "15")]
+    pub certificate: ::core::option::Option<Certificate>,
     #[prost(oneof = "route::Choice", tags = "6, 7")]
     pub choice: ::core::option::Option<route::Choice>,
 }

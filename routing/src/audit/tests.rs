@@ -39,6 +39,7 @@ fn draft(models: &[&str]) -> Draft {
             first_token_max: None,
             deadline: Millis(1_000),
             attempts_max: 1,
+            certificate: None,
         }],
         audits: Some(Audits {
             share: Bps::new(200),

@@ -66,6 +66,7 @@ fn table(specs: &[ModelSpec], choice: Choice, explore: u16, rules: Vec<Rule>) ->
             first_token_max: None,
             deadline: Millis(30_000),
             attempts_max: 3,
+            certificate: None,
         }],
         rules,
         ..Draft::default()

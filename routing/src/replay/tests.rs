@@ -74,6 +74,7 @@ fn table(rates: [f64; 2], floor: u16) -> Table {
             first_token_max: None,
             deadline: Millis(1_000),
             attempts_max: 2,
+            certificate: None,
         }],
         ..Draft::default()
     };

@@ -4,7 +4,7 @@
 //! count. Knows nothing of what operators type.
 
 use spillway_routing::catalogue::Model;
-use spillway_routing::table::{BarPoint, Choice, Route};
+use spillway_routing::table::{BarPoint, Certificate, Choice, Route};
 use spillway_routing::unit::Bps;
 
 use super::Compiler;
@@ -54,6 +54,13 @@ impl Compiler<'_> {
             Choice::Floor(route.bar.of(best.unwrap_or(Bps::ONE))),
             false,
         )
+    }
+
+    /// What was proven of a route's own multiplier, if that is what it has.
+    pub(super) fn certificate(&self, route: &Route) -> Option<Certificate> {
+        let own = self.learned.routes.get(&route.id)?;
+        let same = own.choice == route.choice && own.world.bar == route.bar;
+        own.certificate.filter(|_| same)
     }
 
     /// A model's quality before any prompt is seen.
