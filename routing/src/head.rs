@@ -196,12 +196,15 @@ impl Committee {
         let inputs = self.inputs(facts);
         let mut sums = Sums::new(self.models.len());
         let given = self.given(facts);
-        if given.is_none() && self.scaler.is_surprised(facts) {
-            sums.doubt = Some(Abstention::UnlikeTraining);
-        }
         let rest = given.map_or(1.0, |_| 1.0 - self.given.share());
         for (head, share) in self.heads.iter().zip(self.shares()) {
             sums.add(head, rest * share, &inputs, facts);
+        }
+        if given.is_some() {
+            // Who names a known kind of work is believed, however the text looks.
+            sums.doubt = None;
+        } else if self.scaler.is_surprised(facts) {
+            sums.doubt = sums.doubt.or(Some(Abstention::UnlikeTraining));
         }
         if let Some(quality) = given {
             let factor = self.given.share() / QUALITY_ONE;
@@ -456,6 +459,27 @@ mod tests {
         assert_eq!(strange, Some(Abstention::UnlikeTraining));
         // Whoever names a known kind of work is believed.
         assert_eq!(committee.score(&facts(0.5, Some("left"))).abstention, None);
+    }
+
+    #[test]
+    fn a_named_slice_is_believed_however_the_text_looks() {
+        let mut committee = committee();
+        committee.heads.push(Head::Clusters(Clusters {
+            centroids: Weights::of(DIMENSIONS, &[0.1; DIMENSIONS]),
+            similarity_min: 2.0,
+            cells: Cells {
+                quality: vec![100; 2],
+                labels: vec![100; 2],
+            },
+        }));
+        committee.mix.push(Bps::ONE);
+        let abstention = |slice| committee.score(&facts(0.0, slice)).abstention;
+        assert_eq!(abstention(None), Some(Abstention::UnlikeTraining));
+        assert_eq!(abstention(Some("left")), None);
+        assert_eq!(
+            abstention(Some("elsewhere")),
+            Some(Abstention::UnknownSlice)
+        );
     }
 
     #[test]
