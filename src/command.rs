@@ -255,7 +255,7 @@ pub(crate) struct TeachArgs {
     #[arg(long, default_value_t = 0.02, requires = "learn")]
     pub(crate) audits: f64,
     /// Share that is audited until then.
-    #[arg(long, default_value_t = 0.3, requires = "learn")]
+    #[arg(long, default_value_t = 0.4, requires = "learn")]
     pub(crate) starting_audits: f64,
     /// Callers name the kind of work: the prompts' tasks travel as slices.
     #[arg(long, requires = "learn")]

@@ -41,7 +41,8 @@ pub(crate) fn task(text: &str) -> Option<Task<'_>> {
         letters.push((letter, first_word(answer)));
     }
     Some(Task {
-        prompt: prompt.trim_end_matches('\n'),
+        // Exactly the line end that ends a message: prompts may end with some of their own.
+        prompt: prompt.strip_suffix('\n').unwrap_or(prompt),
         answers: letters,
     })
 }
@@ -70,11 +71,11 @@ mod tests {
     fn a_request_to_grade_is_read_and_anything_else_is_none() {
         let marks = [mark("one"), mark("two")];
         let text = format!(
-            "CONVERSATION\nUSER:\nwhat is\n\nthis?\n\n\nANSWER A\n{} so\n\nANSWER B\n{}\n",
+            "CONVERSATION\nUSER:\nwhat is\n\nthis?\n\n\n\nANSWER A\n{} so\n\nANSWER B\n{}\n",
             marks[0], marks[1]
         );
         let task = task(&text).unwrap();
-        assert_eq!(task.prompt, "what is\n\nthis?");
+        assert_eq!(task.prompt, "what is\n\nthis?\n");
         let grades = task.grades(|mark| (mark == marks[1]).then_some(0.75));
         assert_eq!(grades, r#"{"scores":{"A":0,"B":7.5}}"#);
         assert_eq!(super::task("what is this?"), None);

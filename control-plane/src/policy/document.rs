@@ -52,7 +52,7 @@ fn usual_share() -> f64 {
 }
 
 fn starting_share() -> f64 {
-    0.3
+    0.4
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

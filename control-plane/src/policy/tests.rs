@@ -360,7 +360,7 @@ fn audits_are_compiled_and_their_faults_named() {
     let audits = compiled.audits.unwrap();
     assert_eq!(
         (audits.share, audits.starting),
-        (Bps::new(200), Bps::new(3_000))
+        (Bps::new(200), Bps::new(4_000))
     );
     assert_eq!(audits.per_day, NanoUsd(5_000_000_000));
     assert_eq!(
