@@ -126,11 +126,19 @@ pub fn watch(table: &Table, since: Since<'_>) -> Vec<Alarm> {
         committee,
         heads: draft.routes.iter().any(|route| route.learned),
     };
+    // Exploring is no loss of the policy's.
+    let mut plain = draft.clone();
+    for route in &mut plain.routes {
+        route.explore = Bps::ZERO;
+    }
+    let Ok(plain) = Table::build(plain) else {
+        return Vec::new();
+    };
     let mut watches = Watches::default();
     let later = |at: UnixMillis| at > draft.learnt_at;
     for audit in since.audits.iter().filter(|audit| later(audit.at)) {
         watches.now = audit.at;
-        watches.audit(table, &prophet, audit);
+        watches.audit(&plain, &prophet, audit);
     }
     let mut cells = Vec::new();
     for (outcome, quality) in since.live.iter().filter(|(outcome, _)| later(outcome.at)) {

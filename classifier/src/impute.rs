@@ -37,7 +37,7 @@ pub fn impute(mut data: Dataset) -> Dataset {
     let least = audits.len() as f64 * SHARE_MIN;
     let (known, new): (Vec<usize>, Vec<usize>) =
         (0..data.models.len()).partition(|model| seen(*model) >= least);
-    if known.is_empty() {
+    if known.is_empty() || new.is_empty() {
         return data;
     }
     let others = clues(&data, &known);

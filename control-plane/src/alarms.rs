@@ -73,9 +73,15 @@ pub async fn step(control: &Arc<Control>) -> Result<Vec<Record>, ControlError> {
     let learnt_at = current.table.draft().learnt_at;
     let known = records(&control.store).await?;
     let until = now();
-    let mut audits = control.history.audits_since(learnt_at).await?;
+    // What convicted a newer table says nothing new of the one that came back.
+    let reverted = known
+        .iter()
+        .filter(|record| record.action == Action::Reverted);
+    let reverted = reverted.map(|record| UnixMillis(record.at_ms)).max();
+    let since = learnt_at.max(reverted.unwrap_or_default());
+    let mut audits = control.history.audits_since(since).await?;
     audits.sort_by_key(|audit| audit.at);
-    let live = control.history.window(learnt_at, until, LIVE_MAX).await?;
+    let live = control.history.window(since, until, LIVE_MAX).await?;
     let found = tokio::task::spawn_blocking(move || {
         let (audits, live) = (&audits, &live);
         watch(&current.table, Since { audits, live })
@@ -94,8 +100,8 @@ pub async fn step(control: &Arc<Control>) -> Result<Vec<Record>, ControlError> {
         let record = raise(control, &alarm, learnt_at, until).await?;
         new.push(record);
     }
-    if new.iter().any(|record| record.action == Action::Forgot) {
-        // A run that is under way reads too early: the next look asks again by its labels.
+    if wants_run(control, known.iter().chain(&new)).await? {
+        // A run that is under way may have read too early: the next look asks again.
         match training::start(control).await {
             Ok(_) | Err(ControlError::AlreadyTraining(_)) => {}
             Err(error) => return Err(error),
@@ -105,6 +111,20 @@ pub async fn step(control: &Arc<Control>) -> Result<Vec<Record>, ControlError> {
         control.reconcile(None, "alarms").await?;
     }
     Ok(new)
+}
+
+/// Whether something was forgotten or taken back since the last run began.
+async fn wants_run(
+    control: &Control,
+    records: impl Iterator<Item = &Record>,
+) -> Result<bool, ControlError> {
+    let acted = records.filter(|record| record.action != Action::Audited);
+    let Some(last) = acted.map(|record| record.at_ms).max() else {
+        return Ok(false);
+    };
+    let runs = training::records(control).await?;
+    let began = runs.first().and_then(|run| run["at_ms"].as_u64());
+    Ok(began.is_none_or(|began| began < last))
 }
 
 /// Does what the alarm asks for, and keeps it.

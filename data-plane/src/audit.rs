@@ -20,6 +20,7 @@ use spillway_routing::decide::{Considered, Decision, Draw, Removal, Verdict};
 use spillway_routing::features::Facts;
 use spillway_routing::id::RequestId;
 use spillway_routing::outcome::{Answer, Audit};
+use spillway_routing::rule::Action;
 use spillway_routing::table::Table;
 use spillway_routing::unit::{Bps, Millis, NanoUsd, Tokens};
 use tokio::sync::{Mutex, mpsc};
@@ -29,6 +30,7 @@ use self::purse::Purse;
 use self::verify::{Finding, verify};
 use crate::chat::Chat;
 use crate::dialect::{self, Said};
+use crate::upstream::MayCharge;
 use crate::{Proxy, clock, upstream};
 
 /// Requests that wait; more are let go.
@@ -222,6 +224,9 @@ async fn audit(proxy: &Proxy, picked: Picked) -> Ended {
         return Ended::Unscored;
     };
     let judge = audits.judge.and_then(|lane| picked.table.lane_index(&lane));
+    if judge.is_some_and(|lane| is_barred(&picked, lane)) {
+        return Ended::Unscored;
+    }
     let Ok(chat) = Chat::parse(&picked.body) else {
         return Ended::Unscored;
     };
@@ -237,21 +242,20 @@ async fn audit(proxy: &Proxy, picked: Picked) -> Ended {
     {
         return Ended::Broke;
     }
-    let lanes: Vec<usize> = picked.calls.iter().map(|call| call.lane).collect();
-    let calls = lanes
-        .into_iter()
-        .map(|lane| ask(proxy, &picked, &chat, lane));
-    let replies: Vec<Reply> = stream::iter(calls)
+    let planned = picked.calls.clone().into_iter();
+    let calls = planned.map(|call| ask(proxy, &picked, &chat, call.lane, call.cost));
+    let asked: Vec<(Option<Reply>, NanoUsd)> = stream::iter(calls)
         .buffer_unordered(CALLS_AT_ONCE)
-        .filter_map(std::future::ready)
         .collect()
         .await;
-    let mut cost = replies.iter().map(|reply| reply.cost).sum::<NanoUsd>();
+    let mut cost = asked.iter().map(|(_, cost)| *cost).sum::<NanoUsd>();
+    let replies: Vec<Reply> = asked.into_iter().filter_map(|(reply, _)| reply).collect();
     let scores = score(proxy, &picked, &chat, judge, &replies, &mut cost).await;
     proxy.auditor.purse.settle(reserved, cost);
     proxy.metrics.audit_usd.inc_by(cost.usd());
     let answers = answers(&picked.table, &replies, &scores);
-    if answers.len() < ANSWERS_MIN {
+    // Faults alone would be recorded where the judge is away: all or none.
+    if answers.len() < ANSWERS_MIN || answers.len() < replies.len() {
         return Ended::Unscored;
     }
     proxy.ledger.queue.push_audit(Audit {
@@ -264,37 +268,69 @@ async fn audit(proxy: &Proxy, picked: Picked) -> Ended {
     Ended::Scored
 }
 
+/// Whether a rule keeps this request away from a lane: what may not answer may not judge.
+fn is_barred(picked: &Picked, lane: usize) -> bool {
+    let model = &picked.table.model_of(lane).id;
+    let provider = &picked.table.upstream_of(lane).provider;
+    let rules = picked.table.draft().rules.iter();
+    let mut holding = rules.filter(|rule| rule.holds(&picked.facts));
+    holding.any(|rule| match &rule.then {
+        Action::Only(models) => !models.contains(model),
+        Action::Without(models) => models.contains(model),
+        Action::WithoutProvider(barred) => barred == provider,
+        Action::Pin(_) => false,
+    })
+}
+
 /// What the whole audit is expected to cost.
 fn expected(picked: &Picked, judge: Option<usize>) -> NanoUsd {
     let calls = picked.calls.iter().map(|call| call.cost).sum::<NanoUsd>();
+    calls.saturating_add(judging(picked, judge))
+}
+
+/// What the judge is expected to cost.
+fn judging(picked: &Picked, judge: Option<usize>) -> NanoUsd {
     let price = judge.and_then(|lane| picked.table.lane(lane).price.as_ref());
     let Some((price, lane)) = price.zip(judge) else {
-        return calls;
+        return NanoUsd::ZERO;
     };
     let own = picked.facts.input(picked.table.model_of(lane).family).0;
     let answers = picked.calls.iter().map(|call| call.output.0);
     let input = answers.fold(own.saturating_add(JUDGE_INPUT), u32::saturating_add);
-    let judging = price.estimate(Tokens(input), Tokens(0), Tokens(JUDGE_OUTPUT), clock::now());
-    calls.saturating_add(judging)
+    price.estimate(Tokens(input), Tokens(0), Tokens(JUDGE_OUTPUT), clock::now())
 }
 
-/// One call, if its lane takes it. What it costs is counted even where it says nothing.
-async fn ask(proxy: &Proxy, picked: &Picked, chat: &Chat, lane: usize) -> Option<Reply> {
+/// One call, if its lane takes it; and what it costs, `planned` where nobody says so.
+async fn ask(
+    proxy: &Proxy,
+    picked: &Picked,
+    chat: &Chat,
+    lane: usize,
+    planned: NanoUsd,
+) -> (Option<Reply>, NanoUsd) {
     let began = Instant::now();
     let table = &picked.table;
-    let (body, answer) =
-        upstream::ask(proxy, chat, table, lane, picked.draw, began + ANSWER_WITHIN).await?;
-    let took = clock::millis(began.elapsed());
-    let usage = answer.reported.usage.unwrap_or_default();
+    let asked = upstream::ask(proxy, chat, table, lane, picked.draw, began + ANSWER_WITHIN).await;
+    let (body, answer) = match asked {
+        Ok(told) => told,
+        Err(MayCharge(true)) => return (None, planned),
+        Err(MayCharge(false)) => return (None, NanoUsd::ZERO),
+    };
+    // Without a count nothing can be learnt of cost or length: it is no answer.
+    let Some(usage) = answer.reported.usage else {
+        return (None, planned);
+    };
     let price = table.lane(lane).price.as_ref();
-    Some(Reply {
+    let cost = price.map_or(NanoUsd::ZERO, |price| price.settle(&usage, clock::now()));
+    let reply = Reply {
         lane,
         said: dialect::said(table.upstream_of(lane).dialect, &body),
         input: usage.input,
         output: usage.output,
-        cost: price.map_or(NanoUsd::ZERO, |price| price.settle(&usage, clock::now())),
-        took,
-    })
+        cost,
+        took: clock::millis(began.elapsed()),
+    };
+    (Some(reply), cost)
 }
 
 /// A score for each reply that anybody can score: rules first, then the judge.
@@ -324,10 +360,9 @@ async fn score(
         let Ok(chat) = Chat::parse(&question.body) else {
             continue;
         };
-        let reply = ask(proxy, picked, &chat, judge).await;
-        *cost = reply
-            .as_ref()
-            .map_or(*cost, |reply| cost.saturating_add(reply.cost));
+        let planned = judging(picked, Some(judge));
+        let (reply, charged) = ask(proxy, picked, &chat, judge, planned).await;
+        *cost = cost.saturating_add(charged);
         let marks = reply.and_then(|reply| question.scores(&reply.said.text));
         for (place, i) in some.iter().enumerate() {
             scores[*i] = marks.as_ref().map(|marks| marks[place]);

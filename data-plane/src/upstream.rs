@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::HeaderValue;
+use spillway_routing::conditions::Gate;
 use spillway_routing::decide::{Decision, Draw, Removal, Step, Verdict};
 use spillway_routing::outcome::{AttemptResult, Ending};
 use spillway_routing::table::Table;
@@ -48,6 +49,10 @@ pub(crate) struct Reply {
     pub(crate) wants_usage: bool,
     pub(crate) dialect: spillway_routing::catalogue::Dialect,
 }
+
+/// Whether a call that gave nothing may be charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MayCharge(pub(crate) bool);
 
 /// What a request brings along.
 pub(crate) struct Call<'a> {
@@ -124,7 +129,9 @@ pub(crate) async fn call(
 }
 
 /// One call to one lane, for a whole answer: no other lane is tried and nothing is booked.
-/// The lane's breaker hears of it like of any other call, and can refuse it.
+/// Only a lane with room to spare takes it, never its last places or its one probe. The
+/// lane's breaker hears of failures, but not of a limit: that was ours. An error says
+/// whether the provider may charge for it.
 pub(crate) async fn ask(
     proxy: &Proxy,
     chat: &Chat,
@@ -132,10 +139,16 @@ pub(crate) async fn ask(
     lane: usize,
     draw: Draw,
     until: Instant,
-) -> Option<(Bytes, Answer)> {
+) -> Result<(Bytes, Answer), MayCharge> {
     let now = Instant::now();
     let id = &table.lane(lane).id;
-    let mut permit = proxy.health.admit(id, false, now)?;
+    let state = proxy.health.conditions(table, now).lane(lane);
+    let spare = proxy.config.limits.lane_in_flight / 2;
+    if state.gate != Gate::Open || state.in_flight >= spare.max(1) {
+        return Err(MayCharge(false));
+    }
+    let admitted = proxy.health.admit(id, false, now);
+    let mut permit = admitted.ok_or(MayCharge(false))?;
     let step = Step {
         lane: id.clone(),
         give_up: clock::millis(until.saturating_duration_since(now)),
@@ -147,17 +160,20 @@ pub(crate) async fn ask(
         draw,
         via: HeaderValue::from_str(proxy.id.as_str()).unwrap_or(HeaderValue::from_static("")),
     };
-    match try_lane(proxy, &call, lane, &step, &Sent::default()).await {
-        Ok(Committed::Whole { body, answer }) => {
+    let sent = Sent::default();
+    let trying = try_lane(proxy, &call, lane, &step, &sent);
+    match tokio::time::timeout_at(until.into(), trying).await {
+        Ok(Ok(Committed::Whole { body, answer })) => {
             permit.report(Event::Answered, Instant::now(), draw.0);
-            Some((body, answer))
+            Ok((body, answer))
         }
-        Ok(Committed::Stream { .. }) => None,
-        Err(miss) => {
-            if let Some(event) = miss.event() {
+        Ok(Ok(Committed::Stream { .. })) | Err(_) => Err(MayCharge(true)),
+        Ok(Err(miss)) => {
+            let event = miss.event();
+            if let Some(event) = event.filter(|e| !matches!(e, Event::Limited { .. })) {
                 permit.report(event, Instant::now(), draw.0);
             }
-            None
+            Err(MayCharge(miss.result.possibly_charged()))
         }
     }
 }

@@ -10,6 +10,11 @@ use spillway_routing::unit::Bps;
 use crate::chat::Asked;
 use crate::dialect::{End, Said, ToolCall};
 
+/// Nodes of a schema, with references written out, and their depth. Larger ones, recursive
+/// ones and patterns are a caller's to write and ours to run: they are not checked.
+const NODES_MAX: u32 = 5_000;
+const DEPTH_MAX: u32 = 64;
+
 /// What the rules find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Finding {
@@ -91,10 +96,40 @@ fn is_callable(asked: &Asked, call: &ToolCall) -> bool {
         .is_some_and(|arguments| parameters.as_ref().is_none_or(|p| fits(p, &arguments)))
 }
 
-/// A schema that is none itself cannot be broken.
+/// A schema that is none itself cannot be broken; neither can one that would take too long.
 fn fits(schema: &Value, value: &Value) -> bool {
-    jsonschema::validator_for(schema).is_ok_and(|schema| schema.is_valid(value))
-        || jsonschema::validator_for(schema).is_err()
+    let mut left = NODES_MAX;
+    if !is_bounded(schema, schema, &mut left, 0) {
+        return true;
+    }
+    jsonschema::validator_for(schema).map_or(true, |schema| schema.is_valid(value))
+}
+
+/// Whether a schema has few nodes even with all its references written out: a reference
+/// that is used twice on each level doubles the work with every level.
+fn is_bounded(node: &Value, root: &Value, left: &mut u32, depth: u32) -> bool {
+    if *left == 0 || depth == DEPTH_MAX {
+        return false;
+    }
+    *left -= 1;
+    match node {
+        Value::Object(fields) => fields
+            .iter()
+            .all(|(name, field)| match (name.as_str(), field) {
+                ("$ref", Value::String(to)) => to
+                    .strip_prefix('#')
+                    .and_then(|at| root.pointer(at))
+                    .is_some_and(|node| is_bounded(node, root, left, depth + 1)),
+                ("$dynamicRef" | "$recursiveRef" | "pattern" | "patternProperties", _) => false,
+                // Written out where they are referred to.
+                ("$defs" | "definitions", _) => true,
+                _ => is_bounded(field, root, left, depth + 1),
+            }),
+        Value::Array(items) => items
+            .iter()
+            .all(|item| is_bounded(item, root, left, depth + 1)),
+        _ => true,
+    }
 }
 
 #[cfg(test)]
@@ -139,6 +174,30 @@ mod tests {
     fn a_schema_that_is_none_blames_no_answer() {
         let schema = r#","response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{"type":"no such type"}}}"#;
         assert_eq!(verify(&asked(schema), &said("{}")), Finding::Formed);
+    }
+
+    #[test]
+    fn a_schema_that_would_take_for_ever_is_not_checked() {
+        let level = |i: u32| {
+            let next = format!(r##"{{"$ref":"#/$defs/{}"}}"##, i + 1);
+            format!(r#""{i}":{{"allOf":[{next},{next}]}}"#)
+        };
+        let mut levels: Vec<String> = (0..60).map(level).collect();
+        levels.push(r#""60":{"type":"integer"}"#.to_owned());
+        let doubling = format!(
+            r##"{{"$defs":{{{}}},"$ref":"#/$defs/0"}}"##,
+            levels.join(",")
+        );
+        let doubling: Value = serde_json::from_str(&doubling).unwrap();
+        assert!(fits(&doubling, &Value::Null));
+        let recursive: Value =
+            serde_json::from_str(r##"{"type":"object","properties":{"a":{"$ref":"#"}}}"##).unwrap();
+        assert!(fits(&recursive, &Value::Null));
+        // One reference is an ordinary schema, and is checked.
+        let plain =
+            r##"{"$defs":{"n":{"type":"integer"}},"properties":{"a":{"$ref":"#/$defs/n"}}}"##;
+        let plain: Value = serde_json::from_str(plain).unwrap();
+        assert!(!fits(&plain, &serde_json::json!({ "a": "1" })));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::teach::Window;
+use super::teach::{TRAINED, Window};
 
 const SIZE: (u32, u32) = (960, 640);
 const OURS: RGBColor = RGBColor(200, 40, 60);
@@ -43,20 +43,24 @@ fn draw(
         windows.iter().map(|w| (w.until as f64, value(w))).collect()
     };
     let quality = [("quality", OURS, line(Window::quality_share))];
-    panel(
-        &top,
-        windows,
-        "quality, of the best model\'s",
-        &quality,
-        bar,
-    )?;
+    let title = "quality, of the best model's";
+    panel(&top, windows, title, &quality, bar, true)?;
     let cost = [
         ("cost", OURS, line(Window::cost_share)),
         ("with audits", AUDITS, line(Window::cost_share_with_audits)),
     ];
-    panel(&bottom, windows, "cost, of the best model\'s", &cost, 1.0)?;
+    let title = "cost, of the best model's";
+    panel(&bottom, windows, title, &cost, 1.0, false)?;
     area.present()?;
     Ok(())
+}
+
+/// What happened and when, but for the runs, of which there are many.
+fn told(windows: &[Window]) -> impl Iterator<Item = (f64, &String)> {
+    let notes = windows
+        .iter()
+        .flat_map(|window| window.notes.iter().map(|note| (window.until as f64, note)));
+    notes.filter(|(_, note)| !note.starts_with(TRAINED))
 }
 
 fn panel(
@@ -65,6 +69,7 @@ fn panel(
     title: &str,
     lines: &[Line],
     level: f64,
+    titled: bool,
 ) -> Result<(), Failed> {
     let values = || {
         lines
@@ -82,7 +87,9 @@ fn panel(
         .build_cartesian_2d(0.0..end, (least - room).max(0.0)..most + room)?;
     chart
         .configure_mesh()
-        .light_line_style(RGBColor(240, 240, 240))
+        .light_line_style(WHITE)
+        .bold_line_style(RGBColor(235, 235, 235))
+        .x_label_formatter(&|requests| format!("{requests:.0}"))
         .x_desc("requests")
         .y_desc(title)
         .y_label_formatter(&|share| format!("{:.0} %", share * 100.0))
@@ -96,13 +103,14 @@ fn panel(
             .label(*name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style));
     }
-    for window in windows {
-        for (place, note) in window.notes.iter().enumerate() {
-            let x = window.until as f64;
-            let y = most + room - (place as f64 + 1.0) * room;
+    let ends = ((least - room).max(0.0), most + room);
+    for (place, (x, note)) in told(windows).enumerate() {
+        let upright = [(x, ends.0), (x, ends.1)];
+        chart.draw_series(LineSeries::new(upright, MARK.mix(0.4)))?;
+        // Three rows, so that what happens soon after one another can be read.
+        let y = ends.1 - room * (0.4 + 0.6 * (place % 3) as f64);
+        if titled {
             chart.draw_series([Text::new(note.clone(), (x, y), ("sans-serif", 11))])?;
-            let upright = [(x, (least - room).max(0.0)), (x, most + room)];
-            chart.draw_series(LineSeries::new(upright, MARK.mix(0.3)))?;
         }
     }
     chart

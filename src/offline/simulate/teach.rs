@@ -34,6 +34,8 @@ const WINDOW: u64 = 250;
 /// Labels that a first run wants, and how many more than last time the next one does.
 const LABELS_FIRST: u64 = 300;
 const LABELS_GROWTH: f64 = 1.2;
+/// What notes of runs begin with.
+pub(super) const TRAINED: &str = "trained";
 /// The simulated judge, and its price in nano-dollars a token: that of a small model.
 const JUDGE: &str = "judge";
 const JUDGE_PRICE: (u64, u64) = (150, 600);
@@ -406,7 +408,7 @@ async fn learn(control: &Arc<Control>) -> anyhow::Result<String> {
         .and_then(|progress| progress.ended)
         .context("the run said no end")?;
     tracing::info!(reason = ended.reason, "trained");
-    Ok(format!("trained: {}", ended.result.name()))
+    Ok(format!("{TRAINED}: {}", ended.result.name()))
 }
 
 fn tell_of(window: &Window) {
