@@ -8,11 +8,10 @@ mod heads;
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use spillway_routing::catalogue::{
-    Capabilities, Dialect, Lane, Model, Pace, Price, Rates, Tier, Upstream,
-};
+use spillway_routing::catalogue::{Capabilities, Lane, Model, Pace, Price, Rates, Tier, Upstream};
 use spillway_routing::conditions::Conditions;
 use spillway_routing::decide::{Draw, decide};
+use spillway_routing::dialect::{Dialect, Fidelity};
 use spillway_routing::features::Facts;
 use spillway_routing::id::TableVersion;
 use spillway_routing::prompt::{PromptView, Role, Turn};
@@ -76,7 +75,7 @@ fn table(models: usize) -> Table {
                 model: name(i).as_str().into(),
                 provider: format!("p{}", i % 5).as_str().into(),
                 wire_model: name(i),
-                dialect: Dialect::OpenAiChat,
+                dialects: vec![Dialect::OpenAiChat],
                 credential: "none".into(),
             })
             .collect(),
@@ -96,6 +95,7 @@ fn table(models: usize) -> Table {
             first_token_max: None,
             deadline: Millis(60_000),
             attempts_max: 3,
+            lossy: Fidelity::Hints,
             certificate: None,
         }],
         ..Draft::default()

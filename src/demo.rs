@@ -131,6 +131,7 @@ fn proxy(
                 id: (*id).to_owned(),
                 base_url: url.clone(),
                 allow_private: true,
+                auth: None,
             })
             .collect(),
         credentials: urls

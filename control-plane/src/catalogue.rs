@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 use spillway_routing::catalogue::{Capabilities, LongContext, Price, Rates, Tier};
+use spillway_routing::dialect::Dialect;
 use spillway_routing::tokens::Family;
 use spillway_routing::unit::{NanoUsdPerMtok, Tokens};
 
@@ -70,6 +71,18 @@ static CATALOGUE: LazyLock<BTreeMap<(String, String), Listed>> =
 #[must_use]
 pub fn find(provider: &str, model: &str) -> Option<&'static Listed> {
     CATALOGUE.get(&(provider.to_owned(), model.to_owned()))
+}
+
+/// What providers of this name are known to speak at their base URL; the dialect that
+/// most hosts imitate for those that are not.
+#[must_use]
+pub fn dialects(provider: &str) -> &'static [Dialect] {
+    match provider {
+        "openai" | "azure" => &[Dialect::OpenAiChat, Dialect::OpenAiResponses],
+        "anthropic" => &[Dialect::AnthropicMessages],
+        "gemini" | "vertex_ai" => &[Dialect::GeminiGenerate],
+        _ => &[Dialect::OpenAiChat],
+    }
 }
 
 impl Listed {

@@ -28,8 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::purse::Purse;
 use self::verify::{Finding, verify};
-use crate::chat::Chat;
-use crate::dialect::{self, Said};
+use crate::chat::{Asking, Chat, own_question};
+use crate::dialect::event::Said;
+use crate::inbound::Inbound;
 use crate::upstream::MayCharge;
 use crate::{Proxy, clock, upstream};
 
@@ -78,6 +79,7 @@ struct Picked {
     table: Arc<Table>,
     facts: Facts,
     body: Bytes,
+    asking: Asking,
     calls: Vec<Planned>,
 }
 
@@ -120,12 +122,12 @@ impl Auditor {
     /// Keeps a copy of a decided request, if it is one to be audited. Never waits.
     pub(crate) fn consider(
         proxy: &Proxy,
-        id: RequestId,
-        body: &Bytes,
+        inbound: &Inbound<'_>,
         table: &Arc<Table>,
         facts: &Facts,
         decision: &Decision,
     ) {
+        let (id, body) = (inbound.id, &inbound.body);
         let draw = Draw::of(id);
         if proxy.config.control_plane.is_none() || body.len() > BODY_BYTES_MAX {
             return;
@@ -144,6 +146,7 @@ impl Auditor {
             table: Arc::clone(table),
             facts: facts.clone(),
             body: body.clone(),
+            asking: inbound.asking.clone(),
             calls,
         };
         proxy.metrics.audits_waiting.inc();
@@ -227,7 +230,7 @@ async fn audit(proxy: &Proxy, picked: Picked) -> Ended {
     if judge.is_some_and(|lane| is_barred(&picked, lane)) {
         return Ended::Unscored;
     }
-    let Ok(chat) = Chat::parse(&picked.body) else {
+    let Ok(chat) = Chat::parse(&picked.body, &picked.asking) else {
         return Ended::Unscored;
     };
     let chat = chat.plain();
@@ -311,20 +314,20 @@ async fn ask(
     let began = Instant::now();
     let table = &picked.table;
     let asked = upstream::ask(proxy, chat, table, lane, picked.draw, began + ANSWER_WITHIN).await;
-    let (body, answer) = match asked {
+    let (said, reported) = match asked {
         Ok(told) => told,
         Err(MayCharge(true)) => return (None, planned),
         Err(MayCharge(false)) => return (None, NanoUsd::ZERO),
     };
     // Without a count nothing can be learnt of cost or length: it is no answer.
-    let Some(usage) = answer.reported.usage else {
+    let Some(usage) = reported.usage else {
         return (None, planned);
     };
     let price = table.lane(lane).price.as_ref();
     let cost = price.map_or(NanoUsd::ZERO, |price| price.settle(&usage, clock::now()));
     let reply = Reply {
         lane,
-        said: dialect::said(table.upstream_of(lane).dialect, &body),
+        said,
         input: usage.input,
         output: usage.output,
         cost,
@@ -357,13 +360,13 @@ async fn score(
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let model = picked.table.model_of(judge).id.as_str();
         let question = judge::question(&transcript, &texts, model, picked.draw);
-        let Ok(chat) = Chat::parse(&question.body) else {
+        let Ok(chat) = own_question(&question.body) else {
             continue;
         };
         let planned = judging(picked, Some(judge));
         let (reply, charged) = ask(proxy, picked, &chat, judge, planned).await;
         *cost = cost.saturating_add(charged);
-        let marks = reply.and_then(|reply| question.scores(&reply.said.text));
+        let marks = reply.and_then(|reply| question.scores(&reply.said.text()));
         for (place, i) in some.iter().enumerate() {
             scores[*i] = marks.as_ref().map(|marks| marks[place]);
         }

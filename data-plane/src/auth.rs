@@ -58,9 +58,9 @@ fn presented(headers: &HeaderMap) -> Option<&[u8]> {
             .eq_ignore_ascii_case(b"bearer ")
             .then(|| key.trim_ascii());
     }
-    let value = headers
-        .get("x-api-key")
-        .or_else(|| headers.get("api-key"))?;
+    let value = ["x-api-key", "x-goog-api-key", "api-key"]
+        .iter()
+        .find_map(|name| headers.get(*name))?;
     Some(value.as_bytes())
 }
 
@@ -93,7 +93,9 @@ mod tests {
             who(headers("authorization", "bearer  secret")).as_deref(),
             Some("team")
         );
-        assert_eq!(who(headers("x-api-key", "secret")).as_deref(), Some("team"));
+        for name in ["x-api-key", "x-goog-api-key", "api-key"] {
+            assert_eq!(who(headers(name, "secret")).as_deref(), Some("team"));
+        }
         for value in [
             "Bearer secre",
             "Bearer secrets",

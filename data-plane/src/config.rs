@@ -16,7 +16,7 @@ use spillway_proto::envelope::PublicKey;
 use spillway_routing::id::{CredentialName, KeyId, ProviderId, RouteId};
 
 pub use self::raw::{RawConfig, RawCredential, RawFeed, RawKey, RawLimits, RawProvider};
-use crate::secret::{Fingerprint, Secret};
+use crate::secret::{Auth, Fingerprint, Secret};
 
 /// What is wrong with a configuration, and where.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +41,8 @@ pub struct Provider {
     /// Without a slash at its end.
     pub base_url: String,
     pub allow_private: bool,
+    /// `None`: as the dialect usually wants it.
+    pub auth: Option<Auth>,
 }
 
 /// A virtual key.
@@ -249,8 +251,24 @@ fn provider(raw: &RawProvider) -> Result<(ProviderId, Provider), ConfigError> {
     let provider = Provider {
         base_url,
         allow_private: raw.allow_private,
+        auth: raw
+            .auth
+            .as_deref()
+            .map(|name| auth(&raw.id, name))
+            .transpose()?,
     };
     Ok((ProviderId::new(&raw.id), provider))
+}
+
+fn auth(provider: &str, name: &str) -> Result<Auth, ConfigError> {
+    let found = Auth::ALL.into_iter().find(|auth| auth.name() == name);
+    found.ok_or_else(|| {
+        let known = Auth::ALL.map(Auth::name).join(", ");
+        ConfigError::new(
+            format!("providers[{provider}].auth"),
+            format!("must be one of {known}"),
+        )
+    })
 }
 
 /// Addresses no public provider has: loopback, private, link-local (the clouds' metadata
@@ -304,7 +322,7 @@ fn credential(
     };
     if secret
         .as_ref()
-        .is_some_and(|s| s.is_empty() || s.bearer().is_none())
+        .is_some_and(|s| s.is_empty() || s.header(Auth::Bearer).is_none())
     {
         return Err(ConfigError::new(
             field,

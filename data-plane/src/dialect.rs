@@ -1,22 +1,60 @@
-//! Wire formats: chat → provider request, provider bytes → what they mean.
+//! Wire formats: requests to what they mean and back, answers to what they say and back.
 //!
-//! Owns: the choice of a dialect's code, and the words all dialects share. Pure: no
-//! I/O, no clock. A provider is data, a dialect is code.
+//! Owns: the choice of a dialect's code, and the words all dialects share. Each dialect
+//! reads its callers' requests, forwards them unchanged to a lane of its own, writes
+//! foreign ones, hears its providers' answers and speaks foreign ones. Pure: no I/O, no
+//! clock. A provider is data, a dialect is code. docs/dialects.md says what is lost on
+//! the way from one to another.
 
-pub(crate) mod openai_chat;
+mod anthropic_messages;
+mod ear;
+mod error;
+pub(crate) mod event;
+mod gemini_generate;
+mod openai_chat;
+mod openai_responses;
+mod peek;
+mod seal;
+mod speaker;
 pub(crate) mod sse;
+mod usage;
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use http::StatusCode;
-use spillway_routing::catalogue::{Dialect, Tier, Upstream, Usage};
+use serde_json::Value;
+use spillway_routing::catalogue::{Tier, Upstream, Usage};
+use spillway_routing::dialect::Dialect;
+use spillway_routing::unit::Tokens;
 
-use crate::chat::Chat;
+use self::event::{Event, Said, Stamp};
+use crate::chat::{Asking, Body, Chat};
+use crate::conversation::{Conversation, Losses};
+use crate::failure::{Failure, Kind};
+
+pub(crate) use self::ear::Ear;
+pub(crate) use self::error::{ErrorParts, error_form, error_frame, error_message, is_error_form};
+pub(crate) use self::speaker::Speaker;
+
+/// A route's or model's name: it travels in the outcome.
+const MODEL_BYTES_MAX: usize = 256;
 
 /// What is sent to a provider.
+#[derive(Clone, Debug)]
 pub(crate) struct WireRequest {
     /// Appended to the provider's base URL.
-    pub(crate) path: &'static str,
+    pub(crate) path: Cow<'static, str>,
     pub(crate) body: Bytes,
+}
+
+/// What a dialect reads of a request.
+pub(crate) struct Read {
+    pub(crate) model: String,
+    pub(crate) stream: bool,
+    /// The caller wants usage at the end of a stream.
+    pub(crate) wants_usage: bool,
+    pub(crate) conversation: Conversation,
 }
 
 /// What a provider said it used, and at which tier.
@@ -24,6 +62,14 @@ pub(crate) struct WireRequest {
 pub(crate) struct Reported {
     pub(crate) usage: Option<Usage>,
     pub(crate) tier: Option<Tier>,
+}
+
+impl Reported {
+    /// Later reports win: some hosts count up in every chunk.
+    pub(crate) fn add(&mut self, later: Self) {
+        self.usage = later.usage.or(self.usage);
+        self.tier = later.tier.or(self.tier);
+    }
 }
 
 /// What one frame of a stream means.
@@ -40,6 +86,8 @@ pub(crate) struct Meaning {
     pub(crate) only_usage: bool,
     /// The provider reports an error in the stream.
     pub(crate) error: Option<Blame>,
+    /// What it adds, where the caller speaks another dialect.
+    pub(crate) events: Vec<Event>,
 }
 
 /// A whole answer.
@@ -47,42 +95,6 @@ pub(crate) struct Meaning {
 pub(crate) struct Answer {
     pub(crate) content: u32,
     pub(crate) reported: Reported,
-}
-
-/// How an answer ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum End {
-    #[default]
-    Whole,
-    /// At the limit of tokens.
-    CutOff,
-    Refused,
-}
-
-/// A tool the answer wants called; its arguments as they were written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ToolCall {
-    pub(crate) name: String,
-    pub(crate) arguments: String,
-}
-
-/// What a whole answer says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Said {
-    pub(crate) text: String,
-    pub(crate) calls: Vec<ToolCall>,
-    pub(crate) end: End,
-}
-
-impl Said {
-    /// All of it as text.
-    pub(crate) fn shown(&self) -> String {
-        let mut shown = self.text.clone();
-        for call in &self.calls {
-            shown.push_str(&format!("\nCALL {}({})", call.name, call.arguments));
-        }
-        shown
-    }
 }
 
 /// Whom an error body blames.
@@ -108,39 +120,141 @@ pub(crate) enum Blame {
 #[error("the provider's answer is not in its dialect")]
 pub(crate) struct Garbled;
 
-pub(crate) fn request(chat: &Chat, upstream: &Upstream, tier: Tier) -> WireRequest {
-    match upstream.dialect {
-        Dialect::OpenAiChat => openai_chat::request(chat, &upstream.wire_model, tier),
+/// Reads a caller's request.
+pub(crate) fn read(body: &Body, asking: &Asking) -> Result<Read, Failure> {
+    match asking.dialect {
+        Dialect::OpenAiChat => openai_chat::read(body),
+        Dialect::OpenAiResponses => openai_responses::read(body),
+        Dialect::AnthropicMessages => anthropic_messages::read(body),
+        Dialect::GeminiGenerate => gemini_generate::read(body, asking),
     }
 }
 
+fn required_model(model: Option<String>) -> Result<String, Failure> {
+    let fits = |model: &String| !model.is_empty() && model.len() <= MODEL_BYTES_MAX;
+    model.filter(fits).ok_or_else(|| {
+        let message = "model is missing, too long or no text; name a route or a model";
+        Failure::client(Kind::BadRequest, message).about("model")
+    })
+}
+
+/// What a dialect cannot say of a conversation of another one.
+pub(crate) fn losses(to: Dialect, conversation: &Conversation) -> Losses {
+    match to {
+        Dialect::OpenAiChat => openai_chat::losses(conversation),
+        Dialect::OpenAiResponses => openai_responses::losses(conversation),
+        Dialect::AnthropicMessages => anthropic_messages::losses(conversation),
+        Dialect::GeminiGenerate => gemini_generate::losses(conversation),
+    }
+}
+
+/// What a lane is sent: the caller's own bytes where it speaks the caller's dialect, else
+/// a translation. `most` is the model's own limit of output.
+pub(crate) fn request(
+    chat: &Chat,
+    to: Dialect,
+    upstream: &Upstream,
+    tier: Tier,
+    most: Tokens,
+) -> WireRequest {
+    let model = upstream.wire_model.as_str();
+    if to != chat.dialect() {
+        return translated(&chat.conversation, chat.stream, to, upstream, tier, most);
+    }
+    match to {
+        Dialect::OpenAiChat => openai_chat::forward(&chat.body, model, tier, chat.stream),
+        Dialect::OpenAiResponses => openai_responses::forward(&chat.body, model, tier),
+        Dialect::AnthropicMessages => anthropic_messages::forward(&chat.body, model, tier),
+        Dialect::GeminiGenerate => gemini_generate::forward(&chat.body, model, tier, chat.stream),
+    }
+}
+
+fn translated(
+    conversation: &Conversation,
+    stream: bool,
+    to: Dialect,
+    upstream: &Upstream,
+    tier: Tier,
+    most: Tokens,
+) -> WireRequest {
+    let (mut body, path, tier) = match to {
+        Dialect::OpenAiChat => {
+            let mut body = openai_chat::write(conversation, upstream);
+            if stream {
+                let options = serde_json::json!({ "include_usage": true });
+                body.insert("stream_options".into(), options);
+            }
+            let tier = openai_chat::tier_name(tier).map(|tier| ("service_tier", tier));
+            (body, openai_chat::PATH.into(), tier)
+        }
+        Dialect::OpenAiResponses => {
+            let body = openai_responses::write(conversation, upstream);
+            let tier = openai_chat::tier_name(tier).map(|tier| ("service_tier", tier));
+            (body, openai_responses::PATH.into(), tier)
+        }
+        Dialect::AnthropicMessages => {
+            let body = anthropic_messages::write(conversation, upstream, most);
+            let tier = anthropic_messages::tier_name(tier).map(|tier| ("service_tier", tier));
+            (body, anthropic_messages::PATH.into(), tier)
+        }
+        Dialect::GeminiGenerate => {
+            let body = gemini_generate::write(conversation, upstream);
+            let path = gemini_generate::path(&upstream.wire_model, stream);
+            let tier = gemini_generate::tier_name(tier).map(|tier| ("serviceTier", tier));
+            (body, Cow::Owned(path), tier)
+        }
+    };
+    if let Some((name, tier)) = tier {
+        body.insert(name.into(), tier.into());
+    }
+    // Gemini says it in the path.
+    if stream && to != Dialect::GeminiGenerate {
+        body.insert("stream".into(), true.into());
+    }
+    WireRequest {
+        path,
+        body: Bytes::from(Value::Object(body).to_string()),
+    }
+}
+
+/// Whether a body is a whole answer, and what it reports.
 pub(crate) fn answer(dialect: Dialect, body: &[u8]) -> Result<Answer, Garbled> {
     match dialect {
         Dialect::OpenAiChat => openai_chat::answer(body),
+        Dialect::OpenAiResponses => openai_responses::answer(body),
+        Dialect::AnthropicMessages => anthropic_messages::answer(body),
+        Dialect::GeminiGenerate => gemini_generate::answer(body),
     }
 }
 
+/// What a whole answer says.
 pub(crate) fn said(dialect: Dialect, body: &[u8]) -> Said {
     match dialect {
         Dialect::OpenAiChat => openai_chat::said(body),
+        Dialect::OpenAiResponses => openai_responses::said(body),
+        Dialect::AnthropicMessages => anthropic_messages::said(body),
+        Dialect::GeminiGenerate => gemini_generate::said(body),
     }
 }
 
-pub(crate) fn meaning(dialect: Dialect, frame: &sse::Frame) -> Meaning {
+/// A whole answer in a caller's dialect.
+pub(crate) fn whole(dialect: Dialect, said: &Said, reported: &Reported, stamp: &Stamp) -> Bytes {
     match dialect {
-        Dialect::OpenAiChat => openai_chat::meaning(frame),
+        Dialect::OpenAiChat => openai_chat::whole(said, reported, stamp),
+        Dialect::OpenAiResponses => openai_responses::whole(said, reported, stamp),
+        Dialect::AnthropicMessages => anthropic_messages::whole(said, reported, stamp),
+        Dialect::GeminiGenerate => gemini_generate::whole(said, reported, stamp),
     }
 }
 
+/// Whom a response that is no 200 blames.
 pub(crate) fn blame(dialect: Dialect, status: StatusCode, body: &[u8]) -> Blame {
     match dialect {
-        Dialect::OpenAiChat => openai_chat::blame(status, body),
+        Dialect::OpenAiChat | Dialect::OpenAiResponses => openai_chat::blame(status, body),
+        Dialect::AnthropicMessages => anthropic_messages::blame(status, body),
+        Dialect::GeminiGenerate => gemini_generate::blame(status, body),
     }
 }
 
-/// The frame that ends a broken stream in the caller's dialect.
-pub(crate) fn error_frame(dialect: Dialect, message: &str, code: &str) -> Bytes {
-    match dialect {
-        Dialect::OpenAiChat => openai_chat::error_frame(message, code),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::response::Response;
-use spillway_routing::decide::{Decision, Draw, Refusal, decide};
+use spillway_routing::decide::{
+    Considered, Decision, Draw, Need, Refusal, Removal, Verdict, decide,
+};
+use spillway_routing::dialect::Dialect;
 use spillway_routing::features::Facts;
 use spillway_routing::outcome::Ending;
 use spillway_routing::table::Table;
@@ -27,27 +30,28 @@ pub(crate) async fn exchange(proxy: &Proxy, inbound: Inbound<'_>) -> Result<Resp
     let table = proxy.table()?; // One version, from here to the report.
     let (chat, facts) = read(proxy, &inbound).await?;
     let draw = Draw::of(inbound.id);
-    let entry = open(proxy, &inbound, Arc::clone(&table), facts, draw)?;
+    let entry = open(proxy, &inbound, Arc::clone(&table), (&chat, facts), draw)?;
     let call = Call {
         chat: &chat,
         table: &table,
         arrived: inbound.arrived,
         draw,
         via: inbound.via(proxy),
+        passed: inbound.passed(),
     };
     let reply = upstream::call(proxy, call, entry).await?;
-    Ok(stream::relay(reply))
+    Ok(stream::relay(reply, &chat))
 }
 
 /// Reads the body once and makes the facts.
 pub(crate) async fn read(proxy: &Proxy, inbound: &Inbound<'_>) -> Result<(Chat, Facts), Failure> {
     let labels = CallerLabels::read(&inbound.headers, inbound.caller.tags())?;
-    let body = inbound.body.clone();
+    let (body, asking) = (inbound.body.clone(), inbound.asking.clone());
     let key = inbound.caller.id().to_owned();
     let counter = Arc::clone(&proxy.tokens);
     let long = body.len() > READ_INLINE_BYTES_MAX;
     let reading = move || {
-        let chat = Chat::parse(&body)?;
+        let chat = Chat::parse(&body, &asking)?;
         let facts = chat.facts(&labels, &key, &counter);
         Ok((chat, facts))
     };
@@ -71,7 +75,7 @@ fn open(
     proxy: &Proxy,
     inbound: &Inbound<'_>,
     table: Arc<Table>,
-    facts: Facts,
+    (chat, facts): (&Chat, Facts),
     draw: Draw,
 ) -> Result<Entry, Failure> {
     let conditions = proxy.health.conditions(&table, Instant::now());
@@ -83,7 +87,7 @@ fn open(
         .decision_seconds
         .observe(started.elapsed().as_secs_f64());
     if let Ok(decision) = &decided {
-        Auditor::consider(proxy, inbound.id, &inbound.body, &table, &facts, decision);
+        Auditor::consider(proxy, inbound, &table, &facts, decision);
     }
     let (decision, refusal) = split(decided);
     let wait = proxy
@@ -103,9 +107,29 @@ fn open(
     let Some(refusal) = refusal else {
         return Ok(entry);
     };
-    let failure = Failure::refused(&refusal, wait).labelled(entry.headers());
+    let failure = Failure::refused(&refusal, wait).saying(&unsayable(chat, &refusal));
+    let failure = failure.labelled(entry.headers());
     entry.finish(Ending::Refused, failure.status().as_u16());
     Err(failure)
+}
+
+/// What other dialects would lose of the request, where that kept lanes out.
+fn unsayable(chat: &Chat, refusal: &Refusal) -> String {
+    let Refusal::NothingFeasible(trail) = refusal else {
+        return String::new();
+    };
+    let kept_out = |line: &Considered| {
+        matches!(
+            line.verdict,
+            Verdict::Removed(Removal::Lacks(Need::Dialect))
+        )
+    };
+    if !trail.iter().any(kept_out) {
+        return String::new();
+    }
+    let others = Dialect::ALL.into_iter().filter(|to| *to != chat.dialect());
+    let lost = others.map(|to| format!("; in {} it would lose {}", to.name(), chat.losses(to)));
+    lost.collect()
 }
 
 fn split(decided: Result<Decision, Refusal>) -> (Option<Decision>, Option<Refusal>) {

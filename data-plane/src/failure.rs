@@ -10,8 +10,10 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde_json::json;
 use spillway_routing::decide::Refusal;
+use spillway_routing::dialect::Dialect;
+
+use crate::dialect::{ErrorParts, error_form, error_message, is_error_form};
 
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +117,8 @@ impl Kind {
 pub struct Passed {
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// What the provider spoke.
+    pub dialect: Dialect,
 }
 
 /// A request that gets no answer.
@@ -182,6 +186,13 @@ impl Failure {
         }
     }
 
+    /// Adds to what is said.
+    #[must_use]
+    pub fn saying(mut self, more: &str) -> Self {
+        self.message.push_str(more);
+        self
+    }
+
     #[must_use]
     pub fn about(mut self, param: &'static str) -> Self {
         self.param = Some(param);
@@ -205,34 +216,31 @@ impl Failure {
         self.kind.form().0
     }
 
-    fn body(&self) -> Bytes {
-        let passed = self.passed.as_ref().map(|passed| &passed.body);
-        if let Some(body) = passed.filter(|body| is_error_form(body)) {
-            return body.clone();
+    /// The body in the caller's dialect.
+    fn body(&self, own: Dialect) -> Bytes {
+        let passed = self.passed.as_ref();
+        if let Some(passed) = passed.filter(|p| is_error_form(own, p.dialect, &p.body)) {
+            return passed.body.clone();
         }
-        let (_, kind, code) = self.kind.form();
-        error_form(&self.message, kind, self.param, code)
+        let said = passed.and_then(|passed| error_message(&passed.body));
+        error_form(own, &self.parts(said.as_deref().unwrap_or(&self.message)))
     }
-}
 
-/// The error form of the OpenAI dialects.
-pub(crate) fn error_form(message: &str, kind: &str, param: Option<&str>, code: &str) -> Bytes {
-    let error = json!({ "message": message, "type": kind, "param": param, "code": code });
-    Bytes::from(json!({ "error": error }).to_string())
-}
-
-fn is_error_form(body: &[u8]) -> bool {
-    #[derive(serde::Deserialize)]
-    struct Form<'a> {
-        #[serde(borrow)]
-        error: &'a serde_json::value::RawValue,
+    /// What the error form says.
+    pub(crate) fn parts<'a>(&'a self, message: &'a str) -> ErrorParts<'a> {
+        let (status, kind, code) = self.kind.form();
+        ErrorParts {
+            status,
+            message,
+            kind,
+            param: self.param,
+            code,
+        }
     }
-    serde_json::from_slice::<Form<'_>>(body).is_ok_and(|form| form.error.get().starts_with('{'))
-}
 
-impl IntoResponse for Failure {
-    fn into_response(self) -> Response {
-        let mut response = (self.status(), self.body()).into_response();
+    /// The response, in the dialect that the caller speaks.
+    pub(crate) fn into_response(self, own: Dialect) -> Response {
+        let mut response = (self.status(), self.body(own)).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
@@ -265,11 +273,12 @@ mod tests {
     #[test]
     fn every_failure_has_the_dialects_form() {
         let failure = Failure::client(Kind::BadRequest, "say \"model\"\n\ndata: x").about("model");
-        let body: serde_json::Value = serde_json::from_slice(&failure.body()).unwrap();
+        let body = failure.body(Dialect::OpenAiChat);
+        assert!(!body.contains(&b'\n'));
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["error"]["message"], "say \"model\"\n\ndata: x");
         assert_eq!(body["error"]["param"], "model");
         assert_eq!(body["error"]["type"], "invalid_request_error");
-        assert!(!failure.body().contains(&b'\n'));
     }
 
     #[test]
@@ -283,7 +292,7 @@ mod tests {
                     ..Passed::default()
                 },
             )
-            .body()
+            .body(Dialect::OpenAiChat)
         };
         assert_eq!(
             given(r#"{"error":{"message":"m"}}"#),
@@ -295,6 +304,7 @@ mod tests {
     #[test]
     fn retry_after_is_at_least_a_second() {
         let failure = Failure::spillway(Kind::LanesOut, "out").after(Duration::from_millis(3));
-        assert_eq!(failure.into_response().headers()["retry-after"], "1");
+        let response = failure.into_response(Dialect::OpenAiChat);
+        assert_eq!(response.headers()["retry-after"], "1");
     }
 }

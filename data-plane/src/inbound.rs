@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use http_body_util::BodyExt;
+use spillway_routing::dialect::Dialect;
 use spillway_routing::id::RequestId;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use crate::Proxy;
 use crate::auth::{self, Caller};
+use crate::chat::Asking;
 use crate::failure::{Failure, Kind};
 use crate::upstream::VIA;
 
@@ -34,6 +36,8 @@ pub(crate) struct Inbound<'a> {
     pub(crate) arrived: Instant,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// What the path said.
+    pub(crate) asking: Asking,
     pub(crate) caller: Caller<'a>,
     /// Room taken among all bodies; given back when the request is done with its own.
     _room: OwnedSemaphorePermit,
@@ -48,6 +52,7 @@ impl<'a> Inbound<'a> {
     pub(crate) async fn receive(
         proxy: &'a Proxy,
         id: RequestId,
+        asking: Asking,
         request: Request<Body>,
     ) -> Result<Self, Failure> {
         let arrived = Instant::now();
@@ -64,9 +69,24 @@ impl<'a> Inbound<'a> {
             arrived,
             headers: head.headers,
             body,
+            asking,
             caller,
             _room: room,
         })
+    }
+
+    /// Headers that belong to the caller's dialect, for a lane that speaks it too.
+    pub(crate) fn passed(&self) -> HeaderMap {
+        let names: &[&'static str] = match self.asking.dialect {
+            Dialect::OpenAiChat | Dialect::OpenAiResponses => &["openai-beta"],
+            Dialect::AnthropicMessages => &["anthropic-version", "anthropic-beta"],
+            Dialect::GeminiGenerate => &[],
+        };
+        let given = names.iter().filter_map(|name| {
+            let value = self.headers.get(*name)?;
+            Some((HeaderName::from_static(name), value.clone()))
+        });
+        given.collect()
     }
 
     /// The chain of proxies this request came through, with this one at its end.
@@ -181,7 +201,7 @@ mod tests {
     use super::*;
 
     fn headers(name: &'static str, value: &str) -> HeaderMap {
-        HeaderMap::from_iter([(http::HeaderName::from_static(name), value.parse().unwrap())])
+        HeaderMap::from_iter([(HeaderName::from_static(name), value.parse().unwrap())])
     }
 
     #[test]

@@ -15,14 +15,18 @@ use std::time::Instant;
 use http::HeaderMap;
 use spillway_routing::conditions::{Conditions, LaneState};
 use spillway_routing::decide::{Decision, Step};
+use spillway_routing::dialect::Dialect;
 use spillway_routing::features::Facts;
 use spillway_routing::id::{LaneId, ProxyId, RequestId};
 use spillway_routing::outcome::{Attempt, AttemptResult, Ending};
 use spillway_routing::table::Table;
 use spillway_routing::unit::{Millis, UnixMillis};
 
+use crate::chat::Chat;
 use crate::clock;
+use crate::conversation::Losses;
 use crate::dialect::Reported;
+use crate::dialect::event::Stamp;
 use crate::metrics::Metrics;
 use crate::report::Queue;
 
@@ -55,6 +59,8 @@ struct Record {
     /// Where nothing was served: the last lane that was sent the request and may bill it.
     may_bill: Option<usize>,
     reported: Reported,
+    /// What the lane was spoken to in, and what that lost.
+    spoken: Option<(Dialect, Losses)>,
     content_bytes: u64,
     first_token: Option<Millis>,
     /// The client got the head of a response.
@@ -124,6 +130,7 @@ impl Ledger {
             served: None,
             may_bill: None,
             reported: Reported::default(),
+            spoken: None,
             content_bytes: 0,
             first_token: None,
             head_sent: false,
@@ -189,6 +196,11 @@ impl Entry {
         self.change(|record| record.served = Some(lane));
     }
 
+    /// The lane was spoken to in another dialect than the caller's, or in the same.
+    pub(crate) fn translates(&mut self, dialect: Dialect, losses: Losses) {
+        self.change(|record| record.spoken = Some((dialect, losses)));
+    }
+
     /// A stream's first content came.
     pub(crate) fn first_content(&mut self) {
         self.change(|record| record.first_token = Some(record.since_arrival()));
@@ -200,14 +212,34 @@ impl Entry {
 
     /// Later reports win: some hosts count up in every chunk.
     pub(crate) fn reports(&mut self, reported: Reported) {
-        self.change(|record| {
-            record.reported.usage = reported.usage.or(record.reported.usage);
-            record.reported.tier = reported.tier.or(record.reported.tier);
-        });
+        self.change(|record| record.reported.add(reported));
     }
 
     pub(crate) fn head_goes_out(&mut self) {
         self.change(|record| record.head_sent = true);
+    }
+
+    pub(crate) fn reported(&self) -> Reported {
+        self.record
+            .as_ref()
+            .map(|record| record.reported)
+            .unwrap_or_default()
+    }
+
+    /// What a translated answer is stamped with.
+    pub(crate) fn stamp(&self, chat: &Chat) -> Stamp {
+        let record = self.record.as_ref();
+        let model = record.and_then(|record| {
+            let table = &record.opening.table;
+            Some(table.model_of(record.served?).id.to_string())
+        });
+        Stamp {
+            id: record.map_or_else(String::new, |r| r.opening.id.to_string().replace('-', "")),
+            model: model.unwrap_or_default(),
+            created: record.map_or(0, |record| record.opening.at.0 / 1_000),
+            wants_usage: chat.wants_usage,
+            framed: chat.asking.framed,
+        }
     }
 
     /// How many tokens came out so far, for the lane's pace.

@@ -10,6 +10,7 @@ mod auth;
 mod chat;
 mod clock;
 pub mod config;
+mod conversation;
 mod dialect;
 mod exchange;
 pub mod failure;

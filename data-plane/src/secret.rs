@@ -5,8 +5,48 @@
 
 use std::fmt;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
+use spillway_routing::dialect::Dialect;
+
+/// In which header a provider wants its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Auth {
+    Bearer,
+    XApiKey,
+    GoogleApiKey,
+    ApiKey,
+}
+
+impl Auth {
+    pub const ALL: [Self; 4] = [
+        Self::Bearer,
+        Self::XApiKey,
+        Self::GoogleApiKey,
+        Self::ApiKey,
+    ];
+
+    /// As it is written in the configuration.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bearer => "bearer",
+            Self::XApiKey => "x-api-key",
+            Self::GoogleApiKey => "x-goog-api-key",
+            Self::ApiKey => "api-key",
+        }
+    }
+
+    /// What providers of a dialect usually want.
+    #[must_use]
+    pub fn usual(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::OpenAiChat | Dialect::OpenAiResponses => Self::Bearer,
+            Dialect::AnthropicMessages => Self::XApiKey,
+            Dialect::GeminiGenerate => Self::GoogleApiKey,
+        }
+    }
+}
 
 /// A provider's key.
 #[derive(Clone)]
@@ -22,12 +62,18 @@ impl Secret {
         self.0.is_empty()
     }
 
-    /// `Bearer …`, marked sensitive for everything that prints headers. `None` where
-    /// the secret cannot stand in a header.
-    pub(crate) fn bearer(&self) -> Option<HeaderValue> {
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", self.0)).ok()?;
+    /// The header that a provider wants it in, marked sensitive for everything that prints
+    /// headers. `None` where the secret cannot stand in a header.
+    pub(crate) fn header(&self, auth: Auth) -> Option<(HeaderName, HeaderValue)> {
+        let (name, value) = match auth {
+            Auth::Bearer => ("authorization", format!("Bearer {}", self.0)),
+            Auth::XApiKey => ("x-api-key", self.0.clone()),
+            Auth::GoogleApiKey => ("x-goog-api-key", self.0.clone()),
+            Auth::ApiKey => ("api-key", self.0.clone()),
+        };
+        let mut value = HeaderValue::from_str(&value).ok()?;
         value.set_sensitive(true);
-        Some(value)
+        Some((HeaderName::from_static(name), value))
     }
 }
 
@@ -86,7 +132,7 @@ mod tests {
         assert!(
             !format!(
                 "{secret:?} {:?} {:?}",
-                secret.bearer(),
+                secret.header(Auth::Bearer),
                 Fingerprint::of(b"x")
             )
             .contains("canary")

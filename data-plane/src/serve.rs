@@ -1,41 +1,48 @@
 //! The doors: what can be asked, on which listener.
 //!
-//! Owns: paths and methods, the list of models, health and metrics. Each handler
+//! Owns: paths and methods, health and metrics. Each handler
 //! decodes, calls one function and encodes; a panic ends one request and no more.
 
 mod explain;
 mod feedback;
+mod models;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use futures::FutureExt;
-use http::{HeaderMap, Request, StatusCode, header};
-use serde_json::{Value, json};
+use http::{Request, StatusCode, Uri, header};
+use spillway_routing::dialect::Dialect;
 use spillway_routing::id::RequestId;
 
+use crate::chat::Asking;
 use crate::exchange::exchange;
 use crate::failure::{Failure, Kind};
 use crate::inbound::{Inbound, request_id};
 use crate::ledger::headers as labels;
-use crate::{Proxy, auth, clock};
+use crate::{Proxy, clock};
 
 /// What callers may ask for.
 pub(crate) fn data(proxy: Arc<Proxy>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
-        .route("/v1/models", get(models))
+        .route("/v1/responses", post(responses))
+        .route("/v1/messages", post(messages))
+        .route("/v1beta/models/{*call}", post(generate))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{id}", get(models::one))
+        .route("/v1beta/models", get(models::list_gemini))
         .route("/v1/feedback", post(give_feedback))
         .route("/v1/route", post(route))
-        .fallback(|| async { unknown_path() })
-        .method_not_allowed_fallback(|| async { wrong_method() })
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(proxy)
 }
 
@@ -45,88 +52,117 @@ pub(crate) fn admin(proxy: Arc<Proxy>) -> Router {
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .fallback(|| async { unknown_path() })
+        .fallback(unknown_path)
         .with_state(proxy)
 }
 
-fn unknown_path() -> Response {
+async fn unknown_path(uri: Uri) -> Response {
     let message = "there is nothing at this path; the paths are POST /v1/chat/completions, POST \
-                   /v1/route, POST /v1/feedback and GET /v1/models";
-    finish(
-        request_id(),
-        Err(Failure::client(Kind::UnknownPath, message)),
-    )
+                   /v1/responses, POST /v1/messages, POST /v1beta/models/MODEL:generateContent, \
+                   POST /v1/route, POST /v1/feedback and GET /v1/models";
+    let failure = Failure::client(Kind::UnknownPath, message);
+    finish(request_id(), dialect_of(uri.path()), Err(failure))
 }
 
-fn wrong_method() -> Response {
-    let message = "this path takes another method";
-    finish(
-        request_id(),
-        Err(Failure::client(Kind::WrongMethod, message)),
-    )
+async fn wrong_method(uri: Uri) -> Response {
+    let failure = Failure::client(Kind::WrongMethod, "this path takes another method");
+    finish(request_id(), dialect_of(uri.path()), Err(failure))
 }
 
-async fn chat(State(proxy): State<Arc<Proxy>>, request: Request<Body>) -> Response {
-    let id = request_id();
-    guarded(id, async {
-        let inbound = Inbound::receive(&proxy, id, request).await?;
+/// Whose error form is understood at a path.
+fn dialect_of(path: &str) -> Dialect {
+    if path.starts_with("/v1beta/") {
+        Dialect::GeminiGenerate
+    } else if path.starts_with("/v1/messages") {
+        Dialect::AnthropicMessages
+    } else {
+        Dialect::OpenAiChat
+    }
+}
+
+type Shared = State<Arc<Proxy>>;
+
+async fn chat(State(proxy): Shared, request: Request<Body>) -> Response {
+    answer(proxy, Asking::of(Dialect::OpenAiChat), request).await
+}
+
+async fn responses(State(proxy): Shared, request: Request<Body>) -> Response {
+    answer(proxy, Asking::of(Dialect::OpenAiResponses), request).await
+}
+
+async fn messages(State(proxy): Shared, request: Request<Body>) -> Response {
+    answer(proxy, Asking::of(Dialect::AnthropicMessages), request).await
+}
+
+/// Model and method stand in the path here.
+async fn generate(
+    State(proxy): Shared,
+    Path(call): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    let known = call.rsplit_once(':').and_then(|(model, method)| {
+        let stream = match method {
+            "generateContent" => false,
+            "streamGenerateContent" => true,
+            _ => return None,
+        };
+        Some((model.to_owned(), stream))
+    });
+    let Some((model, stream)) = known else {
+        return unknown_path(request.uri().clone()).await;
+    };
+    let query = request.uri().query().unwrap_or_default();
+    let asking = Asking {
+        dialect: Dialect::GeminiGenerate,
+        model: Some(model),
+        stream,
+        framed: !stream || query.split('&').any(|pair| pair == "alt=sse"),
+    };
+    answer(proxy, asking, request).await
+}
+
+async fn answer(proxy: Arc<Proxy>, asking: Asking, request: Request<Body>) -> Response {
+    let (id, dialect) = (request_id(), asking.dialect);
+    guarded(id, dialect, async {
+        let inbound = Inbound::receive(&proxy, id, asking, request).await?;
         exchange(&proxy, inbound).await
     })
     .await
 }
 
-async fn route(State(proxy): State<Arc<Proxy>>, request: Request<Body>) -> Response {
+/// In OpenAI Chat, or in the dialect that a header names.
+async fn route(State(proxy): Shared, request: Request<Body>) -> Response {
     let id = request_id();
-    guarded(id, async {
-        let inbound = Inbound::receive(&proxy, id, request).await?;
+    let named = request.headers().get("x-spillway-dialect");
+    let named = named.and_then(|name| Dialect::parse(name.to_str().ok()?));
+    let asking = Asking::of(named.unwrap_or_default());
+    guarded(id, asking.dialect, async {
+        let inbound = Inbound::receive(&proxy, id, asking, request).await?;
         explain::explain(&proxy, inbound).await
     })
     .await
 }
 
-async fn give_feedback(State(proxy): State<Arc<Proxy>>, request: Request<Body>) -> Response {
+async fn give_feedback(State(proxy): Shared, request: Request<Body>) -> Response {
     let id = request_id();
-    guarded(id, async {
-        let inbound = Inbound::receive(&proxy, id, request).await?;
+    let asking = Asking::of(Dialect::OpenAiChat);
+    guarded(id, asking.dialect, async {
+        let inbound = Inbound::receive(&proxy, id, asking, request).await?;
         feedback::feedback(&proxy, &inbound)
     })
     .await
 }
 
-async fn models(State(proxy): State<Arc<Proxy>>, headers: HeaderMap) -> Response {
-    let id = request_id();
-    guarded(id, async { list(&proxy, &headers) }).await
-}
-
-fn list(proxy: &Proxy, headers: &HeaderMap) -> Result<Response, Failure> {
-    let caller = auth::caller(&proxy.config.keys, headers)?;
-    let table = proxy.table()?;
-    let routes = table
-        .routes()
-        .iter()
-        .filter(|route| caller.may_ask_for(route.id.as_str()));
-    let created = table.draft().made_at.0 / 1_000;
-    let policy = |id: &str| {
-        table
-            .draft()
-            .routes
-            .iter()
-            .any(|route| route.id.as_str() == id)
-    };
-    let data: Vec<Value> = routes
-        .map(|route| {
-            let owner = if policy(route.id.as_str()) { "spillway-route" } else { "spillway-model" };
-            json!({ "id": route.id.as_str(), "object": "model", "created": created, "owned_by": owner })
-        })
-        .collect();
-    Ok(Json(json!({ "object": "list", "data": data })).into_response())
-}
-
 /// Runs a handler; a panic in it becomes a response, and its record closes itself.
-async fn guarded(id: RequestId, work: impl Future<Output = Result<Response, Failure>>) -> Response {
+async fn guarded(
+    id: RequestId,
+    dialect: Dialect,
+    work: impl Future<Output = Result<Response, Failure>>,
+) -> Response {
     let result = AssertUnwindSafe(work).catch_unwind().await;
     finish(
         id,
+        dialect,
         result.unwrap_or_else(|_| {
             tracing::error!(request = %id, "a request panicked");
             Err(Failure::spillway(
@@ -137,8 +173,8 @@ async fn guarded(id: RequestId, work: impl Future<Output = Result<Response, Fail
     )
 }
 
-fn finish(id: RequestId, result: Result<Response, Failure>) -> Response {
-    let mut response = result.unwrap_or_else(IntoResponse::into_response);
+fn finish(id: RequestId, dialect: Dialect, result: Result<Response, Failure>) -> Response {
+    let mut response = result.unwrap_or_else(|failure| failure.into_response(dialect));
     let (name, value) = labels::request_id(id);
     response.headers_mut().insert(name, value);
     response

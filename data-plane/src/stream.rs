@@ -1,8 +1,8 @@
 //! Relaying an answer that has begun.
 //!
 //! Owns: the response after the commit point: frames as they come, as fast as the
-//! client takes them and no faster; the typed error where a stream breaks; when the
-//! record closes. After content has gone out nothing is ever tried again.
+//! client takes them and no faster, in the words of the caller's dialect; the typed error
+//! where a stream breaks; when the record closes. After content has gone out nothing is ever tried again.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -15,11 +15,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderValue, header};
 use http_body::{Frame as BodyFrame, SizeHint};
-use spillway_routing::catalogue::Dialect;
+use spillway_routing::dialect::Dialect;
 use spillway_routing::outcome::Ending;
 
+use crate::chat::Chat;
+use crate::dialect::event::Stamp;
 use crate::dialect::sse::Frame;
-use crate::dialect::{self, Meaning};
+use crate::dialect::{self, ErrorParts, Meaning, Speaker};
 use crate::health::{Event, Permit};
 use crate::ledger::Entry;
 use crate::upstream::{Committed, Reader, Reply};
@@ -28,22 +30,28 @@ use crate::upstream::{Committed, Reader, Reply};
 const PACED_TOKENS_MIN: u32 = 8;
 
 /// Makes the response. Its body closes the record: whole, cut, or dropped by the client.
-pub(crate) fn relay(reply: Reply) -> Response {
+pub(crate) fn relay(reply: Reply, chat: &Chat) -> Response {
     let Reply {
         committed,
         permit,
         mut entry,
         began,
         dice,
-        wants_usage,
         dialect,
     } = reply;
+    let own = chat.dialect();
     match committed {
         Committed::Whole { body, answer } => {
             entry.adds_content(answer.content);
             entry.reports(answer.reported);
             entry.head_goes_out();
             let headers = entry.headers();
+            let body = if dialect == own {
+                body
+            } else {
+                let said = dialect::said(dialect, &body);
+                dialect::whole(own, &said, &answer.reported, &entry.stamp(chat))
+            };
             let body = Whole {
                 bytes: Some(body),
                 entry,
@@ -54,6 +62,11 @@ pub(crate) fn relay(reply: Reply) -> Response {
         Committed::Stream { held, reader } => {
             entry.head_goes_out();
             let headers = entry.headers();
+            let framed = chat.asking.framed;
+            let interpreter = (dialect != own || !framed).then(|| Interpreter {
+                speaker: Speaker::new(own),
+                stamp: entry.stamp(chat),
+            });
             let relay = Relay {
                 held: held.into(),
                 reader: Some(reader),
@@ -61,8 +74,10 @@ pub(crate) fn relay(reply: Reply) -> Response {
                 permit,
                 began,
                 dice,
-                wants_usage,
-                dialect,
+                wants_usage: chat.wants_usage,
+                own,
+                framed,
+                interpreter,
                 finished: false,
                 last_content: began,
             };
@@ -70,7 +85,12 @@ pub(crate) fn relay(reply: Reply) -> Response {
                 let bytes = relay.next().await?;
                 Some((Ok::<_, Infallible>(bytes), relay))
             });
-            let mut response = respond(Body::from_stream(frames), "text/event-stream", headers);
+            let kind = if framed {
+                "text/event-stream"
+            } else {
+                "application/json"
+            };
+            let mut response = respond(Body::from_stream(frames), kind, headers);
             let headers = response.headers_mut();
             headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
             // Buffering reverse proxies would hold the tokens back.
@@ -121,6 +141,12 @@ impl http_body::Body for Whole {
     }
 }
 
+/// Says a stream in the caller's dialect where the provider speaks another.
+struct Interpreter {
+    speaker: Speaker,
+    stamp: Stamp,
+}
+
 /// A stream under way.
 struct Relay {
     /// Read before the commit.
@@ -132,7 +158,10 @@ struct Relay {
     began: Instant,
     dice: u64,
     wants_usage: bool,
-    dialect: Dialect,
+    /// What the caller speaks.
+    own: Dialect,
+    framed: bool,
+    interpreter: Option<Interpreter>,
     /// The answer had its end; only accounting may be missing.
     finished: bool,
     last_content: Instant,
@@ -148,20 +177,14 @@ impl Relay {
             };
             match next {
                 Ok(Some((frame, meaning))) => {
-                    if let Some(bytes) = self.pass(frame, &meaning) {
+                    if let Some(bytes) = self.pass(frame, meaning) {
                         return Some(bytes);
                     }
                 }
-                Ok(None) if self.finished => {
-                    self.ends();
-                    return None;
-                }
+                Ok(None) if self.finished => return self.ends(),
                 Ok(None) => return Some(self.breaks("the provider ended the stream too early")),
                 // The text is whole; only the accounting is not.
-                Err(_) if self.finished => {
-                    self.ends();
-                    return None;
-                }
+                Err(_) if self.finished => return self.ends(),
                 Err(broken) => {
                     tracing::debug!(error = &broken as &dyn std::error::Error, "stream broke");
                     return Some(self.breaks("the provider's stream broke off"));
@@ -171,7 +194,7 @@ impl Relay {
     }
 
     /// One frame: accounts for it, and says what of it goes out.
-    fn pass(&mut self, frame: Frame, meaning: &Meaning) -> Option<Bytes> {
+    fn pass(&mut self, frame: Frame, meaning: Meaning) -> Option<Bytes> {
         self.entry.adds_content(meaning.content);
         self.entry.reports(meaning.reported);
         self.finished |= meaning.finished;
@@ -179,28 +202,51 @@ impl Relay {
             self.last_content = Instant::now();
         }
         if meaning.error.is_some() {
-            self.fails();
-            return Some(frame.0);
+            return Some(self.reports(frame));
         }
+        let said = match &mut self.interpreter {
+            Some(Interpreter { speaker, stamp }) => {
+                let said = speaker.say(meaning.events, stamp);
+                (!said.is_empty()).then(|| Bytes::from(said))
+            }
+            None => (self.wants_usage || !meaning.only_usage).then_some(frame.0),
+        };
         // Some hosts send no finish reason: `[DONE]` is an end of its own.
-        if meaning.done {
-            self.ends();
-            return Some(frame.0);
+        if !meaning.done {
+            return said;
         }
-        (self.wants_usage || !meaning.only_usage).then_some(frame.0)
+        match (said, self.ends()) {
+            (Some(said), Some(end)) => Some(Bytes::from([said, end].concat())),
+            (said, end) => said.or(end),
+        }
     }
 
-    fn ends(&mut self) {
+    /// The end of an answer; its last bytes where the proxy speaks it.
+    fn ends(&mut self) -> Option<Bytes> {
         let tokens = self.entry.output_tokens();
         if tokens >= PACED_TOKENS_MIN {
             let writing = self.last_content.saturating_duration_since(self.began);
             self.permit
                 .per_token(writing / (tokens - 1), Instant::now());
         }
+        let reported = self.entry.reported();
         self.entry.finish(Ending::Answered, 200);
         if let Some(reader) = self.reader.take() {
             reader.release();
         }
+        let Interpreter { speaker, stamp } = self.interpreter.as_mut()?;
+        Some(Bytes::from(speaker.end(&reported, stamp)))
+    }
+
+    /// The provider's own error: as it is, or its message in the caller's form.
+    fn reports(&mut self, frame: Frame) -> Bytes {
+        if self.interpreter.is_none() {
+            self.fails();
+            return frame.0;
+        }
+        let data = frame.data().unwrap_or_default();
+        let message = dialect::error_message(&data);
+        self.breaks(message.as_deref().unwrap_or("the provider failed"))
     }
 
     fn fails(&mut self) {
@@ -213,6 +259,13 @@ impl Relay {
     /// Ends with an error the client's SDK raises, and without a normal end.
     fn breaks(&mut self, message: &str) -> Bytes {
         self.fails();
-        dialect::error_frame(self.dialect, message, "stream_cut")
+        let parts = ErrorParts {
+            status: http::StatusCode::BAD_GATEWAY,
+            message,
+            kind: "upstream_error",
+            param: None,
+            code: "stream_cut",
+        };
+        dialect::error_frame(self.own, &parts, self.framed)
     }
 }

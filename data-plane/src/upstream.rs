@@ -11,10 +11,10 @@ mod retry;
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use spillway_routing::conditions::Gate;
 use spillway_routing::decide::{Decision, Draw, Removal, Step, Verdict};
+use spillway_routing::dialect::Dialect;
 use spillway_routing::outcome::{AttemptResult, Ending};
 use spillway_routing::table::Table;
 
@@ -27,10 +27,12 @@ use self::retry::{CHARGES_MAX, Class, Miss};
 use crate::Proxy;
 use crate::chat::Chat;
 use crate::clock;
-use crate::dialect::{self, Answer};
+use crate::dialect::event::Said;
+use crate::dialect::{self, Reported};
 use crate::failure::{Failure, Kind, Retry};
 use crate::health::{Event, Permit};
 use crate::ledger::{Entry, Sent};
+use crate::secret::Auth;
 
 /// Told to callers where no lane said when to come back.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -45,9 +47,8 @@ pub(crate) struct Reply {
     pub(crate) entry: Entry,
     pub(crate) began: Instant,
     pub(crate) dice: u64,
-    /// The caller wants the usage chunk.
-    pub(crate) wants_usage: bool,
-    pub(crate) dialect: spillway_routing::catalogue::Dialect,
+    /// What the lane spoke.
+    pub(crate) dialect: Dialect,
 }
 
 /// Whether a call that gave nothing may be charged.
@@ -61,6 +62,8 @@ pub(crate) struct Call<'a> {
     pub(crate) arrived: Instant,
     pub(crate) draw: Draw,
     pub(crate) via: HeaderValue,
+    /// Of the caller's headers, those that belong to its dialect.
+    pub(crate) passed: HeaderMap,
 }
 
 /// Walks the plan. On failure the entry is closed and its headers are on the failure.
@@ -82,13 +85,17 @@ pub(crate) async fn call(
         let Some(mut permit) = proxy.health.admit(&step.lane, forced, Instant::now()) else {
             continue;
         };
+        let Some(dialect) = call.chat.spoken_to(call.table.upstream_of(lane)) else {
+            continue;
+        };
         let sent = entry.attempt_starts(lane);
         let began = Instant::now();
-        match try_lane(proxy, &call, lane, &step, &sent).await {
+        match try_lane(proxy, &call, (lane, dialect), &step, &sent).await {
             Ok(committed) => {
                 let now = Instant::now();
                 permit.report(Event::Answered, now, call.draw.0);
                 entry.commits(lane);
+                entry.translates(dialect, call.chat.losses(dialect));
                 // A whole answer's first byte comes with its last: it says no pace.
                 if call.chat.stream {
                     permit.first_token(now - began, now);
@@ -100,8 +107,7 @@ pub(crate) async fn call(
                     entry,
                     began: now,
                     dice: call.draw.0,
-                    wants_usage: call.chat.wants_usage,
-                    dialect: call.table.upstream_of(lane).dialect,
+                    dialect,
                 });
             }
             Err(miss) => {
@@ -139,8 +145,10 @@ pub(crate) async fn ask(
     lane: usize,
     draw: Draw,
     until: Instant,
-) -> Result<(Bytes, Answer), MayCharge> {
+) -> Result<(Said, Reported), MayCharge> {
     let now = Instant::now();
+    let upstream = table.upstream_of(lane);
+    let dialect = chat.spoken_to(upstream).ok_or(MayCharge(false))?;
     let id = &table.lane(lane).id;
     let state = proxy.health.conditions(table, now).lane(lane);
     let spare = proxy.config.limits.lane_in_flight / 2;
@@ -159,13 +167,14 @@ pub(crate) async fn ask(
         arrived: now,
         draw,
         via: HeaderValue::from_str(proxy.id.as_str()).unwrap_or(HeaderValue::from_static("")),
+        passed: HeaderMap::new(),
     };
     let sent = Sent::default();
-    let trying = try_lane(proxy, &call, lane, &step, &sent);
+    let trying = try_lane(proxy, &call, (lane, dialect), &step, &sent);
     match tokio::time::timeout_at(until.into(), trying).await {
         Ok(Ok(Committed::Whole { body, answer })) => {
             permit.report(Event::Answered, Instant::now(), draw.0);
-            Ok((body, answer))
+            Ok((dialect::said(dialect, &body), answer.reported))
         }
         Ok(Ok(Committed::Stream { .. })) | Err(_) => Err(MayCharge(true)),
         Ok(Err(miss)) => {
@@ -190,7 +199,7 @@ fn is_alone(decision: &Decision) -> bool {
 async fn try_lane(
     proxy: &Proxy,
     call: &Call<'_>,
-    lane: usize,
+    (lane, dialect): (usize, Dialect),
     step: &Step,
     sent: &Sent,
 ) -> Result<Committed, Miss> {
@@ -206,12 +215,18 @@ async fn try_lane(
         .credentials
         .get(&upstream.credential)
         .ok_or_else(|| misconfigured("this proxy does not have the credential"))?;
+    let translating = dialect != call.chat.dialect();
+    let none = HeaderMap::new();
     let target = Target {
         base_url: &provider.base_url,
         allow_private: provider.allow_private,
-        bearer: credential.as_ref().and_then(crate::secret::Secret::bearer),
+        key: credential.as_ref().and_then(|secret| {
+            secret.header(provider.auth.unwrap_or_else(|| Auth::usual(dialect)))
+        }),
         via: call.via.clone(),
-        dialect: upstream.dialect,
+        dialect,
+        passed: if translating { &none } else { &call.passed },
+        translating: translating || !call.chat.asking.framed,
     };
     let give_up = call.arrived + Duration::from_millis(step.give_up.0);
     let bounds = Bounds {
@@ -220,7 +235,9 @@ async fn try_lane(
         idle: proxy.config.limits.idle,
         answer_bytes: proxy.config.limits.answer_bytes,
     };
-    let wire = dialect::request(call.chat, upstream, call.table.lane(lane).tier);
+    let most = call.table.model_of(lane).max_output;
+    let tier = call.table.lane(lane).tier;
+    let wire = dialect::request(call.chat, dialect, upstream, tier, most);
     let stream = call.chat.stream;
     attempt(&proxy.clients, &target, wire, stream, &bounds, sent).await
 }

@@ -5,32 +5,10 @@
 //! that they cannot drift apart. The content is authored by operators and travels in
 //! the table. Knows no hosts and no secrets: a provider is an id, a credential a name.
 
+use crate::dialect::Dialect;
 use crate::id::{CredentialName, LaneId, ModelId, ProviderId, UpstreamId};
 use crate::tokens::Family;
 use crate::unit::{Bps, Millis, NanoUsd, NanoUsdPerMtok, Tokens, UnixMillis};
-
-/// A wire format that an upstream speaks. Adding one makes the compiler list every
-/// place to visit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Dialect {
-    OpenAiChat,
-}
-
-impl Dialect {
-    pub const ALL: [Self; 1] = [Self::OpenAiChat];
-
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::OpenAiChat => "openai-chat",
-        }
-    }
-
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|dialect| dialect.name() == name)
-    }
-}
 
 /// Service tier at an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,7 +89,9 @@ pub struct Upstream {
     pub provider: ProviderId,
     /// The model's name as this provider spells it.
     pub wire_model: String,
-    pub dialect: Dialect,
+    /// Wire formats it speaks, at least one; the caller's own is taken where it is among
+    /// them.
+    pub dialects: Vec<Dialect>,
     pub credential: CredentialName,
 }
 

@@ -44,6 +44,9 @@ pub enum Flaw {
     NoCandidate {
         route: String,
     },
+    NoDialect {
+        upstream: String,
+    },
     LongContextOrder {
         lane: String,
     },
@@ -93,6 +96,7 @@ impl fmt::Display for Flaw {
                 "{by} names the {what} {name:?}, which the table does not have"
             ),
             Self::NoCandidate { route } => write!(f, "route {route:?} allows no lane"),
+            Self::NoDialect { upstream } => write!(f, "upstream {upstream:?} speaks no dialect"),
             Self::LongContextOrder { lane } => {
                 write!(f, "long-context steps of lane {lane:?} do not ascend")
             }
@@ -147,6 +151,7 @@ pub fn flaws(draft: &Draft) -> Vec<Flaw> {
     duplicates(draft, &mut found);
     references(draft, &mut found);
     prices(draft, &mut found);
+    dialects(draft, &mut found);
     routes(draft, &mut found);
     rules(draft, &mut found);
     if let Some(committee) = &draft.committee {
@@ -172,6 +177,13 @@ fn sizes(draft: &Draft, found: &mut Vec<Flaw>) {
             found.push(Flaw::NothingToRoute { what });
         }
     }
+}
+
+fn dialects(draft: &Draft, found: &mut Vec<Flaw>) {
+    let silent = draft.upstreams.iter().filter(|u| u.dialects.is_empty());
+    found.extend(silent.map(|upstream| Flaw::NoDialect {
+        upstream: upstream.id.to_string(),
+    }));
 }
 
 fn versions(draft: &Draft, found: &mut Vec<Flaw>) {

@@ -64,6 +64,8 @@ pub enum Need {
     JsonObject,
     JsonSchema,
     Vision,
+    /// To be spoken to in a dialect that can say the request.
+    Dialect,
 }
 
 /// Why a lane was removed.
@@ -225,6 +227,9 @@ impl fmt::Display for Removal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rule(rule) => write!(f, "excluded by rule {rule}"),
+            Self::Lacks(Need::Dialect) => {
+                write!(f, "its dialect cannot say all of the request")
+            }
             Self::Lacks(need) => write!(f, "cannot do {}", need.name()),
             Self::ContextTooSmall { needs, has } => {
                 write!(f, "needs {} input tokens, takes {}", needs.0, has.0)
@@ -271,11 +276,12 @@ impl fmt::Display for Why {
 }
 
 impl Need {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Tools,
         Self::JsonObject,
         Self::JsonSchema,
         Self::Vision,
+        Self::Dialect,
     ];
 
     #[must_use]
@@ -285,6 +291,7 @@ impl Need {
             Self::JsonObject => "json_object",
             Self::JsonSchema => "json_schema",
             Self::Vision => "vision",
+            Self::Dialect => "dialect",
         }
     }
 }

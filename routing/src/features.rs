@@ -11,6 +11,8 @@
 mod kinds;
 mod reading;
 
+use crate::catalogue::Upstream;
+use crate::dialect::{Dialect, Fidelity, Reach};
 use crate::encoder::{Encoder, EncoderId, Encoding};
 use crate::id::{KeyId, RouteId, SliceId};
 use crate::prompt::{Class, Form, PromptView, Role};
@@ -104,6 +106,8 @@ pub struct Requirements {
     pub form: Form,
     pub vision: bool,
     pub max_output: Option<Tokens>,
+    /// How truly each dialect can say the request.
+    pub reach: Reach,
 }
 
 /// Values by feature id. What was recorded before a feature was added knows fewer.
@@ -152,6 +156,8 @@ impl std::fmt::Debug for Features {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     pub route: Option<RouteId>,
+    /// What the caller speaks.
+    pub dialect: Dialect,
     pub key: Option<KeyId>,
     pub slice: Option<SliceId>,
     pub tags: Vec<(String, String)>,
@@ -186,6 +192,7 @@ impl Facts {
             route: Some(RouteId::new(view.route)),
             key: (!view.key.is_empty()).then(|| KeyId::new(view.key)),
             slice: view.slice.map(SliceId::new),
+            dialect: view.dialect,
             tags: view
                 .tags
                 .iter()
@@ -200,6 +207,7 @@ impl Facts {
                 form: view.form,
                 vision: view.images > 0,
                 max_output: view.max_output,
+                reach: view.reach,
             },
             turns: u16::try_from(view.turns.len()).unwrap_or(u16::MAX),
             images: view.images,
@@ -210,6 +218,13 @@ impl Facts {
             encoder: EncoderId::MiniLm64,
             encoding,
         }
+    }
+
+    /// The dialect that an upstream is spoken to in, and how true the request stays.
+    #[must_use]
+    pub fn spoken_to(&self, upstream: &Upstream) -> Option<(Dialect, Fidelity)> {
+        let reach = self.requirements.reach;
+        reach.best(self.dialect, &upstream.dialects)
     }
 
     /// Estimated input in a family's own tokens.

@@ -5,8 +5,8 @@
 //! is a fact of the build. It does no I/O, reads no clock, rolls no dice, knows no
 //! wire format and is not async.
 //!
-//! Reading order: [`unit`](mod@unit), [`id`], [`prompt`], [`tokens`], [`features`],
-//! [`catalogue`], [`encoder`], [`head`], [`rule`], [`table`], [`check`],
+//! Reading order: [`unit`](mod@unit), [`id`], [`prompt`], [`tokens`], [`dialect`],
+//! [`features`], [`catalogue`], [`encoder`], [`head`], [`rule`], [`table`], [`check`],
 //! [`conditions`], [`decide`](mod@decide), [`outcome`], [`audit`], [`offpolicy`],
 //! [`replay`](mod@replay).
 
@@ -15,6 +15,7 @@ pub mod catalogue;
 pub mod check;
 pub mod conditions;
 pub mod decide;
+pub mod dialect;
 pub mod encoder;
 pub mod features;
 pub mod float;

@@ -3,6 +3,7 @@
 //! Owns: `PromptView` and the closed sets in it. It is not an HTTP body and not any
 //! provider's type; the proxy and the offline commands each fill one in.
 
+use crate::dialect::{Dialect, Reach};
 use crate::unit::{Millis, Tokens};
 
 /// Who said a turn.
@@ -47,6 +48,8 @@ pub enum Class {
 pub struct PromptView<'a> {
     /// What the caller put into `model`.
     pub route: &'a str,
+    pub dialect: Dialect,
+    pub reach: Reach,
     pub turns: &'a [Turn<'a>],
     /// The declared tools as JSON text, empty if there are none.
     pub tools: &'a str,

@@ -11,6 +11,7 @@ use crate::catalogue::{Lane, Model, Price, Upstream};
 use crate::check::{self, Flaw};
 use crate::conditions::LaneState;
 use crate::decide::Draw;
+use crate::dialect::Fidelity;
 use crate::features::Facts;
 use crate::head::Committee;
 use crate::id::{LaneId, ModelId, RouteId, TableVersion};
@@ -54,6 +55,8 @@ pub struct Route {
     pub deadline: Millis,
     /// Lanes tried at most.
     pub attempts_max: u8,
+    /// How much of a request a translation into another dialect may lose.
+    pub lossy: Fidelity,
     /// What was proven of the choice, where something was.
     pub certificate: Option<Certificate>,
 }
@@ -295,6 +298,7 @@ fn pinned_routes(draft: &Draft, places: &[LanePlace]) -> Vec<Route> {
             first_token_max: None,
             deadline: PINNED_DEADLINE,
             attempts_max: 3,
+            lossy: Fidelity::Hints,
             certificate: None,
         });
     }

@@ -3,9 +3,8 @@
 use super::*;
 use crate::run::{Bar, Settings, run};
 use crate::synthetic::{MODELS, audits, outcome};
-use spillway_routing::catalogue::{
-    Capabilities, Dialect, Lane, Model, Pace, Price, Rates, Tier, Upstream,
-};
+use spillway_routing::catalogue::{Capabilities, Lane, Model, Pace, Price, Rates, Tier, Upstream};
+use spillway_routing::dialect::{Dialect, Fidelity};
 use spillway_routing::id::{LaneId, TableVersion};
 use spillway_routing::outcome::Attempt;
 use spillway_routing::table::Draft;
@@ -67,6 +66,7 @@ fn table() -> Table {
             first_token_max: None,
             deadline: Millis(1_000),
             attempts_max: 1,
+            lossy: Fidelity::Hints,
             certificate: None,
         }],
         committee: Some(trained.committee),
@@ -94,7 +94,7 @@ fn upstream(model: &str) -> Upstream {
         model: model.into(),
         provider: "p".into(),
         wire_model: model.to_owned(),
-        dialect: Dialect::OpenAiChat,
+        dialects: vec![Dialect::OpenAiChat],
         credential: "p".into(),
     }
 }

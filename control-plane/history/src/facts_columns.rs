@@ -10,6 +10,7 @@ use datafusion::arrow::array::{
     UInt32Array, UInt64Array,
 };
 use datafusion::arrow::datatypes::{UInt16Type, UInt32Type, UInt64Type};
+use spillway_routing::dialect::{Dialect, Reach};
 use spillway_routing::encoder::{DIMENSIONS, EncoderId, Encoding};
 use spillway_routing::features::{Facts, Features, Requirements};
 use spillway_routing::id::{KeyId, RouteId, SliceId};
@@ -33,6 +34,9 @@ pub(crate) fn push(columns: &mut Columns, facts: &[&Facts]) -> Result<(), Histor
         rows().map(|f| f.slice.as_ref().map(SliceId::as_str)),
     );
     push_tags(columns, facts)?;
+    columns.text_opt("dialect", rows().map(|f| Some(f.dialect.name())));
+    let reach = |f: &&Facts| Some(f.requirements.reach.bits());
+    columns.number_opt::<UInt32Type>("reach", rows().map(reach));
     columns.text("class", rows().map(|f| class_name(f.class)));
     columns.flag("stream", rows().map(|f| f.stream));
     columns.number_opt::<UInt64Type>(
@@ -83,6 +87,9 @@ pub(crate) struct FactsRows<'a> {
     route: &'a StringArray,
     key: &'a StringArray,
     slice: &'a StringArray,
+    /// Not in files of before there were several dialects.
+    dialect: Option<&'a StringArray>,
+    reach: Option<&'a UInt32Array>,
     tags: &'a ListArray,
     tag_names: &'a StringArray,
     tag_values: &'a StringArray,
@@ -117,6 +124,8 @@ impl<'a> FactsRows<'a> {
             route: rows.text("route")?,
             key: rows.text("key")?,
             slice: rows.text("slice")?,
+            dialect: rows.text("dialect").ok(),
+            reach: rows.number("reach").ok(),
             tags,
             tag_names: tag.text("name")?,
             tag_values: tag.text("value")?,
@@ -149,7 +158,13 @@ impl<'a> FactsRows<'a> {
             let name = self.tag_names.value(t).to_owned();
             (name, self.tag_values.value(t).to_owned())
         };
+        let dialect = self.dialect.and_then(|names| text_at(names, i));
+        let reach = self.reach.and_then(|bits| number_at(bits, i));
         Ok(Facts {
+            dialect: match dialect {
+                Some(name) => Dialect::parse(name).ok_or(malformed("dialect"))?,
+                None => Dialect::default(),
+            },
             route: text_at(self.route, i).map(RouteId::new),
             key: text_at(self.key, i).map(KeyId::new),
             slice: text_at(self.slice, i).map(SliceId::new),
@@ -163,6 +178,7 @@ impl<'a> FactsRows<'a> {
                 form: form_named(self.form.value(i)).ok_or(malformed("form"))?,
                 vision: self.needs_vision.value(i),
                 max_output: number_at(self.max_output, i).map(Tokens),
+                reach: reach.map(Reach::from_bits).unwrap_or_default(),
             },
             turns: self.turns.value(i),
             images: self.images.value(i),

@@ -88,8 +88,10 @@ pub struct UpstreamEntry {
     /// The provider's own spelling of a model's name.
     #[serde(default)]
     pub wire_models: BTreeMap<String, String>,
-    /// Wire format; `openai-chat` unless said.
-    pub dialect: Option<String>,
+    /// Wire formats that the provider speaks at its base URL; what is known of the provider
+    /// unless said, else `openai-chat`.
+    #[serde(default)]
+    pub dialects: Vec<String>,
     /// A credential's name in the proxies' configuration; the provider's id unless said.
     pub credential: Option<String>,
     /// Tiers to use; `standard` unless said.
@@ -143,6 +145,9 @@ pub struct RouteEntry {
     pub deadline: Option<String>,
     /// Lanes tried at most, 1 to 3.
     pub attempts: Option<u8>,
+    /// What a translation into a lane's dialect may lose: nothing (`exact`), what changes
+    /// no answer (`hints`), or `any`thing.
+    pub lossy: Option<String>,
 }
 
 fn full() -> f64 {

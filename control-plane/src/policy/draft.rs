@@ -10,8 +10,9 @@ mod choice;
 use std::collections::BTreeMap;
 
 use spillway_routing::audit::Audits;
-use spillway_routing::catalogue::{Dialect, Lane, Model, Tier, Upstream};
+use spillway_routing::catalogue::{Lane, Model, Tier, Upstream};
 use spillway_routing::check;
+use spillway_routing::dialect::{Dialect, Fidelity};
 use spillway_routing::id::{LaneId, ModelId, TableVersion, UpstreamId};
 use spillway_routing::rule::{Action, Match, Rule};
 use spillway_routing::table::{Choice, Draft, Route};
@@ -103,16 +104,8 @@ impl Compiler<'_> {
         models: &BTreeMap<String, ModelEntry>,
     ) {
         let at = index.to_string();
-        let dialect = match entry.dialect.as_deref().map(Dialect::parse) {
-            None => Dialect::OpenAiChat,
-            Some(Some(dialect)) => dialect,
-            Some(None) => {
-                let known = Dialect::ALL.map(Dialect::name).join(", ");
-                return self.fault(
-                    &["upstreams", &at, "dialect"],
-                    format!("unknown dialect; known are {known}"),
-                );
-            }
+        let Some(dialects) = self.dialects(&at, entry) else {
+            return;
         };
         if entry.models.is_empty() {
             self.fault(
@@ -129,7 +122,7 @@ impl Compiler<'_> {
                 model: ModelId::new(model),
                 provider: entry.provider.as_str().into(),
                 wire_model: entry.wire_models.get(model).unwrap_or(model).clone(),
-                dialect,
+                dialects: dialects.clone(),
                 credential: entry
                     .credential
                     .as_ref()
@@ -139,6 +132,31 @@ impl Compiler<'_> {
             });
             self.lanes(entry, &tiers, model, &id);
         }
+    }
+
+    /// The dialects of an entry; `None` where one is not known.
+    fn dialects(&mut self, at: &str, entry: &UpstreamEntry) -> Option<Vec<Dialect>> {
+        if entry.dialects.is_empty() {
+            return Some(catalogue::dialects(&entry.provider).to_vec());
+        }
+        let parsed = entry.dialects.iter().map(|name| Dialect::parse(name));
+        let dialects = parsed.collect::<Option<Vec<_>>>();
+        if dialects.is_none() {
+            let known = Dialect::ALL.map(Dialect::name).join(", ");
+            let message = format!("unknown dialect; known are {known}");
+            self.fault(&["upstreams", at, "dialects"], message);
+        }
+        dialects
+    }
+
+    fn lossy(&mut self, route: &str, typed: Option<&str>) -> Fidelity {
+        let parsed = typed.map_or(Some(Fidelity::default()), Fidelity::parse);
+        parsed.unwrap_or_else(|| {
+            let known = Fidelity::ALL.map(Fidelity::name).join(", ");
+            let message = format!("must be one of {known}");
+            self.fault(&["routes", route, "lossy"], message);
+            Fidelity::default()
+        })
     }
 
     fn model(&mut self, name: &str, entry: Option<&ModelEntry>, provider: &str) {
@@ -290,6 +308,7 @@ impl Compiler<'_> {
             entry.first_token_max.as_deref(),
         );
         let deadline = self.duration(&["routes", name, "deadline"], entry.deadline.as_deref());
+        let lossy = self.lossy(name, entry.lossy.as_deref());
         let (Some(baseline), Some(default)) = (baseline, default) else {
             return;
         };
@@ -311,6 +330,7 @@ impl Compiler<'_> {
             first_token_max,
             deadline: deadline.unwrap_or(DEADLINE),
             attempts_max: entry.attempts.unwrap_or(ATTEMPTS),
+            lossy,
             certificate: None,
         };
         (route.choice, route.learned) = self.choice(entry.floor, &route);

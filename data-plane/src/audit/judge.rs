@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 use spillway_routing::decide::Draw;
@@ -28,7 +29,7 @@ of the form {\"scores\": {\"A\": 7, \"B\": 3}}, with every letter.";
 
 /// A question to a judge, and who stands behind its letters.
 pub(super) struct Question {
-    pub(super) body: Vec<u8>,
+    pub(super) body: Bytes,
     /// Index of the answer per letter.
     order: Vec<usize>,
 }
@@ -55,7 +56,7 @@ pub(super) fn question(transcript: &str, answers: &[&str], model: &str, draw: Dr
         "max_completion_tokens": REPLY_TOKENS_MAX,
     });
     Question {
-        body: body.to_string().into_bytes(),
+        body: Bytes::from(body.to_string()),
         order,
     }
 }
@@ -105,13 +106,13 @@ fn shuffled(count: usize, draw: Draw) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::Chat;
+    use crate::chat::own_question;
     use proptest::prelude::*;
 
     #[test]
     fn a_question_is_a_chat_and_names_no_model() {
         let question = question("USER:\nwhat?", &["this", "that"], "judge-1", Draw(3));
-        let chat = Chat::parse(&question.body).unwrap();
+        let chat = own_question(&question.body).unwrap();
         assert!(!chat.stream && chat.model == "judge-1");
         let shown = chat.transcript();
         assert!(shown.contains("ANSWER A") && shown.contains("ANSWER B"));

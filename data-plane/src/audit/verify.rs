@@ -8,7 +8,7 @@ use spillway_routing::prompt::Form;
 use spillway_routing::unit::Bps;
 
 use crate::chat::Asked;
-use crate::dialect::{End, Said, ToolCall};
+use crate::dialect::event::{End, Said, ToolCall};
 
 /// Nodes of a schema, with references written out, and their depth. Larger ones, recursive
 /// ones and patterns are a caller's to write and ours to run: they are not checked.
@@ -54,11 +54,13 @@ pub(super) fn verify(asked: &Asked, said: &Said) -> Finding {
         End::Refused => return Finding::Refused,
         End::Whole => {}
     }
-    if said.text.trim().is_empty() && said.calls.is_empty() {
+    let text = said.text();
+    let called = said.calls().next().is_some();
+    if text.trim().is_empty() && !called {
         return Finding::Empty;
     }
-    if !said.calls.is_empty() {
-        let kept = said.calls.iter().all(|call| is_callable(asked, call));
+    if called {
+        let kept = said.calls().all(|call| is_callable(asked, call));
         return if kept {
             Finding::Formed
         } else {
@@ -67,9 +69,10 @@ pub(super) fn verify(asked: &Asked, said: &Said) -> Finding {
     }
     let kept = match asked.form {
         Form::Text => return Finding::Open,
-        Form::JsonObject => object(&said.text).is_some(),
-        Form::JsonSchema => object(&said.text)
-            .is_some_and(|value| asked.schema.as_ref().is_none_or(|s| fits(s, &value))),
+        Form::JsonObject => object(&text).is_some(),
+        Form::JsonSchema => {
+            object(&text).is_some_and(|value| asked.schema.as_ref().is_none_or(|s| fits(s, &value)))
+        }
     };
     if kept {
         Finding::Formed
@@ -135,18 +138,19 @@ fn is_bounded(node: &Value, root: &Value, left: &mut u32, depth: u32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::Chat;
+    use crate::chat::own_question;
+    use crate::dialect::event::Piece;
 
     fn said(text: &str) -> Said {
         Said {
-            text: text.to_owned(),
+            pieces: vec![Piece::Text(text.to_owned())],
             ..Said::default()
         }
     }
 
     fn asked(rest: &str) -> Asked {
         let body = format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}]{rest}}}"#);
-        Chat::parse(body.as_bytes()).unwrap().asked()
+        own_question(&body.into()).unwrap().asked()
     }
 
     #[test]
@@ -206,11 +210,12 @@ mod tests {
         let asked = asked(tools);
         let call = |name: &str, arguments: &str| {
             let call = ToolCall {
+                id: "1".to_owned(),
                 name: name.to_owned(),
                 arguments: arguments.to_owned(),
             };
             let said = Said {
-                calls: vec![call],
+                pieces: vec![Piece::Call(call)],
                 ..Said::default()
             };
             verify(&asked, &said)

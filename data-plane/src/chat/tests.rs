@@ -2,15 +2,19 @@
 
 use super::*;
 use proptest::prelude::*;
-use spillway_routing::prompt::Class;
+use spillway_routing::prompt::{Class, Form};
+
+fn parse(body: &str) -> Result<Chat, Failure> {
+    Chat::parse(body.as_bytes(), &Asking::of(Dialect::OpenAiChat))
+}
 
 fn facts(body: &str) -> Facts {
-    let chat = Chat::parse(body.as_bytes()).unwrap();
+    let chat = parse(body).unwrap();
     chat.facts(&CallerLabels::default(), "", &TokenCounter::new())
 }
 
 fn status(body: &str) -> u16 {
-    Chat::parse(body.as_bytes()).unwrap_err().status().as_u16()
+    parse(body).unwrap_err().status().as_u16()
 }
 
 #[test]
@@ -51,8 +55,8 @@ fn what_router_and_provider_could_read_differently_is_refused() {
 fn a_depth_bomb_is_no_bomb() {
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
     let body = format!(r#"{{"model":"a","messages":[{{"content":{deep}}}],"x":{deep}}}"#);
-    let chat = Chat::parse(body.as_bytes());
-    assert!(chat.is_ok_and(|chat| chat.fields[2].value.get() == deep));
+    let chat = parse(&body);
+    assert!(chat.is_ok_and(|chat| chat.body.0[2].value.get() == deep));
 }
 
 #[test]
@@ -63,19 +67,21 @@ fn odd_values_are_the_providers_to_judge() {
 
 #[test]
 fn debug_output_holds_no_prompt() {
-    let chat = Chat::parse(br#"{"model":"a","messages":[{"content":"canary"}]}"#).unwrap();
+    let chat = parse(r#"{"model":"a","messages":[{"content":"canary"}]}"#).unwrap();
     assert!(!format!("{chat:?}").contains("canary"));
 }
 
 proptest! {
     #[test]
     fn no_body_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let _ = Chat::parse(&bytes);
+        for dialect in Dialect::ALL {
+            let _ = Chat::parse(&bytes, &Asking::of(dialect));
+        }
     }
 
     #[test]
     fn no_message_panics(text in "\\PC{0,60}") {
         let body = serde_json::json!({"model": "a", "messages": [{"content": text}]});
-        prop_assert!(Chat::parse(body.to_string().as_bytes()).is_ok());
+        prop_assert!(parse(&body.to_string()).is_ok());
     }
 }

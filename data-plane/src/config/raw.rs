@@ -53,6 +53,9 @@ pub struct RawProvider {
     /// Allows plain http and private addresses; for models served nearby.
     #[serde(default)]
     pub allow_private: bool,
+    /// The header that holds the key: `bearer`, `x-api-key`, `x-goog-api-key` or
+    /// `api-key`; what the dialect usually wants unless said.
+    pub auth: Option<String>,
 }
 
 /// One of `env`, `file` and `none`.

@@ -4,78 +4,86 @@
 //! form, whom an error blames. Reads leniently: hosts differ in everything that is not
 //! tested. Pure.
 
-mod said;
-mod usage;
+mod hear;
+mod read;
+mod speak;
+mod write;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use spillway_routing::catalogue::Tier;
 
-pub(super) use self::said::said;
-use super::sse::Frame;
-use super::{Answer, Blame, Garbled, Meaning, Reported, WireRequest};
-use crate::chat::Chat;
-use crate::failure;
+use super::peek::{at, text};
+use super::{Answer, Blame, Garbled, Meaning, Reported, WireRequest, seal, usage};
+use crate::chat::{Body, quoted};
+use crate::conversation::Setting;
 
-/// Fields that are Spillway's own or that the lane decides.
-const TAKEN: [&str; 4] = ["model", "service_tier", "stream_options", "start_within"];
+pub(super) use self::hear::{events, said};
+pub(super) use self::read::read;
+pub(super) use self::speak::{Speaker, whole};
+pub(super) use self::write::{losses, write};
+
+pub(super) const PATH: &str = "/chat/completions";
+
+/// Settings that other dialects know as well, under their names here.
+const SETTINGS: [(Setting, &str); 13] = [
+    (Setting::Temperature, "temperature"),
+    (Setting::TopP, "top_p"),
+    (Setting::Seed, "seed"),
+    (Setting::PresencePenalty, "presence_penalty"),
+    (Setting::FrequencyPenalty, "frequency_penalty"),
+    (Setting::LogitBias, "logit_bias"),
+    (Setting::Logprobs, "logprobs"),
+    (Setting::TopLogprobs, "top_logprobs"),
+    (Setting::Verbosity, "verbosity"),
+    (Setting::User, "user"),
+    (Setting::Metadata, "metadata"),
+    (Setting::CacheKey, "prompt_cache_key"),
+    (Setting::Store, "store"),
+];
 
 /// The caller's body with this lane's model and tier; all other values byte for byte.
-pub(super) fn request(chat: &Chat, wire_model: &str, tier: Tier) -> WireRequest {
-    let size: usize = chat
-        .fields
-        .iter()
-        .map(|f| f.name.len() + f.value.get().len() + 4)
-        .sum();
-    let mut body = BytesMut::with_capacity(size + 128);
-    body.put_u8(b'{');
-    put(&mut body, "model", &quoted(wire_model));
-    for field in &chat.fields {
-        if !TAKEN.contains(&field.name.as_str()) {
-            put(&mut body, &field.name, field.value.get());
-        }
+pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier, stream: bool) -> WireRequest {
+    let (model, tier) = (quoted(wire_model), tier_name(tier).map(quoted));
+    let mut first = vec![("model", model.as_str())];
+    let mut without = vec!["model", "service_tier", "start_within"];
+    let options = stream.then(|| stream_options(body));
+    // Ids may carry what another provider wants back with them.
+    let messages = body.raw("messages").and_then(seal::cut);
+    if let Some(messages) = &messages {
+        first.push(("messages", messages));
+        without.push("messages");
     }
-    // A standard lane names no tier: hosts that have none refuse the field.
-    match tier {
-        Tier::Flex | Tier::Priority => put(&mut body, "service_tier", &quoted(tier.name())),
-        Tier::Standard | Tier::Background | Tier::Batch => {}
+    first.extend(tier.as_deref().map(|tier| ("service_tier", tier)));
+    if let Some(options) = &options {
+        first.push(("stream_options", options));
+        without.push("stream_options");
     }
-    if chat.stream {
-        put(&mut body, "stream_options", &stream_options(chat));
-    }
-    body.put_u8(b'}');
     WireRequest {
-        path: "/chat/completions",
-        body: body.freeze(),
+        path: PATH.into(),
+        body: body.rewritten(&first, &without),
     }
 }
 
-fn put(body: &mut BytesMut, name: &str, value: &str) {
-    if body.len() > 1 {
-        body.put_u8(b',');
+/// What is asked for at a tier. A standard lane names none: hosts that have no tiers
+/// refuse the field.
+pub(super) fn tier_name(tier: Tier) -> Option<&'static str> {
+    match tier {
+        Tier::Flex | Tier::Priority => Some(tier.name()),
+        Tier::Standard | Tier::Background | Tier::Batch => None,
     }
-    body.put_slice(quoted(name).as_bytes());
-    body.put_u8(b':');
-    body.put_slice(value.as_bytes());
-}
-
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 /// The caller's options with usage asked for: without it nothing can be accounted.
-fn stream_options(chat: &Chat) -> String {
-    let given = chat
-        .fields
-        .iter()
-        .find(|field| field.name == "stream_options");
+fn stream_options(body: &Body) -> String {
+    let given = body.raw("stream_options");
     let mut options: BTreeMap<String, Box<RawValue>> = given
-        .and_then(|field| serde_json::from_str(field.value.get()).ok())
+        .and_then(|given| serde_json::from_str(given).ok())
         .unwrap_or_default();
     options.remove("include_usage");
     let mut text = String::from(r#"{"include_usage":true"#);
@@ -162,6 +170,7 @@ fn given(raw: Option<&RawValue>) -> Option<&str> {
 
 impl Chunk<'_> {
     fn reported(&self) -> Reported {
+        let of = |raw: &str| usage::of_chat(&serde_json::from_str::<Value>(raw).ok()?);
         let nested = || {
             let groq = given(self.x_groq)?;
             serde_json::from_str::<Chunk<'_>>(groq)
@@ -170,40 +179,30 @@ impl Chunk<'_> {
                 .usage
         };
         Reported {
-            usage: given(self.usage).and_then(usage::read).or_else(nested),
-            tier: self.service_tier.as_deref().and_then(tier),
+            usage: given(self.usage).and_then(of).or_else(nested),
+            tier: self.service_tier.as_deref().and_then(usage::tier_of),
         }
     }
 }
 
-/// A tier as hosts name it in their answers.
-fn tier(name: &str) -> Option<Tier> {
-    match name {
-        "default" | "standard" | "on_demand" => Some(Tier::Standard),
-        "flex" => Some(Tier::Flex),
-        "priority" | "fast" => Some(Tier::Priority),
-        _ => None,
-    }
-}
-
 /// What one frame means. A frame that cannot be read means nothing and is passed on.
-pub(super) fn meaning(frame: &Frame) -> Meaning {
-    let Some(data) = frame.data() else {
-        return Meaning::default();
-    };
+pub(super) fn meaning(data: &[u8]) -> Meaning {
     if data.trim_ascii() == b"[DONE]" {
         return Meaning {
             done: true,
             ..Meaning::default()
         };
     }
-    let chunk: Chunk<'_> = serde_json::from_slice(&data).unwrap_or_default();
+    let chunk: Chunk<'_> = serde_json::from_slice(data).unwrap_or_default();
     let choices = chunk.choices.as_deref().unwrap_or_default();
     let mut ends = choices
         .iter()
         .filter_map(|choice| given(choice.finish_reason));
     let broke = ends.clone().any(|reason| reason == "\"error\"");
-    let error = given(chunk.error).map(|error| blame_of(StatusCode::OK, error));
+    let error = given(chunk.error).map(|error| {
+        let error: Value = serde_json::from_str(error).unwrap_or_default();
+        blame_of(StatusCode::OK, Some(&error))
+    });
     let reported = chunk.reported();
     Meaning {
         content: content(choices),
@@ -212,6 +211,7 @@ pub(super) fn meaning(frame: &Frame) -> Meaning {
         only_usage: choices.is_empty() && chunk.choices.is_some() && reported.usage.is_some(),
         reported,
         error: error.or(broke.then_some(Blame::Provider)),
+        events: Vec::new(),
     }
 }
 
@@ -232,38 +232,20 @@ pub(super) fn answer(body: &[u8]) -> Result<Answer, Garbled> {
     })
 }
 
-#[derive(Default, Deserialize)]
-struct ErrorBody<'a> {
-    #[serde(borrow, default)]
-    error: Option<&'a RawValue>,
-}
-
-#[derive(Default, Deserialize)]
-struct ErrorFields {
-    #[serde(default)]
-    code: serde_json::Value,
-    #[serde(default, rename = "type")]
-    kind: serde_json::Value,
-}
-
 /// Whom a response that is no 200 blames.
 pub(super) fn blame(status: StatusCode, body: &[u8]) -> Blame {
-    let body: ErrorBody<'_> = serde_json::from_slice(body).unwrap_or_default();
-    blame_of(status, body.error.map_or("", RawValue::get))
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    blame_of(status, at(&body, "error"))
 }
 
-fn blame_of(status: StatusCode, error: &str) -> Blame {
-    let fields: ErrorFields = serde_json::from_str(error).unwrap_or_default();
-    let names = [
-        fields.code.as_str().unwrap_or_default(),
-        fields.kind.as_str().unwrap_or_default(),
-    ];
-    let says = |known: &[&str]| names.iter().any(|name| known.contains(name));
+/// The same from the error itself; in a stream it comes with 200.
+pub(super) fn blame_of(status: StatusCode, error: Option<&Value>) -> Blame {
+    let error = error.cloned().unwrap_or_default();
+    let names = [text(&error, "code"), text(&error, "type")];
+    let says = |known: &[&str]| names.iter().flatten().any(|name| known.contains(name));
     // Some hosts put the status into the code of an error that comes in a stream.
-    let code = fields
-        .code
-        .as_u64()
-        .and_then(|code| u16::try_from(code).ok());
+    let code = at(&error, "code").and_then(Value::as_u64);
+    let code = code.and_then(|code| u16::try_from(code).ok());
     match code
         .filter(|_| status.is_success())
         .unwrap_or(status.as_u16())
@@ -279,18 +261,10 @@ fn blame_of(status: StatusCode, error: &str) -> Blame {
         408 | 500.. => Blame::Provider,
         200 if says(&["rate_limit_exceeded", "rate_limit_error"]) => Blame::Limit,
         200 if says(&["server_is_overloaded", "overloaded_error"]) => Blame::Overload,
+        200 if says(&["invalid_prompt", "invalid_request_error"]) => Blame::Request,
         100..=299 => Blame::Provider,
         _ => Blame::Request,
     }
-}
-
-pub(super) fn error_frame(message: &str, code: &str) -> Bytes {
-    let error = failure::error_form(message, "upstream_error", None, code);
-    let mut frame = BytesMut::with_capacity(error.len() + 8);
-    frame.put_slice(b"data: ");
-    frame.put_slice(&error);
-    frame.put_slice(b"\n\n");
-    frame.freeze()
 }
 
 #[cfg(test)]

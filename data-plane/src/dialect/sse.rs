@@ -105,6 +105,21 @@ fn field_value(rest: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// Writes an event of data alone. The data is JSON and has no line ends.
+pub(crate) fn write_data(data: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"data: ");
+    out.extend_from_slice(data.as_bytes());
+    out.extend_from_slice(b"\n\n");
+}
+
+/// Writes an event with its name.
+pub(crate) fn write_event(name: &str, data: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"event: ");
+    out.extend_from_slice(name.as_bytes());
+    out.push(b'\n');
+    write_data(data, out);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -70,6 +70,12 @@ pub(super) fn of(record: &Record) -> HeaderMap {
             put(&mut headers, name, value);
         }
     }
+    if let Some((dialect, losses)) = &record.spoken {
+        put(&mut headers, "x-spillway-dialect", dialect.name());
+        if !losses.is_empty() {
+            put(&mut headers, "x-spillway-lossy", &losses.to_string());
+        }
+    }
     if let Some(lane) = record.served {
         cost(record, lane, &mut headers);
     }

@@ -1,8 +1,7 @@
 //! A table with two lanes: `a` cheap and first, `b` dearer and its fallback.
 
-use spillway_routing::catalogue::{
-    Capabilities, Dialect, Lane, Model, Pace, Price, Rates, Tier, Upstream,
-};
+use spillway_routing::catalogue::{Capabilities, Lane, Model, Pace, Price, Rates, Tier, Upstream};
+use spillway_routing::dialect::{Dialect, Fidelity};
 use spillway_routing::id::TableVersion;
 use spillway_routing::table::{Choice, Draft, Route};
 use spillway_routing::tokens::Family;
@@ -29,6 +28,7 @@ pub(crate) fn draft(version: u64) -> Draft {
             first_token_max: None,
             deadline: Millis(2_000),
             attempts_max: 3,
+            lossy: Fidelity::Hints,
             certificate: None,
         }],
         ..Draft::default()
@@ -53,7 +53,7 @@ fn upstream(provider: &str, model: &str) -> Upstream {
         model: model.into(),
         provider: provider.into(),
         wire_model: format!("{model}-wire"),
-        dialect: Dialect::OpenAiChat,
+        dialects: vec![Dialect::OpenAiChat],
         credential: format!("{provider}-key").as_str().into(),
     }
 }

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::capture_connection;
-use spillway_routing::catalogue::Dialect;
+use spillway_routing::dialect::Dialect;
 use spillway_routing::outcome::AttemptResult;
 use tokio::time::timeout_at;
 
@@ -19,7 +19,7 @@ use super::client::{self, Clients};
 use super::reader::{Broken, Reader, begun, rest};
 use super::retry::{Class, Miss, retry_after};
 use crate::dialect::sse::Frame;
-use crate::dialect::{self, Answer, Blame, Meaning, WireRequest};
+use crate::dialect::{self, Answer, Blame, Ear, Meaning, WireRequest};
 use crate::failure::Passed;
 use crate::ledger::Sent;
 
@@ -34,13 +34,20 @@ const PASSED_HEADERS: [&str; 3] = ["content-type", "x-request-id", "x-should-ret
 /// Names the proxies a request came through, so that a loop ends.
 pub(crate) const VIA: &str = "x-spillway-via";
 
+const ANTHROPIC_VERSION: &str = "anthropic-version";
+
 /// Where a call goes.
 pub(super) struct Target<'a> {
     pub(super) base_url: &'a str,
     pub(super) allow_private: bool,
-    pub(super) bearer: Option<HeaderValue>,
+    /// The key in its header.
+    pub(super) key: Option<(HeaderName, HeaderValue)>,
     pub(super) via: HeaderValue,
     pub(super) dialect: Dialect,
+    /// Of the caller's headers, those that belong to the dialect.
+    pub(super) passed: &'a HeaderMap,
+    /// The caller speaks another dialect.
+    pub(super) translating: bool,
 }
 
 /// Bounds of a call.
@@ -110,7 +117,7 @@ pub(super) async fn attempt(
         Err(_) => return Err(too_late()),
     };
     let status = answer.status().as_u16();
-    let committed = judge(answer, target.dialect, stream, bounds).await;
+    let committed = judge(answer, target, stream, bounds).await;
     committed.map_err(|miss| Miss {
         status: Some(miss.status.unwrap_or(status)),
         ..miss
@@ -169,7 +176,7 @@ fn request(
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     let headers = request.headers_mut();
-    // Exactly these: nothing of the caller's headers travels on.
+    // Exactly these: nothing else of the caller's headers travels on.
     headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/json"),
@@ -182,18 +189,23 @@ fn request(
     let agent = concat!("spillway/", env!("CARGO_PKG_VERSION"));
     headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
     headers.insert(HeaderName::from_static(VIA), target.via.clone());
-    if let Some(bearer) = &target.bearer {
-        headers.insert(header::AUTHORIZATION, bearer.clone());
+    headers.extend(target.passed.clone());
+    if target.dialect == Dialect::AnthropicMessages && !headers.contains_key(ANTHROPIC_VERSION) {
+        headers.insert(ANTHROPIC_VERSION, HeaderValue::from_static("2023-06-01"));
+    }
+    if let Some((name, value)) = &target.key {
+        headers.insert(name.clone(), value.clone());
     }
     Ok(request)
 }
 
 async fn judge(
     answer: client::Answer,
-    dialect: Dialect,
+    target: &Target<'_>,
     stream: bool,
     bounds: &Bounds,
 ) -> Result<Committed, Miss> {
+    let dialect = target.dialect;
     if answer.status() != http::StatusCode::OK {
         return Err(refusal(answer, dialect).await);
     }
@@ -211,7 +223,8 @@ async fn judge(
         return Err(garbled());
     }
     if stream {
-        hold_back(body, dialect, bounds).await
+        let ear = Ear::new(dialect, target.translating);
+        hold_back(body, ear, dialect, bounds).await
     } else {
         whole(body, dialect, bounds).await
     }
@@ -234,7 +247,12 @@ async fn refusal(answer: client::Answer, dialect: Dialect) -> Miss {
                 headers.insert(name, value.clone());
             }
         }
-        miss.passed = Some(Box::new((head.status, Passed { headers, body })));
+        let passed = Passed {
+            headers,
+            body,
+            dialect,
+        };
+        miss.passed = Some(Box::new((head.status, passed)));
     }
     miss
 }
@@ -254,8 +272,13 @@ async fn whole(mut body: Incoming, dialect: Dialect, bounds: &Bounds) -> Result<
 }
 
 /// Until the first real content every failure can still be hidden.
-async fn hold_back(body: Incoming, dialect: Dialect, bounds: &Bounds) -> Result<Committed, Miss> {
-    let mut reader = Reader::new(body, dialect, bounds.idle);
+async fn hold_back(
+    body: Incoming,
+    ear: Ear,
+    dialect: Dialect,
+    bounds: &Bounds,
+) -> Result<Committed, Miss> {
+    let mut reader = Reader::new(body, ear, bounds.idle);
     let mut held = Vec::new();
     let mut bytes = 0;
     loop {
@@ -266,9 +289,10 @@ async fn hold_back(body: Incoming, dialect: Dialect, bounds: &Bounds) -> Result<
             return Err(garbled());
         };
         if let Some(blame) = meaning.error {
-            return Err(streamed_error(blame, &frame));
+            return Err(streamed_error(blame, &frame, dialect));
         }
-        if meaning.done {
+        // An end before any content is none, but for an answer that says it has none.
+        if meaning.done && !meaning.finished {
             return Err(garbled());
         }
         bytes += frame.0.len();
@@ -280,7 +304,7 @@ async fn hold_back(body: Incoming, dialect: Dialect, bounds: &Bounds) -> Result<
     }
 }
 
-fn streamed_error(blame: Blame, frame: &Frame) -> Miss {
+fn streamed_error(blame: Blame, frame: &Frame, dialect: Dialect) -> Miss {
     let mut miss = Miss::blamed(blame, None);
     if blame == Blame::Request {
         let body = frame
@@ -289,6 +313,7 @@ fn streamed_error(blame: Blame, frame: &Frame) -> Miss {
             .unwrap_or_default();
         let passed = Passed {
             body,
+            dialect,
             ..Passed::default()
         };
         miss.passed = Some(Box::new((http::StatusCode::BAD_REQUEST, passed)));

@@ -8,11 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use spillway_routing::catalogue::Dialect;
 use tokio::time::timeout;
 
 use crate::dialect::sse::{Frame, FrameTooLong, Splitter};
-use crate::dialect::{self, Meaning};
+use crate::dialect::{Ear, Meaning};
 
 /// How long the end of a body is waited for after its last event, so that the
 /// connection can be used again.
@@ -34,18 +33,18 @@ pub(crate) enum Broken {
 pub(crate) struct Reader {
     body: Incoming,
     splitter: Splitter,
-    dialect: Dialect,
+    ear: Ear,
     /// Longest silence.
     idle: Duration,
     ended: bool,
 }
 
 impl Reader {
-    pub(crate) fn new(body: Incoming, dialect: Dialect, idle: Duration) -> Self {
+    pub(crate) fn new(body: Incoming, ear: Ear, idle: Duration) -> Self {
         Self {
             body,
             splitter: Splitter::default(),
-            dialect,
+            ear,
             idle,
             ended: false,
         }
@@ -76,8 +75,8 @@ impl Reader {
         }
     }
 
-    fn read(&self, frame: Frame) -> (Frame, Meaning) {
-        let meaning = dialect::meaning(self.dialect, &frame);
+    fn read(&mut self, frame: Frame) -> (Frame, Meaning) {
+        let meaning = self.ear.hear(&frame);
         (frame, meaning)
     }
 

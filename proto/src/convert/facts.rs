@@ -2,6 +2,7 @@
 
 use spillway_routing::conditions::{Gate, LaneState};
 use spillway_routing::decide::{Considered, Decision, Limit, Need, Removal, Step, Verdict, Why};
+use spillway_routing::dialect::{Dialect, Reach};
 use spillway_routing::encoder::{DIMENSIONS, EncoderId, Encoding};
 use spillway_routing::features::{Facts, Features, Requirements};
 use spillway_routing::head::Abstention;
@@ -81,6 +82,8 @@ impl From<&Facts> for pb::Facts {
                 .iter()
                 .map(|part| part.cast_unsigned())
                 .collect(),
+            dialect: facts.dialect.name().to_owned(),
+            reach: facts.requirements.reach.bits(),
         }
     }
 }
@@ -120,6 +123,11 @@ impl TryFrom<pb::Facts> for Facts {
                 form: form_of(facts.form)?,
                 vision: facts.needs_vision,
                 max_output: facts.max_output_tokens.map(Tokens),
+                reach: Reach::from_bits(facts.reach),
+            },
+            dialect: match facts.dialect.as_str() {
+                "" => Dialect::OpenAiChat,
+                name => named(Dialect::parse, name, "dialect")?,
             },
             turns: fits(facts.turns, "turns")?,
             images: fits(facts.images, "images")?,

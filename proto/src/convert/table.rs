@@ -3,8 +3,9 @@
 use prost::Message as _;
 use spillway_routing::audit::Audits;
 use spillway_routing::catalogue::{
-    Capabilities, ClockRule, Dialect, Lane, LongContext, Model, Pace, Price, Rates, Tier, Upstream,
+    Capabilities, ClockRule, Lane, LongContext, Model, Pace, Price, Rates, Tier, Upstream,
 };
+use spillway_routing::dialect::{Dialect, Fidelity};
 use spillway_routing::id::{LaneId, ModelId, TableVersion};
 use spillway_routing::rule::{Action, Match, Rule};
 use spillway_routing::table::{BarPoint, Certificate, Choice, Draft, Route};
@@ -83,7 +84,11 @@ impl From<&Upstream> for pb::Upstream {
             model: upstream.model.to_string(),
             provider: upstream.provider.to_string(),
             wire_model: upstream.wire_model.clone(),
-            dialect: upstream.dialect.name().to_owned(),
+            dialects: upstream
+                .dialects
+                .iter()
+                .map(|dialect| dialect.name().to_owned())
+                .collect(),
             credential: upstream.credential.to_string(),
         }
     }
@@ -98,7 +103,11 @@ impl TryFrom<pb::Upstream> for Upstream {
             model: upstream.model.as_str().into(),
             provider: upstream.provider.as_str().into(),
             wire_model: upstream.wire_model,
-            dialect: named(Dialect::parse, &upstream.dialect, "dialect")?,
+            dialects: upstream
+                .dialects
+                .iter()
+                .map(|name| named(Dialect::parse, name, "dialects"))
+                .collect::<Result<_, _>>()?,
             credential: upstream.credential.as_str().into(),
         })
     }
@@ -225,6 +234,7 @@ impl From<&Route> for pb::Route {
             deadline_ms: route.deadline.0,
             attempts_max: route.attempts_max.into(),
             certificate: route.certificate.as_ref().map(Into::into),
+            lossy: route.lossy.name().to_owned(),
         }
     }
 }
@@ -252,6 +262,7 @@ impl TryFrom<pb::Route> for Route {
             deadline: Millis(route.deadline_ms),
             attempts_max: fits(route.attempts_max, "attempts_max")?,
             certificate: route.certificate.map(Certificate::try_from).transpose()?,
+            lossy: named(Fidelity::parse, &route.lossy, "lossy")?,
         })
     }
 }

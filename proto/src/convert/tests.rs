@@ -7,11 +7,11 @@ use crate::pb;
 use prost::Message as _;
 use spillway_routing::audit::Audits;
 use spillway_routing::catalogue::{
-    Capabilities, ClockRule, Dialect, Lane, LongContext, Model, Pace, Price, Rates, Tier, Upstream,
-    Usage,
+    Capabilities, ClockRule, Lane, LongContext, Model, Pace, Price, Rates, Tier, Upstream, Usage,
 };
 use spillway_routing::conditions::{Conditions, Gate, LaneState};
 use spillway_routing::decide::{Draw, decide};
+use spillway_routing::dialect::{Dialect, Fidelity, Reach};
 use spillway_routing::encoder::{DIMENSIONS, EncoderId};
 use spillway_routing::features::{FEATURES, Facts};
 use spillway_routing::head::cells::{Cells, Clusters, Slices};
@@ -54,6 +54,8 @@ fn facts() -> Facts {
         tags: &[("team", "a")],
         min_quality: Some(4_000),
         class: Class::Batch,
+        dialect: Dialect::AnthropicMessages,
+        reach: Reach::default().with(Dialect::OpenAiChat, Some(Fidelity::Hints)),
         ..PromptView::default()
     };
     Facts::of(&view, &TokenCounter::new())
@@ -203,6 +205,7 @@ fn routes() -> Vec<Route> {
         first_token_max: Some(Millis(9_000)),
         deadline: Millis(60_000),
         attempts_max: 3,
+        lossy: Fidelity::Hints,
         certificate: Some(Certificate {
             allowed: Bps::new(200),
             confidence: Bps::new(9_000),
@@ -260,7 +263,7 @@ fn bare_draft() -> Draft {
         model: model.into(),
         provider: "sim".into(),
         wire_model: format!("{model}-2026"),
-        dialect: Dialect::OpenAiChat,
+        dialects: vec![Dialect::OpenAiChat],
         credential: "sim".into(),
     };
     let lane = |model: &str, tier: Tier| Lane {

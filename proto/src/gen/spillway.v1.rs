@@ -49,6 +49,12 @@ pub struct Facts {
     /// One signed byte a dimension.
     #[prost(bytes = "vec", tag = "20")]
     pub encoding: ::prost::alloc::vec::Vec<u8>,
+    /// What the caller speaks; openai-chat where it is empty.
+    #[prost(string, tag = "21")]
+    pub dialect: ::prost::alloc::string::String,
+    /// How truly each dialect can say the request, two bits each.
+    #[prost(uint32, tag = "22")]
+    pub reach: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LaneState {
@@ -309,8 +315,9 @@ pub struct Upstream {
     pub provider: ::prost::alloc::string::String,
     #[prost(string, tag = "4")]
     pub wire_model: ::prost::alloc::string::String,
-    #[prost(string, tag = "5")]
-    pub dialect: ::prost::alloc::string::String,
+    /// Wire formats, at least one.
+    #[prost(string, repeated, tag = "5")]
+    pub dialects: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(string, tag = "6")]
     pub credential: ::prost::alloc::string::String,
 }
@@ -559,6 +566,9 @@ pub struct Route {
     pub attempts_max: u32,
     #[prost(message, optional, tag = "15")]
     pub certificate: ::core::option::Option<Certificate>,
+    /// exact, hints or any: how much a translation may lose.
+    #[prost(string, tag = "16")]
+    pub lossy: ::prost::alloc::string::String,
     #[prost(oneof = "route::Choice", tags = "6, 7")]
     pub choice: ::core::option::Option<route::Choice>,
 }

@@ -1,7 +1,8 @@
 //! Strata and shares, over the decision's own small tables.
 
 use super::*;
-use crate::catalogue::{Capabilities, Dialect, Lane, Model, Pace, Tier, Upstream};
+use crate::catalogue::{Capabilities, Lane, Model, Pace, Tier, Upstream};
+use crate::dialect::{Dialect, Fidelity};
 use crate::encoder::DIMENSIONS;
 use crate::head::weights::Weights;
 use crate::head::{Committee, Lengths, Scaler};
@@ -39,6 +40,7 @@ fn draft(models: &[&str]) -> Draft {
             first_token_max: None,
             deadline: Millis(1_000),
             attempts_max: 1,
+            lossy: Fidelity::Hints,
             certificate: None,
         }],
         audits: Some(Audits {
@@ -69,7 +71,7 @@ fn upstream(model: &str) -> Upstream {
         model: model.into(),
         provider: "p".into(),
         wire_model: model.to_owned(),
-        dialect: Dialect::OpenAiChat,
+        dialects: vec![Dialect::OpenAiChat],
         credential: "p".into(),
     }
 }

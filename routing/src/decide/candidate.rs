@@ -230,11 +230,18 @@ impl Request<'_> {
                 Need::JsonSchema,
             ),
             (needs.vision && !can.vision, Need::Vision),
+            (!self.is_sayable(lane), Need::Dialect),
         ];
         lacks
             .into_iter()
             .find(|(lacks, _)| *lacks)
             .map(|(_, need)| Removal::Lacks(need))
+    }
+
+    /// Whether some dialect of the lane's says the request truly enough for the route.
+    fn is_sayable(&self, lane: usize) -> bool {
+        let spoken = self.facts.spoken_to(self.table.upstream_of(lane));
+        spoken.is_some_and(|(_, fidelity)| fidelity <= self.route.lossy)
     }
 
     fn by_size(&self, lane: usize, estimate: &Estimate) -> Option<Removal> {

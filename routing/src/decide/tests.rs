@@ -1,8 +1,9 @@
 //! Properties of the decision, over random tables, facts and conditions.
 
 use super::*;
-use crate::catalogue::{Capabilities, Dialect, Lane, Model, Pace, Price, Rates, Tier, Upstream};
+use crate::catalogue::{Capabilities, Lane, Model, Pace, Price, Rates, Tier, Upstream};
 use crate::conditions::{Gate, LaneState};
+use crate::dialect::{Dialect, Fidelity};
 use crate::features::Requirements;
 use crate::id::TableVersion;
 use crate::id::{CredentialName, ProviderId, UpstreamId};
@@ -37,7 +38,7 @@ fn table(specs: &[ModelSpec], choice: Choice, explore: u16, rules: Vec<Rule>) ->
                 model: name(i).as_str().into(),
                 provider: ProviderId::new(&format!("p{}", i % 2)),
                 wire_model: name(i),
-                dialect: Dialect::OpenAiChat,
+                dialects: vec![Dialect::OpenAiChat],
                 credential: CredentialName::new("none"),
             })
             .collect(),
@@ -66,6 +67,7 @@ fn table(specs: &[ModelSpec], choice: Choice, explore: u16, rules: Vec<Rule>) ->
             first_token_max: None,
             deadline: Millis(30_000),
             attempts_max: 3,
+            lossy: Fidelity::Hints,
             certificate: None,
         }],
         rules,

@@ -1,9 +1,8 @@
 //! What a replay says of requests whose answer is known.
 
 use super::*;
-use crate::catalogue::{
-    Capabilities, Dialect, Lane, Model, Pace, Price, Rates, Tier, Upstream, Usage,
-};
+use crate::catalogue::{Capabilities, Lane, Model, Pace, Price, Rates, Tier, Upstream, Usage};
+use crate::dialect::{Dialect, Fidelity};
 use crate::features::Facts;
 use crate::id::TableVersion;
 use crate::outcome::{Ending, UsageSource};
@@ -38,7 +37,7 @@ fn table(rates: [f64; 2], floor: u16) -> Table {
                 model: (*name).into(),
                 provider: "p".into(),
                 wire_model: (*name).to_owned(),
-                dialect: Dialect::OpenAiChat,
+                dialects: vec![Dialect::OpenAiChat],
                 credential: "none".into(),
             })
             .collect(),
@@ -74,6 +73,7 @@ fn table(rates: [f64; 2], floor: u16) -> Table {
             first_token_max: None,
             deadline: Millis(1_000),
             attempts_max: 2,
+            lossy: Fidelity::Hints,
             certificate: None,
         }],
         ..Draft::default()

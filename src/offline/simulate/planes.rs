@@ -153,6 +153,7 @@ fn proxy(
             id: PROVIDER.to_owned(),
             base_url: provider_url.to_owned(),
             allow_private: true,
+            auth: None,
         }],
         credentials: vec![RawCredential {
             name: PROVIDER.to_owned(),

@@ -7,6 +7,7 @@ use proptest::sample::select;
 use spillway_routing::catalogue::{Tier, Usage};
 use spillway_routing::conditions::{Gate, LaneState};
 use spillway_routing::decide::{self, Considered, Decision, Limit, Need, Removal, Step, Why};
+use spillway_routing::dialect::{Dialect, Reach};
 use spillway_routing::encoder::{DIMENSIONS, EncoderId, Encoding};
 use spillway_routing::features::{Facts, Features, Requirements};
 use spillway_routing::head::Abstention;
@@ -45,14 +46,21 @@ fn name<T: for<'a> From<&'a str> + std::fmt::Debug>() -> impl Strategy<Value = T
 
 fn requirements() -> impl Strategy<Value = Requirements> {
     let forms = vec![Form::Text, Form::JsonObject, Form::JsonSchema];
-    (any::<bool>(), select(forms), any::<bool>(), of(tokens())).prop_map(
-        |(tools, form, vision, max_output)| Requirements {
-            tools,
-            form,
-            vision,
-            max_output,
-        },
-    )
+    let reach = any::<u8>().prop_map(|bits| Reach::from_bits(bits.into()));
+    let needs = (
+        any::<bool>(),
+        select(forms),
+        any::<bool>(),
+        of(tokens()),
+        reach,
+    );
+    needs.prop_map(|(tools, form, vision, max_output, reach)| Requirements {
+        tools,
+        form,
+        vision,
+        max_output,
+        reach,
+    })
 }
 
 pub(super) fn facts() -> impl Strategy<Value = Facts> {
@@ -69,6 +77,7 @@ pub(super) fn facts() -> impl Strategy<Value = Facts> {
         of(millis()),
         of(bps()),
         requirements(),
+        select(Dialect::ALL.to_vec()),
     );
     let counts = (any::<[u16; 3]>(), tokens(), select(TextClass::ALL.to_vec()));
     let vectors = (
@@ -78,11 +87,12 @@ pub(super) fn facts() -> impl Strategy<Value = Facts> {
     );
     (caller, wishes, counts, vectors).prop_map(|(caller, wishes, counts, vectors)| {
         let (route, key, slice, tags) = caller;
-        let (class, stream, start_within, min_quality, requirements) = wishes;
+        let (class, stream, start_within, min_quality, requirements, dialect) = wishes;
         let ([turns, images, tool_count], o200k, text_class) = counts;
         let (features, encoder, encoding) = vectors;
         Facts {
             route,
+            dialect,
             key,
             slice,
             tags,

@@ -15,12 +15,14 @@ async fn asked(act: Act) -> (Result<Committed, Miss>, Duration) {
     let target = Target {
         base_url: &fake.url,
         allow_private: true,
-        bearer: None,
+        key: None,
         via: HeaderValue::from_static("test"),
         dialect: Dialect::OpenAiChat,
+        passed: &HeaderMap::new(),
+        translating: false,
     };
     let wire = WireRequest {
-        path: "/chat/completions",
+        path: "/chat/completions".into(),
         body: Bytes::from_static(b"{}"),
     };
     let started = Instant::now();

@@ -1,0 +1,348 @@
+//! A request free of any dialect: who said what, with which tools, in which form.
+//!
+//! Owns: the words that all dialects share, and what is lost between two of them. Every
+//! dialect reads its own requests into a [`Conversation`] and writes foreign ones out of
+//! it. Reading never fails: what a dialect's reader does not know is kept as a [`Loss`],
+//! so that the request can still go, byte for byte, to a lane of its own dialect.
+
+mod loss;
+
+use serde_json::Value;
+use spillway_routing::prompt::{self, Role};
+
+pub(crate) use self::loss::{Loss, Losses, Setting};
+
+/// A request as any dialect could say it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Conversation {
+    pub(crate) turns: Vec<Turn>,
+    pub(crate) tools: Vec<Tool>,
+    pub(crate) tool_choice: ToolChoice,
+    /// At most one call in an answer.
+    pub(crate) one_call: bool,
+    pub(crate) form: Form,
+    pub(crate) max_output: Option<u64>,
+    pub(crate) stop: Vec<String>,
+    pub(crate) thinking: Thinking,
+    /// Values of settings, as every dialect that has them spells them.
+    pub(crate) settings: Vec<(Setting, Value)>,
+    /// What only the caller's own dialect can say.
+    pub(crate) own: Losses,
+}
+
+/// One message.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Turn {
+    pub(crate) role: Role,
+    pub(crate) parts: Vec<Part>,
+}
+
+/// A part of a message.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Part {
+    Text(String),
+    Image(Source),
+    File {
+        source: Source,
+        name: Option<String>,
+    },
+    Audio(Source),
+    Reasoning(String),
+    Refusal(String),
+    Call(ToolCall),
+    Result(ToolResult),
+}
+
+/// Where a part's bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Data { media: String, base64: String },
+    Url(String),
+}
+
+impl Source {
+    /// From a URL that may hold the data itself.
+    pub(crate) fn of_url(url: &str) -> Self {
+        let data = url.strip_prefix("data:").and_then(|rest| {
+            let (media, base64) = rest.split_once(";base64,")?;
+            Some(Self::Data {
+                media: media.to_owned(),
+                base64: base64.to_owned(),
+            })
+        });
+        data.unwrap_or_else(|| Self::Url(url.to_owned()))
+    }
+
+    pub(crate) fn to_url(&self) -> String {
+        match self {
+            Self::Data { media, base64 } => format!("data:{media};base64,{base64}"),
+            Self::Url(url) => url.clone(),
+        }
+    }
+}
+
+/// A tool that the model wants called; its arguments as they were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ToolCall {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) arguments: String,
+}
+
+impl ToolCall {
+    /// The arguments as an object; what is none becomes an empty one.
+    pub(crate) fn object(&self) -> Value {
+        let value = serde_json::from_str::<Value>(&self.arguments).ok();
+        value
+            .filter(Value::is_object)
+            .unwrap_or_else(|| Value::Object(serde_json::Map::new()))
+    }
+}
+
+/// What a tool gave.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ToolResult {
+    pub(crate) id: String,
+    pub(crate) parts: Vec<Part>,
+    pub(crate) failed: bool,
+}
+
+impl ToolResult {
+    pub(crate) fn text(&self) -> String {
+        texts(&self.parts)
+    }
+}
+
+/// The texts of some parts, a line each.
+pub(crate) fn texts(parts: &[Part]) -> String {
+    let texts = parts.iter().filter_map(|part| match part {
+        Part::Text(text) | Part::Refusal(text) => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect::<Vec<_>>().join("\n")
+}
+
+/// A function that the model may call.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Tool {
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
+    /// A JSON schema.
+    pub(crate) parameters: Option<Value>,
+    pub(crate) strict: Option<bool>,
+}
+
+/// Which tools an answer may or must call.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ToolChoice {
+    #[default]
+    Auto,
+    None,
+    Required,
+    Named(String),
+}
+
+/// The form of the answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Form {
+    #[default]
+    Text,
+    JsonObject,
+    JsonSchema {
+        name: Option<String>,
+        schema: Value,
+        strict: Option<bool>,
+    },
+}
+
+impl Form {
+    pub(crate) fn kind(&self) -> prompt::Form {
+        match self {
+            Self::Text => prompt::Form::Text,
+            Self::JsonObject => prompt::Form::JsonObject,
+            Self::JsonSchema { .. } => prompt::Form::JsonSchema,
+        }
+    }
+}
+
+/// How hard a model is to think before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Effort {
+    None,
+    Minimal,
+    Low,
+    Medium,
+    High,
+    XHigh,
+    Max,
+}
+
+impl Effort {
+    const NAMES: [(Self, &'static str); 7] = [
+        (Self::None, "none"),
+        (Self::Minimal, "minimal"),
+        (Self::Low, "low"),
+        (Self::Medium, "medium"),
+        (Self::High, "high"),
+        (Self::XHigh, "xhigh"),
+        (Self::Max, "max"),
+    ];
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let found = Self::NAMES
+            .iter()
+            .find(|(_, known)| known.eq_ignore_ascii_case(name));
+        found.map(|(effort, _)| *effort)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        Self::NAMES
+            .iter()
+            .find(|(effort, _)| *effort == self)
+            .map_or("medium", |(_, name)| name)
+    }
+
+    /// Tokens to think with, for dialects that count them (LiteLLM's figures, which
+    /// callers who move between gateways are used to).
+    pub(crate) fn budget(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Minimal | Self::Low => 1_024,
+            Self::Medium => 2_048,
+            Self::High => 4_096,
+            Self::XHigh => 8_192,
+            Self::Max => 16_384,
+        }
+    }
+
+    /// The effort that a budget of tokens comes nearest to.
+    pub(crate) fn of_budget(tokens: u64) -> Self {
+        match tokens {
+            0 => Self::None,
+            1..=1_535 => Self::Low,
+            1_536..=3_071 => Self::Medium,
+            3_072..=6_143 => Self::High,
+            6_144..=12_287 => Self::XHigh,
+            _ => Self::Max,
+        }
+    }
+}
+
+/// What the caller wants of the model's reasoning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Thinking {
+    /// `None`: as the model usually does.
+    pub(crate) effort: Option<Effort>,
+    /// The caller wants to read it.
+    pub(crate) shown: bool,
+}
+
+impl Conversation {
+    /// All text of one role's turns that come before any other role's.
+    pub(crate) fn system(&self) -> Vec<&str> {
+        let system = self.turns.iter().filter(|turn| turn.role == Role::System);
+        let parts = system.flat_map(|turn| &turn.parts);
+        let texts = parts.filter_map(|part| match part {
+            Part::Text(text) if !text.is_empty() => Some(text.as_str()),
+            _ => None,
+        });
+        texts.collect()
+    }
+
+    /// Turns of the two speakers, neighbours of one role merged: dialects with two roles
+    /// want them to alternate, and tool results stand in the user's turn there.
+    pub(crate) fn exchanges(&self) -> Vec<(Role, Vec<&Part>)> {
+        let mut merged: Vec<(Role, Vec<&Part>)> = Vec::new();
+        for turn in &self.turns {
+            let role = match turn.role {
+                Role::System => continue,
+                Role::Assistant => Role::Assistant,
+                Role::User | Role::Tool => Role::User,
+            };
+            match merged.last_mut() {
+                Some((last, parts)) if *last == role => parts.extend(&turn.parts),
+                _ => merged.push((role, turn.parts.iter().collect())),
+            }
+        }
+        merged
+    }
+
+    /// The name of the tool that a call's id belongs to.
+    pub(crate) fn called(&self, id: &str) -> Option<&str> {
+        let parts = self.turns.iter().flat_map(|turn| &turn.parts);
+        let mut calls = parts.filter_map(|part| match part {
+            Part::Call(call) if call.id == id => Some(call.name.as_str()),
+            _ => None,
+        });
+        calls.next()
+    }
+
+    pub(crate) fn setting(&self, wanted: Setting) -> Option<&Value> {
+        let mut found = self.settings.iter();
+        found
+            .find(|(setting, _)| *setting == wanted)
+            .map(|(_, value)| value)
+    }
+
+    pub(crate) fn images(&self) -> u16 {
+        let parts = self.turns.iter().flat_map(|turn| &turn.parts);
+        let nested = parts.flat_map(|part| match part {
+            Part::Result(result) => result.parts.as_slice(),
+            part => std::slice::from_ref(part),
+        });
+        let images = nested.filter(|part| matches!(part, Part::Image(_))).count();
+        u16::try_from(images).unwrap_or(u16::MAX)
+    }
+
+    /// What every other dialect but the caller's own would lose, before it is asked what
+    /// else it lacks.
+    pub(crate) fn losses_without(&self, has: impl Fn(Setting) -> bool) -> Losses {
+        let mut losses = self.own.clone();
+        for (setting, _) in &self.settings {
+            if !has(*setting) {
+                losses.add(Loss::Setting(*setting));
+            }
+        }
+        losses
+    }
+
+    /// Whether any turn after the conversation has begun instructs again: dialects with
+    /// one place for instructions have to move it there.
+    pub(crate) fn instructs_later(&self) -> bool {
+        let mut begun = false;
+        self.turns.iter().any(|turn| {
+            let later = begun && turn.role == Role::System;
+            begun |= turn.role != Role::System;
+            later
+        })
+    }
+
+    /// Whether the caller wrote the beginning of the answer. Some providers continue it,
+    /// others answer anew.
+    pub(crate) fn ends_with_answer(&self) -> bool {
+        let last = self.turns.last();
+        last.is_some_and(|turn| turn.role == Role::Assistant && !turn.text().is_empty())
+    }
+}
+
+impl Turn {
+    /// What routing reads of it.
+    pub(crate) fn text(&self) -> String {
+        let mut shown = String::new();
+        for part in &self.parts {
+            let text = match part {
+                Part::Text(text) | Part::Refusal(text) => text,
+                Part::Result(result) => &result.text(),
+                Part::Call(call) => &format!("{}({})", call.name, call.arguments),
+                Part::Image(_) | Part::File { .. } | Part::Audio(_) | Part::Reasoning(_) => {
+                    continue;
+                }
+            };
+            if !shown.is_empty() {
+                shown.push('\n');
+            }
+            shown.push_str(text);
+        }
+        shown
+    }
+}

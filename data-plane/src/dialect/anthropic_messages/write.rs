@@ -1,0 +1,275 @@
+//! A request of another dialect, as Messages.
+//!
+//! Owns: the body that is sent, and what it cannot say. Messages wants an output limit,
+//! turns that alternate, no empty text, and results of tools before anything else.
+
+use serde_json::{Map, Value, json};
+use spillway_routing::catalogue::Upstream;
+use spillway_routing::prompt::Role;
+use spillway_routing::unit::Tokens;
+
+use super::SETTINGS;
+use crate::conversation::{
+    Conversation, Effort, Form, Loss, Losses, Part, Setting, Source, Thinking, ToolChoice,
+    ToolResult,
+};
+use crate::dialect::seal;
+
+/// Said where JSON is wanted without a schema: there is no field for it.
+const JSON_ONLY: &str = "Answer with one JSON object and nothing else.";
+/// The shortest time to think.
+const BUDGET_MIN: u64 = 1_024;
+
+/// What this dialect cannot say of a conversation.
+pub(in crate::dialect) fn losses(conversation: &Conversation) -> Losses {
+    let mut losses = conversation.losses_without(|wanted| {
+        wanted == Setting::User || SETTINGS.iter().any(|(known, _)| *known == wanted)
+    });
+    losses.add_if(conversation.instructs_later(), Loss::LaterInstructions);
+    losses.add_if(conversation.form == Form::JsonObject, Loss::JsonObject);
+    losses.add_if(conversation.ends_with_answer(), Loss::Prefill);
+    let hot = |value: &Value| value.as_f64().is_some_and(|degree| degree > 1.0);
+    let temperature = conversation.setting(Setting::Temperature);
+    let dropped = temperature.is_some() && thinks(conversation.thinking);
+    losses.add_if(temperature.is_some_and(hot) || dropped, Loss::Temperature);
+    for part in conversation.turns.iter().flat_map(|turn| &turn.parts) {
+        match part {
+            Part::Audio(_) => losses.add(Loss::Audio),
+            Part::Reasoning(_) => losses.add(Loss::EarlierReasoning),
+            Part::File {
+                source: Source::Data { media, .. },
+                ..
+            } => losses.add_if(media != "application/pdf", Loss::File),
+            Part::Result(result) => losses.add_if(
+                result.parts.iter().any(|p| matches!(p, Part::Audio(_))),
+                Loss::Audio,
+            ),
+            _ => {}
+        }
+    }
+    losses
+}
+
+/// The body, without what the lane decides. `most` is the model's own limit.
+pub(in crate::dialect) fn write(
+    conversation: &Conversation,
+    upstream: &Upstream,
+    most: Tokens,
+) -> Map<String, Value> {
+    let mut body = Map::new();
+    body.insert("model".into(), upstream.wire_model.as_str().into());
+    let mut limit = conversation.max_output.unwrap_or(u64::from(most.0));
+    thinking(
+        conversation.thinking,
+        &upstream.wire_model,
+        &mut limit,
+        &mut body,
+    );
+    body.insert("max_tokens".into(), limit.into());
+    let mut system: Vec<&str> = conversation.system();
+    if conversation.form == Form::JsonObject {
+        system.push(JSON_ONLY);
+    }
+    if !system.is_empty() {
+        body.insert("system".into(), system.join("\n\n").into());
+    }
+    body.insert("messages".into(), messages(conversation).into());
+    if !conversation.stop.is_empty() {
+        body.insert("stop_sequences".into(), json!(conversation.stop));
+    }
+    tools(conversation, &mut body);
+    if let Form::JsonSchema { schema, .. } = &conversation.form {
+        let config = body.entry("output_config").or_insert_with(|| json!({}));
+        config["format"] = json!({ "type": "json_schema", "schema": schema });
+    }
+    for (setting, value) in &conversation.settings {
+        match setting {
+            Setting::Temperature if thinks(conversation.thinking) => {}
+            Setting::Temperature => {
+                let degree = value.as_f64().unwrap_or(1.0).min(1.0);
+                body.insert("temperature".into(), degree.into());
+            }
+            Setting::User => {
+                body.insert("metadata".into(), json!({ "user_id": value }));
+            }
+            other => {
+                if let Some((_, name)) = SETTINGS.iter().find(|(known, _)| known == other) {
+                    body.insert((*name).into(), value.clone());
+                }
+            }
+        }
+    }
+    body
+}
+
+fn thinks(thinking: Thinking) -> bool {
+    thinking.effort.is_some_and(|effort| effort > Effort::None)
+}
+
+/// Newer models think as they see fit and take an effort; older ones take a budget, which
+/// must stay below the limit of the whole answer.
+fn thinking(thinking: Thinking, wire_model: &str, limit: &mut u64, body: &mut Map<String, Value>) {
+    let Some(effort) = thinking.effort else {
+        return;
+    };
+    if effort == Effort::None {
+        body.insert("thinking".into(), json!({ "type": "disabled" }));
+        return;
+    }
+    if is_adaptive(wire_model) {
+        let display = if thinking.shown {
+            "summarized"
+        } else {
+            "omitted"
+        };
+        let adaptive = json!({ "type": "adaptive", "display": display });
+        body.insert("thinking".into(), adaptive);
+        let name = match effort {
+            Effort::None | Effort::Minimal | Effort::Low => "low",
+            other => other.name(),
+        };
+        body.insert("output_config".into(), json!({ "effort": name }));
+        return;
+    }
+    let budget = effort.budget().max(BUDGET_MIN);
+    *limit = (*limit).max(budget + BUDGET_MIN);
+    let enabled = json!({ "type": "enabled", "budget_tokens": budget });
+    body.insert("thinking".into(), enabled);
+}
+
+/// Whether a model decides by itself how long it thinks: those from 4.6 on, by the
+/// version in its name (`claude-opus-4-6`, `claude-sonnet-5`).
+fn is_adaptive(wire_model: &str) -> bool {
+    let name = wire_model
+        .split_once("claude-")
+        .map_or("", |(_, name)| name);
+    let parts = name.split(['-', '.', '@', ':']);
+    // A date is no version.
+    let numbers = parts.filter_map(|part| part.parse::<u32>().ok().filter(|n| *n < 100));
+    let numbers: Vec<u32> = numbers.collect();
+    match numbers.as_slice() {
+        [4, minor, ..] => *minor >= 6,
+        [major, ..] => *major >= 5,
+        [] => false,
+    }
+}
+
+fn messages(conversation: &Conversation) -> Vec<Value> {
+    let mut messages = Vec::new();
+    for (role, parts) in conversation.exchanges() {
+        let results = parts.iter().filter_map(|part| match part {
+            Part::Result(result) => Some(self::result(result)),
+            _ => None,
+        });
+        let mut blocks: Vec<Value> = results.collect();
+        blocks.extend(parts.iter().filter_map(|part| block(part)));
+        if blocks.is_empty() {
+            continue;
+        }
+        let role = if role == Role::Assistant {
+            "assistant"
+        } else {
+            "user"
+        };
+        messages.push(json!({ "role": role, "content": blocks }));
+    }
+    messages
+}
+
+fn block(part: &Part) -> Option<Value> {
+    Some(match part {
+        Part::Text(text) | Part::Refusal(text) if text.is_empty() => return None,
+        Part::Text(text) | Part::Refusal(text) => json!({ "type": "text", "text": text }),
+        Part::Image(source) => json!({ "type": "image", "source": self::source(source) }),
+        Part::File { source, name } => {
+            let mut block = json!({ "type": "document", "source": self::source(source) });
+            if let Some(name) = name {
+                block["title"] = name.as_str().into();
+            }
+            block
+        }
+        Part::Call(call) => json!({
+            "type": "tool_use", "id": id(&call.id), "name": call.name, "input": call.object(),
+        }),
+        Part::Audio(_) | Part::Reasoning(_) | Part::Result(_) => return None,
+    })
+}
+
+fn result(result: &ToolResult) -> Value {
+    let blocks: Vec<Value> = result.parts.iter().filter_map(block).collect();
+    let mut block = json!({
+        "type": "tool_result", "tool_use_id": id(&result.id), "content": blocks,
+    });
+    if result.failed {
+        block["is_error"] = true.into();
+    }
+    block
+}
+
+fn source(source: &Source) -> Value {
+    match source {
+        Source::Data { media, base64 } => {
+            json!({ "type": "base64", "media_type": media, "data": base64 })
+        }
+        Source::Url(url) => json!({ "type": "url", "url": url }),
+    }
+}
+
+/// Ids are letters, digits and lines here.
+fn id(id: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let id = seal::stripped(id).chars();
+    id.map(|c| if safe(c) { c } else { '_' }).collect()
+}
+
+fn tools(conversation: &Conversation, body: &mut Map<String, Value>) {
+    if conversation.tools.is_empty() {
+        return;
+    }
+    let tools = conversation.tools.iter().map(|tool| {
+        let schema = tool.parameters.clone();
+        let mut one = json!({
+            "name": tool.name,
+            "input_schema": schema.unwrap_or_else(|| json!({ "type": "object", "properties": {} })),
+        });
+        if let Some(description) = &tool.description {
+            one["description"] = description.as_str().into();
+        }
+        if tool.strict == Some(true) {
+            one["strict"] = true.into();
+        }
+        one
+    });
+    body.insert("tools".into(), tools.collect());
+    let mut choice = match &conversation.tool_choice {
+        ToolChoice::Auto => json!({ "type": "auto" }),
+        ToolChoice::None => json!({ "type": "none" }),
+        ToolChoice::Required => json!({ "type": "any" }),
+        ToolChoice::Named(name) => json!({ "type": "tool", "name": name }),
+    };
+    if conversation.one_call && conversation.tool_choice != ToolChoice::None {
+        choice["disable_parallel_tool_use"] = true.into();
+    }
+    body.insert("tool_choice".into(), choice);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn models_from_4_6_on_think_as_they_see_fit() {
+        for (name, adaptive) in [
+            ("claude-3-5-sonnet-20241022", false),
+            ("claude-sonnet-4-5-20250929", false),
+            ("claude-opus-4-6", true),
+            ("claude-opus-4-20250514", false),
+            ("claude-sonnet-5", true),
+            ("claude-sonnet-5-5", true),
+            ("anthropic.claude-opus-4-8-v1:0", true),
+            ("small", false),
+        ] {
+            assert_eq!(is_adaptive(name), adaptive, "{name}");
+        }
+    }
+}

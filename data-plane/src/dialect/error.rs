@@ -1,0 +1,82 @@
+//! Errors as callers and providers write them.
+//!
+//! Owns: the error form of each dialect, the frame that ends a broken stream, and the
+//! message in whatever form a provider sent.
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+use spillway_routing::dialect::Dialect;
+
+use super::peek::{at, text};
+use super::{anthropic_messages, gemini_generate, sse};
+
+/// What an error says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ErrorParts<'a> {
+    pub(crate) status: StatusCode,
+    pub(crate) message: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) param: Option<&'a str>,
+    pub(crate) code: &'a str,
+}
+
+impl ErrorParts<'_> {
+    fn openai(&self) -> Value {
+        json!({ "message": self.message, "type": self.kind, "param": self.param, "code": self.code })
+    }
+}
+
+/// An error's body.
+pub(crate) fn error_form(dialect: Dialect, parts: &ErrorParts<'_>) -> Bytes {
+    match dialect {
+        Dialect::OpenAiChat | Dialect::OpenAiResponses => {
+            Bytes::from(json!({ "error": parts.openai() }).to_string())
+        }
+        Dialect::AnthropicMessages => anthropic_messages::error_form(parts.status, parts.message),
+        Dialect::GeminiGenerate => gemini_generate::error_form(parts.status, parts.message),
+    }
+}
+
+/// The frame that ends a broken stream; `framed` as the stream is.
+pub(crate) fn error_frame(dialect: Dialect, parts: &ErrorParts<'_>, framed: bool) -> Bytes {
+    let form = error_form(dialect, parts);
+    let form = String::from_utf8_lossy(&form);
+    let mut frame = Vec::new();
+    match dialect {
+        Dialect::OpenAiChat => sse::write_data(&form, &mut frame),
+        // The official SDKs raise where an event has an `error`; the documented form has
+        // its fields beside it.
+        Dialect::OpenAiResponses => {
+            let mut event = parts.openai();
+            event["type"] = "error".into();
+            event["error"] = parts.openai();
+            sse::write_event("error", &event.to_string(), &mut frame);
+        }
+        Dialect::AnthropicMessages => sse::write_event("error", &form, &mut frame),
+        Dialect::GeminiGenerate if framed => sse::write_data(&form, &mut frame),
+        Dialect::GeminiGenerate => {
+            frame.extend_from_slice(b",\n");
+            frame.extend_from_slice(form.as_bytes());
+            frame.push(b']');
+        }
+    }
+    Bytes::from(frame)
+}
+
+/// Whether an error of one dialect can be shown to callers of another as it is.
+pub(crate) fn is_error_form(own: Dialect, from: Dialect, body: &[u8]) -> bool {
+    let openai = |dialect| matches!(dialect, Dialect::OpenAiChat | Dialect::OpenAiResponses);
+    let same = own == from || (openai(own) && openai(from));
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    same && at(&body, "error").is_some_and(Value::is_object)
+}
+
+/// The message of a provider's error, whichever its form.
+pub(crate) fn error_message(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let body = body.get(0).unwrap_or(&body);
+    let error = at(body, "error").unwrap_or(body);
+    let message = text(error, "message").or_else(|| error.as_str())?;
+    Some(message.to_owned())
+}

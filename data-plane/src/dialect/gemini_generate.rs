@@ -1,0 +1,174 @@
+//! Gemini generateContent and streamGenerateContent.
+//!
+//! Owns: what is rewritten in a body whose model stands in the path, what a chunk means,
+//! whom an error blames, the error form. Pure.
+
+mod hear;
+mod read;
+mod speak;
+mod write;
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+use spillway_routing::catalogue::Tier;
+
+use super::peek::{at, list, text};
+use super::{Answer, Blame, Garbled, Meaning, Reported, WireRequest, usage};
+use crate::chat::{Body, quoted};
+use crate::conversation::Setting;
+
+pub(super) use self::hear::{events, said};
+pub(super) use self::read::read;
+pub(super) use self::speak::{Speaker, whole};
+pub(super) use self::write::{losses, write};
+
+/// Settings that other dialects know as well, under their names here.
+const SETTINGS: [(Setting, &str); 7] = [
+    (Setting::Temperature, "temperature"),
+    (Setting::TopP, "topP"),
+    (Setting::TopK, "topK"),
+    (Setting::Seed, "seed"),
+    (Setting::PresencePenalty, "presencePenalty"),
+    (Setting::FrequencyPenalty, "frequencyPenalty"),
+    (Setting::TopLogprobs, "logprobs"),
+];
+
+/// Where a model is asked; streams always come as server-sent events.
+pub(super) fn path(wire_model: &str, stream: bool) -> String {
+    let method = if stream {
+        "streamGenerateContent?alt=sse"
+    } else {
+        "generateContent"
+    };
+    format!("/models/{wire_model}:{method}")
+}
+
+/// The caller's body at this lane's tier; all other values byte for byte.
+pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier, stream: bool) -> WireRequest {
+    let mut first = Vec::new();
+    let mut without = vec!["model", "start_within"];
+    let tier = tier_name(tier).map(quoted);
+    if let Some(tier) = &tier {
+        first.push(("serviceTier", tier.as_str()));
+        without.extend(["serviceTier", "service_tier"]);
+    }
+    WireRequest {
+        path: path(wire_model, stream).into(),
+        body: body.rewritten(&first, &without),
+    }
+}
+
+pub(super) fn tier_name(tier: Tier) -> Option<&'static str> {
+    match tier {
+        Tier::Flex => Some("flex"),
+        Tier::Priority => Some("priority"),
+        Tier::Standard | Tier::Background | Tier::Batch => None,
+    }
+}
+
+/// What one chunk means. A chunk that cannot be read means nothing and is passed on.
+pub(super) fn meaning(data: &[u8]) -> Meaning {
+    let chunk: Value = serde_json::from_slice(data).unwrap_or_default();
+    let candidate = list(&chunk, "candidates")
+        .first()
+        .cloned()
+        .unwrap_or_default();
+    let error = at(&chunk, "error").is_some();
+    Meaning {
+        content: content(&candidate),
+        finished: hear::ending(&chunk, &candidate).is_some(),
+        reported: reported(&chunk),
+        error: error.then(|| blame_of(StatusCode::OK, &chunk)),
+        ..Meaning::default()
+    }
+}
+
+fn content(candidate: &Value) -> u32 {
+    let content = at(candidate, "content").cloned().unwrap_or_default();
+    let bytes = list(&content, "parts").iter().map(|part| {
+        text(part, "text").map_or_else(
+            || {
+                if part.as_object().is_some_and(|p| !p.is_empty()) {
+                    part.to_string().len()
+                } else {
+                    0
+                }
+            },
+            str::len,
+        )
+    });
+    u32::try_from(bytes.sum::<usize>()).unwrap_or(u32::MAX)
+}
+
+fn reported(body: &Value) -> Reported {
+    let usage = usage::found(body, "usageMetadata");
+    Reported {
+        usage: usage.and_then(usage::of_gemini),
+        tier: usage.and_then(|usage| {
+            usage::tier(usage, "serviceTier").or_else(|| usage::tier(usage, "trafficType"))
+        }),
+    }
+}
+
+/// A whole answer: candidates, or the reason why a prompt was blocked.
+pub(super) fn answer(body: &[u8]) -> Result<Answer, Garbled> {
+    let body: Value = serde_json::from_slice(body).map_err(|_| Garbled)?;
+    let candidate = list(&body, "candidates").first().cloned();
+    let candidate = candidate.unwrap_or_default();
+    let ended = hear::ending(&body, &candidate).is_some();
+    let content = content(&candidate);
+    if at(&body, "error").is_some() || (content == 0 && !ended) {
+        return Err(Garbled);
+    }
+    Ok(Answer {
+        content,
+        reported: reported(&body),
+    })
+}
+
+/// Whom a response that is no 200 blames.
+pub(super) fn blame(status: StatusCode, body: &[u8]) -> Blame {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    // Without server-sent events an error comes as the only element of an array.
+    let body = body.get(0).cloned().unwrap_or(body);
+    blame_of(status, &body)
+}
+
+fn blame_of(status: StatusCode, body: &Value) -> Blame {
+    let error = at(body, "error").cloned().unwrap_or_default();
+    let code = at(&error, "code").and_then(Value::as_u64);
+    let code = code.and_then(|code| u16::try_from(code).ok());
+    let code = code
+        .filter(|_| status.is_success())
+        .unwrap_or(status.as_u16());
+    let says = |word: &str| text(&error, "message").is_some_and(|message| message.contains(word));
+    match (code, text(&error, "status").unwrap_or_default()) {
+        (429, _) | (200, "RESOURCE_EXHAUSTED") => Blame::Limit,
+        (503, _) | (200, "UNAVAILABLE") => Blame::Overload,
+        (401, _) => Blame::Configuration,
+        // An unknown key is an invalid argument at Google.
+        (400, _) if says("API key") => Blame::Configuration,
+        (404, _) => Blame::Configuration,
+        (402..=403 | 300..=399, _) => Blame::Elsewhere,
+        (408 | 499.. | 100..=299, _) => Blame::Provider,
+        _ => Blame::Request,
+    }
+}
+
+/// The error form of this dialect.
+pub(super) fn error_form(status: StatusCode, message: &str) -> Bytes {
+    let name = match status.as_u16() {
+        400 | 413 | 415 => "INVALID_ARGUMENT",
+        401 => "UNAUTHENTICATED",
+        403 => "PERMISSION_DENIED",
+        404 | 405 => "NOT_FOUND",
+        408 | 504 => "DEADLINE_EXCEEDED",
+        429 => "RESOURCE_EXHAUSTED",
+        503 => "UNAVAILABLE",
+        400..=499 => "FAILED_PRECONDITION",
+        _ => "INTERNAL",
+    };
+    let error = json!({ "code": status.as_u16(), "message": message, "status": name });
+    Bytes::from(json!({ "error": error }).to_string())
+}

@@ -1,0 +1,388 @@
+//! A generateContent request, read.
+//!
+//! Owns: what its fields and parts mean in words that all dialects share. Both spellings
+//! (camelCase and snake_case) are read, as Google's own servers do. The model and whether
+//! to stream stand in the path.
+
+use serde_json::{Value, json};
+use spillway_routing::prompt::Role;
+
+use super::SETTINGS;
+use crate::chat::{Asking, Body, Field};
+use crate::conversation::{
+    Conversation, Effort, Form, Loss, Part, Setting, Source, Tool, ToolCall, ToolChoice,
+    ToolResult, Turn,
+};
+use crate::dialect::peek::{at, either, list, text, texts};
+use crate::dialect::{Read, required_model, seal};
+use crate::failure::Failure;
+
+const ONCE: [&str; 8] = [
+    "contents",
+    "systemInstruction",
+    "system_instruction",
+    "tools",
+    "toolConfig",
+    "generationConfig",
+    "serviceTier",
+    "start_within",
+];
+
+/// Fields that are read elsewhere, or that the lane decides.
+const SILENT: [&str; 7] = [
+    "contents",
+    "systemInstruction",
+    "system_instruction",
+    "serviceTier",
+    "service_tier",
+    "start_within",
+    "model",
+];
+
+pub(in crate::dialect) fn read(body: &Body, asking: &Asking) -> Result<Read, Failure> {
+    body.once(&ONCE)?;
+    let contents = body.list("contents")?;
+    let mut conversation = Conversation::default();
+    let system = body
+        .value("systemInstruction")
+        .or_else(|| body.value("system_instruction"));
+    if let Some(system) = system {
+        turn(&system, Some(Role::System), &mut conversation);
+    }
+    for raw in contents {
+        match serde_json::from_str::<Value>(raw.get()) {
+            Ok(content) => turn(&content, None, &mut conversation),
+            // Serde refuses lone surrogates; the raw text is near enough to route by.
+            Err(_) => {
+                conversation.own.add(Loss::Own("contents".to_owned()));
+                let parts = vec![Part::Text(raw.get().to_owned())];
+                let role = Role::User;
+                conversation.turns.push(Turn { role, parts });
+            }
+        }
+    }
+    for field in &body.0 {
+        setting(field, &mut conversation);
+    }
+    Ok(Read {
+        model: required_model(asking.model.clone())?,
+        stream: asking.stream,
+        wants_usage: true,
+        conversation,
+    })
+}
+
+fn setting(field: &Field, into: &mut Conversation) {
+    let name = field.name.as_str();
+    if SILENT.contains(&name) {
+        return;
+    }
+    let Some(value) = field.parsed() else {
+        return into.own.add(Loss::Own(name.to_owned()));
+    };
+    if value.is_null() {
+        return;
+    }
+    match name {
+        "tools" => value
+            .as_array()
+            .into_iter()
+            .flatten()
+            .for_each(|one| tools(one, into)),
+        "toolConfig" | "tool_config" => tool_config(&value, into),
+        "generationConfig" | "generation_config" => {
+            if let Value::Object(fields) = value {
+                for (name, value) in &fields {
+                    config(name, value, into);
+                }
+            }
+        }
+        "safetySettings" | "safety_settings" => into.own.add(Loss::SafetySettings),
+        "labels" => into.settings.push((Setting::Metadata, value)),
+        "cachedContent" | "cached_content" => into.own.add(Loss::State),
+        other => into.own.add(Loss::Own(other.to_owned())),
+    }
+}
+
+fn config(name: &str, value: &Value, into: &mut Conversation) {
+    if value.is_null() {
+        return;
+    }
+    let name = camel(name);
+    if let Some((setting, _)) = SETTINGS.iter().find(|(_, known)| *known == name) {
+        return into.settings.push((*setting, value.clone()));
+    }
+    match name.as_str() {
+        "maxOutputTokens" => into.max_output = value.as_u64(),
+        "stopSequences" => into.stop = texts(value),
+        "candidateCount" => into.own.add_if(*value != 1, Loss::Answers),
+        "responseMimeType" => {
+            if value == "application/json" && into.form == Form::Text {
+                into.form = Form::JsonObject;
+            }
+        }
+        "responseSchema" | "responseJsonSchema" | "_responseJsonSchema" => {
+            into.form = Form::JsonSchema {
+                name: None,
+                schema: json_schema(value),
+                strict: None,
+            };
+        }
+        "responseLogprobs" => into.own.add_if(
+            *value == Value::Bool(true),
+            Loss::Setting(Setting::Logprobs),
+        ),
+        "mediaResolution" => into.own.add(Loss::ImageDetail),
+        "responseModalities" if *value == json!(["TEXT"]) => {}
+        "thinkingConfig" => thinking(value, into),
+        other => into.own.add(Loss::Own(other.to_owned())),
+    }
+}
+
+fn thinking(value: &Value, into: &mut Conversation) {
+    let level = either(value, "thinkingLevel", "thinking_level").and_then(Value::as_str);
+    let budget = either(value, "thinkingBudget", "thinking_budget").and_then(Value::as_i64);
+    let shown = either(value, "includeThoughts", "include_thoughts");
+    into.thinking.shown = shown == Some(&Value::Bool(true));
+    // A budget of -1 leaves it to the model.
+    let budget = budget
+        .and_then(|budget| u64::try_from(budget).ok())
+        .map(Effort::of_budget);
+    into.thinking.effort = level.and_then(Effort::parse).or(budget);
+}
+
+fn tools(value: &Value, into: &mut Conversation) {
+    let Some(fields) = value.as_object() else {
+        return;
+    };
+    for (name, inner) in fields {
+        if camel(name) != "functionDeclarations" {
+            into.own.add(Loss::BuiltInTool);
+            continue;
+        }
+        for one in inner.as_array().into_iter().flatten() {
+            let schema = either(one, "parametersJsonSchema", "parameters_json_schema").cloned();
+            let schema = schema.or_else(|| at(one, "parameters").map(json_schema));
+            into.tools.push(Tool {
+                name: text(one, "name").unwrap_or_default().to_owned(),
+                description: text(one, "description").map(str::to_owned),
+                parameters: schema,
+                strict: None,
+            });
+        }
+    }
+}
+
+fn tool_config(value: &Value, into: &mut Conversation) {
+    let Some(calling) = either(value, "functionCallingConfig", "function_calling_config") else {
+        return;
+    };
+    let names = either(calling, "allowedFunctionNames", "allowed_function_names");
+    let names = names.map(texts).unwrap_or_default();
+    let mode = text(calling, "mode").unwrap_or("AUTO").to_ascii_uppercase();
+    into.tool_choice = match (mode.as_str(), names.as_slice()) {
+        ("NONE", _) => ToolChoice::None,
+        ("ANY", [one]) => ToolChoice::Named(one.clone()),
+        ("ANY", _) => ToolChoice::Required,
+        _ => ToolChoice::Auto,
+    };
+    if names.len() > 1 {
+        into.tools.retain(|tool| names.contains(&tool.name));
+    }
+}
+
+/// Google's own schemas are OpenAPI's: types in capitals, `nullable` beside them.
+fn json_schema(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let mut schema = serde_json::Map::new();
+            for (name, field) in fields {
+                let field = match (name.as_str(), field) {
+                    ("type", Value::String(kind)) => kind.to_ascii_lowercase().into(),
+                    ("nullable" | "propertyOrdering" | "property_ordering", _) => continue,
+                    ("enum" | "required" | "default" | "example" | "const", field) => field.clone(),
+                    (_, field) => json_schema(field),
+                };
+                let name = match name.as_str() {
+                    "any_of" => "anyOf",
+                    "min_items" => "minItems",
+                    "max_items" => "maxItems",
+                    other => other,
+                };
+                schema.insert(name.to_owned(), field);
+            }
+            if fields.get("nullable") == Some(&Value::Bool(true))
+                && let Some(kind) = schema.get("type").cloned()
+            {
+                schema.insert("type".to_owned(), json!([kind, "null"]));
+            }
+            Value::Object(schema)
+        }
+        Value::Array(items) => items.iter().map(json_schema).collect(),
+        other => other.clone(),
+    }
+}
+
+fn turn(content: &Value, role: Option<Role>, into: &mut Conversation) {
+    let role = role.unwrap_or_else(|| match text(content, "role") {
+        Some("model") => Role::Assistant,
+        Some("system") => Role::System,
+        _ => Role::User,
+    });
+    let mut parts = Vec::new();
+    match content {
+        Value::String(text) => parts.push(Part::Text(text.clone())),
+        content => {
+            for one in list(content, "parts") {
+                part(one, &mut parts, into);
+            }
+        }
+    }
+    into.turns.push(Turn { role, parts });
+}
+
+fn part(value: &Value, parts: &mut Vec<Part>, into: &mut Conversation) {
+    let signature = either(value, "thoughtSignature", "thought_signature").and_then(Value::as_str);
+    if let Some(said) = text(value, "text") {
+        let thought = at(value, "thought") == Some(&Value::Bool(true));
+        return parts.push(if thought {
+            Part::Reasoning(said.to_owned())
+        } else {
+            Part::Text(said.to_owned())
+        });
+    }
+    if let Some(data) = either(value, "inlineData", "inline_data") {
+        let media = either(data, "mimeType", "mime_type").and_then(Value::as_str);
+        return parts.push(media_part(media, text(data, "data").unwrap_or_default()));
+    }
+    if let Some(file) = either(value, "fileData", "file_data") {
+        let uri = either(file, "fileUri", "file_uri").and_then(Value::as_str);
+        let media = either(file, "mimeType", "mime_type").and_then(Value::as_str);
+        let uri = uri.unwrap_or_default();
+        // What was uploaded to Google stands under Google's address.
+        if uri.contains("googleapis.com") || !uri.starts_with("http") {
+            return into.own.add(Loss::State);
+        }
+        let source = Source::Url(uri.to_owned());
+        return parts.push(match media {
+            Some(media) if media.starts_with("image/") => Part::Image(source),
+            _ => Part::File { source, name: None },
+        });
+    }
+    if let Some(call) = either(value, "functionCall", "function_call") {
+        let name = text(call, "name").unwrap_or_default().to_owned();
+        let id = text(call, "id").map(str::to_owned);
+        let id = id.unwrap_or_else(|| made_up(into, parts, &name));
+        return parts.push(Part::Call(ToolCall {
+            id: seal::sealed(&id, signature),
+            name,
+            arguments: at(call, "args").map_or_else(|| "{}".to_owned(), Value::to_string),
+        }));
+    }
+    if let Some(result) = either(value, "functionResponse", "function_response") {
+        return parts.push(Part::Result(tool_result(result, parts, into)));
+    }
+    let name = value.as_object().and_then(|fields| fields.keys().next());
+    let name = name.map_or("empty", String::as_str);
+    into.own.add(Loss::Own(format!("part {name}")));
+}
+
+fn media_part(media: Option<&str>, base64: &str) -> Part {
+    let media = media.unwrap_or("application/octet-stream").to_owned();
+    let source = Source::Data {
+        media: media.clone(),
+        base64: base64.to_owned(),
+    };
+    match media.split('/').next() {
+        Some("image") => Part::Image(source),
+        Some("audio") => Part::Audio(source),
+        _ => Part::File { source, name: None },
+    }
+}
+
+/// Callers may leave ids out; a call is then known by its name and its turn.
+fn made_up(into: &Conversation, parts: &[Part], name: &str) -> String {
+    let earlier = into.turns.iter().flat_map(|turn| &turn.parts).chain(parts);
+    let calls = earlier.filter(|part| matches!(part, Part::Call(_))).count();
+    format!("call_{calls}_{name}")
+}
+
+fn tool_result(result: &Value, parts: &[Part], into: &Conversation) -> ToolResult {
+    let name = text(result, "name").unwrap_or_default();
+    let id =
+        text(result, "id").map_or_else(|| earliest_open(into, parts, name), |id| full_id(into, id));
+    let response = at(result, "response").cloned().unwrap_or_default();
+    let failed = at(&response, "error");
+    let plain = failed
+        .or_else(|| at(&response, "result"))
+        .or_else(|| at(&response, "output"));
+    let only = response.as_object().is_some_and(|fields| fields.len() == 1);
+    let said = match plain.filter(|_| only) {
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+        None => response.to_string(),
+    };
+    ToolResult {
+        id,
+        parts: vec![Part::Text(said)],
+        failed: failed.is_some() && only,
+    }
+}
+
+/// Calls carry their signature in their id here; a result names the bare one.
+fn full_id(into: &Conversation, bare: &str) -> String {
+    let parts = into.turns.iter().flat_map(|turn| &turn.parts);
+    let mut ids = parts.filter_map(|part| match part {
+        Part::Call(call) if seal::stripped(&call.id) == bare => Some(call.id.clone()),
+        _ => None,
+    });
+    ids.next().unwrap_or_else(|| bare.to_owned())
+}
+
+/// The first call of that name that has no result yet.
+fn earliest_open(into: &Conversation, parts: &[Part], name: &str) -> String {
+    let all = || into.turns.iter().flat_map(|turn| &turn.parts).chain(parts);
+    let answered = |id: &str| all().any(|part| matches!(part, Part::Result(r) if r.id == id));
+    let mut open = all().filter_map(|part| match part {
+        Part::Call(call) if call.name == name && !answered(&call.id) => Some(call.id.clone()),
+        _ => None,
+    });
+    open.next().unwrap_or_else(|| name.to_owned())
+}
+
+/// `max_output_tokens` → `maxOutputTokens`.
+fn camel(name: &str) -> String {
+    let mut upper = false;
+    let mut camel = String::with_capacity(name.len());
+    for (place, c) in name.chars().enumerate() {
+        if c == '_' && place > 0 {
+            upper = true;
+        } else if std::mem::take(&mut upper) {
+            camel.extend(c.to_uppercase());
+        } else {
+            camel.push(c);
+        }
+    }
+    camel
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_spellings_are_one() {
+        assert_eq!(camel("max_output_tokens"), "maxOutputTokens");
+        assert_eq!(camel("maxOutputTokens"), "maxOutputTokens");
+        assert_eq!(camel("_responseJsonSchema"), "_responseJsonSchema");
+    }
+
+    #[test]
+    fn an_openapi_schema_becomes_a_json_schema() {
+        let given = json!({"type":"OBJECT","properties":{"type":{"type":"STRING","nullable":true},
+            "n":{"type":"ARRAY","items":{"type":"INTEGER"}}},"required":["type"]});
+        let expected = json!({"type":"object","properties":{"type":{"type":["string","null"]},
+            "n":{"type":"array","items":{"type":"integer"}}},"required":["type"]});
+        assert_eq!(json_schema(&given), expected);
+    }
+}

@@ -1,0 +1,105 @@
+//! OpenAI Responses.
+//!
+//! Owns: which top-level fields are rewritten, what an event means, whom an error blames.
+//! Pure.
+
+mod hear;
+mod read;
+mod speak;
+mod write;
+
+use http::StatusCode;
+use serde_json::Value;
+use spillway_routing::catalogue::Tier;
+
+use super::peek::{at, list, text};
+use super::{Answer, Garbled, Meaning, Reported, WireRequest, openai_chat, usage};
+use crate::chat::{Body, quoted};
+use crate::conversation::Setting;
+
+pub(super) use self::hear::{events, said};
+pub(super) use self::read::read;
+pub(super) use self::speak::{Speaker, whole};
+pub(super) use self::write::{losses, write};
+
+pub(super) const PATH: &str = "/responses";
+
+/// Settings that other dialects know as well, under their names here.
+const SETTINGS: [(Setting, &str); 7] = [
+    (Setting::Temperature, "temperature"),
+    (Setting::TopP, "top_p"),
+    (Setting::TopLogprobs, "top_logprobs"),
+    (Setting::User, "user"),
+    (Setting::Metadata, "metadata"),
+    (Setting::CacheKey, "prompt_cache_key"),
+    (Setting::Store, "store"),
+];
+
+/// The caller's body with this lane's model and tier; all other values byte for byte.
+pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier) -> WireRequest {
+    let tier = openai_chat::tier_name(tier).map(quoted);
+    let model = quoted(wire_model);
+    let mut first = vec![("model", model.as_str())];
+    first.extend(tier.as_deref().map(|tier| ("service_tier", tier)));
+    let without = ["model", "service_tier", "start_within"];
+    WireRequest {
+        path: PATH.into(),
+        body: body.rewritten(&first, &without),
+    }
+}
+
+/// What one event means. An event that cannot be read means nothing and is passed on.
+pub(super) fn meaning(data: &[u8]) -> Meaning {
+    let event: Value = serde_json::from_slice(data).unwrap_or_default();
+    let kind = text(&event, "type").unwrap_or_default();
+    let response = at(&event, "response");
+    let mut meaning = Meaning::default();
+    match kind {
+        "response.completed" | "response.incomplete" => {
+            meaning.finished = true;
+            meaning.done = true;
+        }
+        "response.failed" => {
+            let error = response.and_then(|response| at(response, "error"));
+            meaning.error = Some(openai_chat::blame_of(StatusCode::OK, error));
+        }
+        "error" => {
+            // Some put the error into a field of its own, some into the event.
+            let error = at(&event, "error").unwrap_or(&event);
+            meaning.error = Some(openai_chat::blame_of(StatusCode::OK, Some(error)));
+        }
+        // An item begins only once the model answers.
+        "response.output_item.added" => meaning.content = 1,
+        _ if kind.ends_with(".delta") => {
+            let bytes = text(&event, "delta").map_or(1, str::len);
+            meaning.content = u32::try_from(bytes).unwrap_or(u32::MAX);
+        }
+        _ => {}
+    }
+    meaning.reported = response.map(reported).unwrap_or_default();
+    meaning
+}
+
+fn reported(response: &Value) -> Reported {
+    Reported {
+        usage: usage::found(response, "usage").and_then(usage::of_responses),
+        tier: usage::tier(response, "service_tier"),
+    }
+}
+
+/// A whole answer: a response that did not fail.
+pub(super) fn answer(body: &[u8]) -> Result<Answer, Garbled> {
+    let response: Value = serde_json::from_slice(body).map_err(|_| Garbled)?;
+    let failed = matches!(text(&response, "status"), Some("failed" | "cancelled"));
+    // What runs in the background has no output yet, and is an answer all the same.
+    let waiting = matches!(text(&response, "status"), Some("queued" | "in_progress"));
+    let output = list(&response, "output");
+    if failed || at(&response, "error").is_some() || (output.is_empty() && !waiting) {
+        return Err(Garbled);
+    }
+    let bytes: usize = output.iter().map(|item| item.to_string().len()).sum();
+    Ok(Answer {
+        content: u32::try_from(bytes).unwrap_or(u32::MAX),
+        reported: reported(&response),
+    })
+}

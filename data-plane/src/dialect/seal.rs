@@ -1,0 +1,87 @@
+//! What a provider wants back with a call, hidden in the call's id.
+//!
+//! Gemini signs its function calls and refuses the next turn where the signature is
+//! missing. Other dialects have no place for it, and the proxy keeps nothing between two
+//! requests; but every client returns a call's id as it came.
+//!
+//! Owns: putting a signature into an id and taking it out again.
+
+/// Between the id and the signature. Providers make ids of letters, digits and lines.
+const MARK: &str = "__sig__";
+
+/// Takes the place of a signature where a call was made by another model; documented by
+/// Google for histories of mixed origin.
+pub(super) const UNSIGNED: &str = "skip_thought_signature_validator";
+
+/// An id that carries a signature (base64), in characters every client takes in ids.
+pub(super) fn sealed(id: &str, signature: Option<&str>) -> String {
+    let real = |signature: &&str| !signature.is_empty() && *signature != UNSIGNED;
+    let Some(signature) = signature.filter(real) else {
+        return id.to_owned();
+    };
+    let safe = signature.trim_end_matches('=').chars().map(|c| match c {
+        '+' => '-',
+        '/' => '_',
+        other => other,
+    });
+    format!("{id}{MARK}{}", safe.collect::<String>())
+}
+
+/// The id that the provider made.
+pub(super) fn stripped(id: &str) -> &str {
+    id.split_once(MARK).map_or(id, |(id, _)| id)
+}
+
+/// The signature, if the id carries one.
+pub(super) fn signature(id: &str) -> Option<String> {
+    let (_, safe) = id.split_once(MARK)?;
+    let mut signature: String = safe
+        .chars()
+        .map(|c| match c {
+            '-' => '+',
+            '_' => '/',
+            other => other,
+        })
+        .collect();
+    while !signature.len().is_multiple_of(4) {
+        signature.push('=');
+    }
+    Some(signature)
+}
+
+/// Raw JSON with all signatures cut out of its ids.
+pub(super) fn cut(raw: &str) -> Option<String> {
+    let mut rest = raw.split(MARK);
+    let mut kept = rest.next()?.to_owned();
+    let mut found = false;
+    for part in rest {
+        found = true;
+        let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        kept.push_str(part.trim_start_matches(safe));
+    }
+    found.then_some(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_signature_comes_back(id in "[a-z0-9-]{1,20}", signature in "([A-Za-z0-9+/]{4}){1,9}([A-Za-z0-9+/]{2}==)?") {
+            let sealed = sealed(&id, Some(&signature));
+            prop_assert_eq!(stripped(&sealed), id.as_str());
+            prop_assert_eq!(super::signature(&sealed), Some(signature));
+            let raw = format!(r#"[{{"id":"{sealed}","x":1}}]"#);
+            prop_assert_eq!(cut(&raw), Some(format!(r#"[{{"id":"{id}","x":1}}]"#)));
+        }
+    }
+
+    #[test]
+    fn without_a_signature_an_id_stays() {
+        assert_eq!(sealed("call_1", None), "call_1");
+        assert_eq!(signature("call_1"), None);
+        assert_eq!(cut(r#"{"id":"call_1"}"#), None);
+    }
+}
