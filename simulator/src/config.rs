@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::answer::Answerer;
+use crate::answerer::Answerer;
 use crate::script::{Behaviour, Speed};
 
 /// Everything [`crate::Simulator::start`] needs, but the socket.
@@ -32,12 +32,13 @@ impl SimulatorConfig {
     }
 }
 
-/// One provider: `http://ADDRESS/{name}/v1` is its base URL.
+/// One provider: `http://ADDRESS/{name}/v1` is its base URL on the wires of OpenAI and
+/// Anthropic, `http://ADDRESS/{name}/v1beta` on Gemini's.
 #[derive(Clone)]
 pub struct ProviderConfig {
     /// Path prefix; letters, digits, `-`, `_` and `.`.
     pub name: String,
-    /// When set, another bearer key is refused with 401.
+    /// When set, another key is refused.
     pub api_key: Option<String>,
     /// What it serves; any other model is refused with 404.
     pub models: Vec<ServedModel>,
@@ -56,7 +57,7 @@ impl ProviderConfig {
         }
     }
 
-    /// The same, but it wants this bearer key.
+    /// The same, but it wants this key.
     #[must_use]
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.api_key = Some(key.into());

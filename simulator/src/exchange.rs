@@ -1,28 +1,32 @@
 //! One HTTP exchange with a provider: who is asked, may they, what happens.
 //!
-//! Owns: the paths, the key check, and walking a plan. It must not decide how answers
-//! or faults look (`plan`), nor what they cost (`ledger`).
+//! Owns: the order in which a request is checked, and walking a plan. It must not decide
+//! how answers or faults look (`plan`, `wire`), nor what they cost (`ledger`).
 
 use std::collections::{BTreeMap, VecDeque};
-use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::unfold;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::{Answer, Answerer, Tempo};
+use crate::answer::{Answer, Tempo};
+use crate::answerer::Answerer;
+use crate::ask::{Ask, Refusal, Work};
 use crate::config::Price;
 use crate::dice::Dice;
+use crate::errand::{errand, refused};
 use crate::ledger::{Entry, Ledger};
-use crate::openai::{self, Ask, Refusal, Stamp};
 use crate::plan::{Opening, Plan, Scene, Step, plan};
+use crate::route::{Route, route};
 use crate::script::{Cue, Pace, Script, Speed};
+use crate::shelf::Shelf;
+use crate::wire::{self, Call, Family, Inbound, Marks, Pen};
 
 /// Longer request bodies are refused with 413.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -32,6 +36,10 @@ const BODY_WAIT_MAX: Duration = Duration::from_secs(30);
 const HANG_MAX: Duration = Duration::from_secs(600);
 /// Between the last bytes and a cut, so that the bytes leave the buffers before it.
 const CUT_FLUSH: Duration = Duration::from_millis(5);
+/// The only header of the router's own that a provider may see: the ledger keeps it.
+const REQUEST_ID: &str = "x-spillway-request-id";
+/// What the router's own headers begin with.
+const FOREIGN_HEADERS: &str = "x-spillway-";
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Severed>;
 
@@ -51,6 +59,17 @@ pub(crate) struct Host {
     pub(crate) api_key: Option<String>,
     pub(crate) models: BTreeMap<String, Price>,
     pub(crate) script: Script,
+    pub(crate) shelf: Shelf,
+}
+
+impl Host {
+    /// Whether it takes this key.
+    pub(crate) fn check_key(&self, family: Family, key: Option<&str>) -> Result<(), Refusal> {
+        match &self.api_key {
+            Some(expected) if key != Some(expected) => Err(family.wrong_key(key)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What all exchanges share.
@@ -70,101 +89,160 @@ pub(crate) async fn handle(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Severed> {
     let path = request.uri().path().to_owned();
+    let query = request.uri().query().unwrap_or_default().to_owned();
     let found = path
         .trim_start_matches('/')
         .split_once('/')
         .and_then(|(name, rest)| Some((stage.hosts.get(name)?, rest)));
     let Some((host, rest)) = found else {
-        return Ok(plain(&refuse(404, "Unknown request URL", None)));
+        let refusal = Refusal::new(404, "Unknown request URL");
+        let marks = Marks::new(stage.seed, "", 0);
+        return Ok(refused(Family::OpenAi, &refusal, marks));
     };
-    match (request.method(), rest) {
-        (&Method::POST, "v1/chat/completions") => chat(stage, host, request).await,
-        (&Method::GET, "v1/models") => Ok(match check_key(host, request.headers()) {
-            Err(refusal) => plain(&refusal),
-            Ok(()) => {
-                let names = host.models.keys().map(String::as_str);
-                json_response(200, openai::model_list(&host.name, names))
-            }
-        }),
-        (_, "v1/chat/completions" | "v1/models") => {
-            Ok(plain(&refuse(405, "Method not allowed", None)))
-        }
-        _ => Ok(plain(&refuse(404, "Unknown request URL", None))),
+    let versioned = request.headers().contains_key("anthropic-version");
+    let route = route(request.method(), rest, &query, versioned);
+    if let Ok(Route::Call(call)) = &route {
+        return converse(stage, host, call, &query, request).await;
     }
+    let marks = Marks::new(stage.seed, &host.name, 0);
+    Ok(errand(host, route, request.headers(), &query, marks))
 }
 
-async fn chat(
+async fn converse(
     stage: &Stage,
     host: &Host,
+    call: &Call,
+    query: &str,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Severed> {
+    let family = call.wire.family();
     let headers = request.headers();
     let request_id = headers
-        .get("x-spillway-request-id")
+        .get(REQUEST_ID)
         .and_then(|value| value.to_str().ok())
         .map(str::to_owned);
-    let mut entry = stage.ledger.open(&host.name, bearer(headers), request_id);
-    let plan = match admit(host, request, &mut entry).await {
-        Ok((ask, price)) => cast(stage, host, &ask, price, &mut entry),
-        Err(refusal) => Plan::refused(refusal.status, refusal.body),
+    let key = family.key(headers, query);
+    let mut entry = stage
+        .ledger
+        .open(&host.name, call.wire, key.as_deref(), request_id);
+    let marks = Marks::new(stage.seed, &host.name, entry.sequence());
+    let admitted = match check_head(host, family, key.as_deref(), headers) {
+        Ok(()) => {
+            let (head, body) = request.into_parts();
+            let owner = key.as_deref().map(Ledger::key_hash);
+            admit(host, call, owner, &head.headers, body, marks, &mut entry).await
+        }
+        Err(refusal) => Err(refusal),
     };
+    let mut plan = match admitted {
+        Ok(admitted) => cast(stage, host, family, &admitted, marks, &mut entry),
+        Err(refusal) => Plan::refused(family, &refusal, marks),
+    };
+    plan.headers.extend(family.headers(marks));
     perform(plan, entry, &stage.stopping).await
 }
 
-/// The key, the body and the model, in the order a provider checks them.
+/// A request that will be answered (unless a fault strikes).
+struct Admitted {
+    ask: Ask,
+    pen: Pen,
+    price: Price,
+}
+
+fn check_head(
+    host: &Host,
+    family: Family,
+    key: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
+    let foreign = |name: &&str| name.starts_with(FOREIGN_HEADERS) && *name != REQUEST_ID;
+    if let Some(name) = headers.keys().map(header::HeaderName::as_str).find(foreign) {
+        return Err(Refusal::invalid(format!("Unexpected header: {name}")));
+    }
+    host.check_key(family, key)
+}
+
+/// The body and the model, in the order a provider checks them.
 async fn admit(
     host: &Host,
-    request: Request<Incoming>,
+    call: &Call,
+    owner: Option<u64>,
+    headers: &HeaderMap,
+    body: Incoming,
+    marks: Marks,
     entry: &mut Entry,
-) -> Result<(Ask, Price), Refusal> {
-    check_key(host, request.headers())?;
-    let limited = Limited::new(request.into_body(), BODY_BYTES_MAX);
+) -> Result<Admitted, Refusal> {
+    let limited = Limited::new(body, BODY_BYTES_MAX);
     let body = match timeout(BODY_WAIT_MAX, limited.collect()).await {
-        Err(_) => return Err(refuse(408, "Timed out reading the request body", None)),
+        Err(_) => return Err(Refusal::new(408, "Timed out reading the request body")),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-            return Err(refuse(413, "Request body too large", None));
+            return Err(Refusal::new(413, "Request body too large"));
         }
-        Ok(Err(_)) => return Err(refuse(400, "The request body could not be read", None)),
+        Ok(Err(_)) => return Err(Refusal::new(400, "The request body could not be read")),
         Ok(Ok(collected)) => collected.to_bytes(),
     };
-    let ask = openai::read(&body)?;
+    let (ask, pen) = wire::read(&Inbound {
+        host: &host.name,
+        owner,
+        shelf: &host.shelf,
+        call,
+        headers,
+        body: &body,
+        marks,
+    })?;
     entry.identify(&ask.model, ask.streaming, &ask.prompt);
     match host.models.get(&ask.model) {
-        Some(price) => Ok((ask, *price)),
-        None => {
-            let message = format!("The model `{}` does not exist", ask.model);
-            Err(refuse(404, &message, Some("model")))
-        }
+        Some(price) => Ok(Admitted {
+            ask,
+            pen,
+            price: *price,
+        }),
+        None => Err(call.wire.family().unknown_model(&ask.model)),
     }
 }
 
 /// Draws what happens to an admitted request.
-fn cast(stage: &Stage, host: &Host, ask: &Ask, price: Price, entry: &mut Entry) -> Plan {
+fn cast(
+    stage: &Stage,
+    host: &Host,
+    family: Family,
+    admitted: &Admitted,
+    marks: Marks,
+    entry: &mut Entry,
+) -> Plan {
+    let Admitted { ask, pen, price } = admitted;
     let cue = host.script.cue(&ask.model);
-    let answer = stage.answerer.answer(stage.seed, &ask.model, ask);
-    entry.price(price, answer.usage.input_tokens);
+    let answer = match ask.work {
+        Work::Talk => stage.answerer.answer(stage.seed, &ask.model, ask),
+        Work::Count => Answer::silent(ask.input_tokens, 0),
+    };
+    if ask.work != Work::Count {
+        entry.price(*price, answer.usage.input_tokens);
+    }
     if let Some(kind) = cue.fault.as_ref().and_then(crate::script::Fault::kind) {
         entry.faulty(kind);
     }
     let mut dice = Dice::numbered(stage.seed, &format!("pace {}", host.name), cue.number);
-    let pace = pace(&cue, &answer, stage.speed, &mut dice);
-    let token = dice.next();
+    let mut pace = pace(&cue, &answer, stage.speed, &mut dice);
+    if cue.fault.is_none() {
+        let ready_at = Instant::now() + pace.whole(answer.usage.output_tokens);
+        if let Some(kept) = pen.kept(&answer, ready_at) {
+            host.shelf.keep(kept);
+        }
+    }
+    if pen.announces() && !ask.streaming {
+        pace = Pace::default();
+    }
     let scene = Scene {
-        ask,
+        streaming: ask.streaming,
         answer: &answer,
         pace,
-        stamp: Stamp {
-            id: format!("chatcmpl-{token:016x}{:08x}", entry.sequence()),
-            model: ask.model.clone(),
-            include_usage: ask.include_usage,
-        },
-        call_id: format!("call_{token:016x}"),
+        pen,
+        family,
+        marks,
     };
     let mut plan = plan(&scene, cue.fault.as_ref());
-    plan.headers
-        .push(("x-request-id", format!("req_{token:016x}")));
-    plan.headers
-        .push(("openai-version", "2020-10-01".to_owned()));
+    plan.headers.extend(pen.headers(ask.tier));
     plan
 }
 
@@ -265,35 +343,4 @@ async fn hang(stopping: &CancellationToken) {
         () = stopping.cancelled() => {}
         () = sleep(HANG_MAX) => {}
     }
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    value.strip_prefix("Bearer ")
-}
-
-fn check_key(host: &Host, headers: &HeaderMap) -> Result<(), Refusal> {
-    match (&host.api_key, bearer(headers)) {
-        (None, _) => Ok(()),
-        (Some(expected), Some(key)) if expected == key => Ok(()),
-        (Some(_), Some(_)) => Err(refuse(401, "Incorrect API key provided", None)),
-        (Some(_), None) => Err(refuse(401, "You didn't provide an API key", None)),
-    }
-}
-
-fn refuse(status: u16, message: &str, param: Option<&str>) -> Refusal {
-    Refusal::new(status, message, param)
-}
-
-fn plain(refusal: &Refusal) -> Response<Body> {
-    json_response(refusal.status, refusal.body.clone())
-}
-
-fn json_response(status: u16, body: String) -> Response<Body> {
-    let body = Full::new(Bytes::from(body)).map_err(|never: Infallible| match never {});
-    let mut response = Response::new(body.boxed_unsync());
-    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    let json = header::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response
 }

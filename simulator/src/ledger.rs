@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::config::Price;
 use crate::script::FaultKind;
+use crate::wire::Wire;
 
 /// Attempts kept in full; later ones are only counted (see [`Ledger::dropped`]).
 /// At about 250 bytes each this is a quarter of a gigabyte.
@@ -39,9 +40,11 @@ pub struct Attempt {
     pub sequence: u64,
     /// Who received it.
     pub provider: String,
+    /// What was spoken.
+    pub wire: Wire,
     /// The `model` field; empty when the body could not be read.
     pub model: String,
-    /// A hash of the bearer key, never the key; `None` without one.
+    /// A hash of the key, never the key; `None` without one.
     pub key_hash: Option<u64>,
     /// Whether a stream was asked for.
     pub streaming: bool,
@@ -164,7 +167,7 @@ impl Ledger {
         crate::dice::text_hash(text)
     }
 
-    /// The hash that [`Attempt::key_hash`] holds for this bearer key.
+    /// The hash that [`Attempt::key_hash`] holds for this key.
     pub fn key_hash(key: &str) -> u64 {
         let mut hasher = DefaultHasher::new();
         key.hash(&mut hasher);
@@ -174,18 +177,21 @@ impl Ledger {
     pub(crate) fn open(
         &self,
         provider: &str,
+        wire: Wire,
         key: Option<&str>,
         request_id: Option<String>,
     ) -> Entry {
         let received_ms = self.now_ms();
         let mut pages = self.lock();
-        let index = pages.attempts.len();
+        // Later attempts keep a number of their own: it is in their ids.
+        let index = pages.attempts.len() + pages.dropped as usize;
         if index >= ATTEMPTS_MAX {
             pages.dropped += 1;
         } else {
             pages.attempts.push(Attempt {
                 sequence: index as u64,
                 provider: provider.to_owned(),
+                wire,
                 model: String::new(),
                 key_hash: key.map(Self::key_hash),
                 streaming: false,
@@ -318,7 +324,12 @@ mod tests {
     };
 
     fn entry(ledger: &Ledger) -> Entry {
-        let mut entry = ledger.open("alpha", Some("sk-1"), Some("r-1".to_owned()));
+        let mut entry = ledger.open(
+            "alpha",
+            Wire::OpenAiChat,
+            Some("sk-1"),
+            Some("r-1".to_owned()),
+        );
         entry.identify("m", true, "hello");
         entry.price(PRICE, 7);
         entry

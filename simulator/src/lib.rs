@@ -8,28 +8,36 @@
 //! the independent oracle for them, written from the providers' own descriptions.
 
 mod answer;
+mod answerer;
+mod ask;
+mod base64;
 mod config;
 mod connection;
 mod dice;
+mod errand;
 mod exchange;
 mod judge;
 mod ledger;
-mod openai;
 mod plan;
 mod recorded;
+mod route;
+mod schema;
 mod script;
+mod seal;
 mod server;
+mod shelf;
 #[cfg(test)]
 mod socket_tests;
 #[cfg(test)]
 mod stand;
 mod traffic;
+mod wire;
 mod world;
 
-pub use answer::{Answerer, TrafficPrompt};
+pub use answerer::{Answerer, TrafficPrompt};
+pub use ask::{ServiceTier, count_input_tokens};
 pub use config::{Price, ProviderConfig, ServedModel, SimulatorConfig};
 pub use ledger::{Attempt, Ledger, Outcome, Totals};
-pub use openai::{count_input_tokens, error_body};
 pub use recorded::{LineFlaw, LoadError, Recorded, RecordedOutcome, RecordedPrompt};
 pub use script::{Behaviour, Fault, FaultKind, FaultRule, Latency, RetryAfter, Script, Speed};
 pub use server::{Running, Simulator, StartError, StopError};
@@ -37,4 +45,5 @@ pub use traffic::{
     Arrivals, Load, Progress, REQUEST_TIMEOUT, SliceLabel, TrafficConfig, TrafficError,
     TrafficReport, play,
 };
+pub use wire::{Wire, error_body};
 pub use world::{Kind, Level, World, WorldModel, WorldPrompt};

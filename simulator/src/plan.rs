@@ -2,18 +2,18 @@
 //!
 //! Owns: how answers and faults look as status, headers, bytes, waits and cuts. It is
 //! pure: `exchange` walks the steps and has no choices left. It must not know
-//! providers, scripts or how an answer came about.
+//! providers, scripts, the JSON of any wire or how an answer came about.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde_json::{Value, json};
 
 use crate::answer::Answer;
+use crate::ask::Refusal;
 use crate::ledger::Outcome;
-use crate::openai::{Ask, Stamp, choice, error_body, event};
-use crate::script::{Fault, FaultKind, Pace, RetryAfter, WAIT_MAX};
+use crate::script::{Fault, FaultKind, Pace, RetryAfter};
+use crate::wire::{Family, Marks, Part, Pen, Stream};
 
 const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream; charset=utf-8";
@@ -52,16 +52,25 @@ pub(crate) struct Plan {
 /// What a plan is made from. Times are wall times already.
 #[derive(Debug)]
 pub(crate) struct Scene<'a> {
-    pub(crate) ask: &'a Ask,
+    pub(crate) streaming: bool,
     pub(crate) answer: &'a Answer,
     pub(crate) pace: Pace,
-    pub(crate) stamp: Stamp,
-    pub(crate) call_id: String,
+    pub(crate) pen: &'a Pen,
+    pub(crate) family: Family,
+    pub(crate) marks: Marks,
 }
 
 impl Plan {
     /// A refusal, at once.
-    pub(crate) fn refused(status: u16, body: String) -> Self {
+    pub(crate) fn refused(family: Family, refusal: &Refusal, marks: Marks) -> Self {
+        let body = family.refusal_body(refusal, marks);
+        let mut plan = Self::refused_so(refusal.status, body);
+        plan.headers
+            .extend(family.retry_headers(refusal.retry_after));
+        plan
+    }
+
+    fn refused_so(status: u16, body: String) -> Self {
         Self::whole(status, JSON, body, Outcome::Refused(status), 0)
     }
 
@@ -126,7 +135,7 @@ pub(crate) fn plan(scene: &Scene<'_>, fault: Option<&Fault>) -> Plan {
             code,
             retry_after,
             body,
-        } => status(*code, *retry_after, body.as_deref()),
+        } => status(scene, *code, *retry_after, body.as_deref()),
         Fault::HangBeforeHeaders => Plan::never(Opening::Hang),
         Fault::Reset => Plan::never(Opening::Reset),
         Fault::HangAfterHeaders => broken(scene, 0, &Ending::Hang),
@@ -135,127 +144,101 @@ pub(crate) fn plan(scene: &Scene<'_>, fault: Option<&Fault>) -> Plan {
         Fault::CutAfter { content_chunks } => broken(scene, *content_chunks, &Ending::Cut),
         Fault::ErrorInStream { content_chunks } => broken(scene, *content_chunks, &Ending::Error),
         Fault::Garbage => faulted(HTML, PAGE, FaultKind::Garbage).after(first),
-        Fault::EmptyBody => {
-            faulted(form(scene.ask), Bytes::new(), FaultKind::EmptyBody).after(first)
-        }
+        Fault::EmptyBody => faulted(form(scene), Bytes::new(), FaultKind::EmptyBody).after(first),
         Fault::TruncatedJson => truncated(scene).after(first),
         Fault::DoneAtOnce => done_at_once(scene).after(first),
     }
 }
 
-fn form(ask: &Ask) -> &'static str {
-    if ask.streaming { EVENTS } else { JSON }
+fn form(scene: &Scene<'_>) -> &'static str {
+    if scene.streaming && scene.pen.streams_events() {
+        EVENTS
+    } else {
+        JSON
+    }
 }
 
 fn faulted(content_type: &str, body: impl Into<Bytes>, kind: FaultKind) -> Plan {
     Plan::whole(200, content_type, body, Outcome::Faulted(kind), 0)
 }
 
-fn status(code: u16, retry_after: Option<RetryAfter>, body: Option<&str>) -> Plan {
-    let body = body.map_or_else(
-        || error_body(code, "The simulator was told to refuse this.", None),
-        str::to_owned,
-    );
-    let mut plan = Plan::refused(code, body);
-    match retry_after {
-        Some(RetryAfter::Seconds(seconds)) => {
-            plan.headers.push(("retry-after", seconds.to_string()));
-        }
-        Some(RetryAfter::Millis(millis)) => {
-            plan.headers.push(("retry-after-ms", millis.to_string()));
-        }
-        None => {}
-    }
+fn status(
+    scene: &Scene<'_>,
+    code: u16,
+    retry_after: Option<RetryAfter>,
+    body: Option<&str>,
+) -> Plan {
+    let mut refusal = Refusal::new(code, "The simulator was told to refuse this.");
+    refusal.retry_after = retry_after;
+    let Some(body) = body else {
+        return Plan::refused(scene.family, &refusal, scene.marks);
+    };
+    let mut plan = Plan::refused_so(code, body.to_owned());
+    plan.headers.extend(scene.family.retry_headers(retry_after));
     plan
 }
 
 fn healthy(scene: &Scene<'_>) -> Plan {
-    if !scene.ask.streaming {
+    if !scene.streaming {
         let tokens = scene.answer.usage.output_tokens;
-        let body = completion(scene);
-        return Plan::whole(200, JSON, body, Outcome::Answered, tokens).after(whole_wait(scene));
+        let body = scene.pen.whole(scene.answer);
+        return Plan::whole(200, JSON, body, Outcome::Answered, tokens)
+            .after(scene.pace.whole(scene.answer.usage.output_tokens));
     }
-    let mut plan = stream_opening(scene);
-    plan.steps.extend(content(scene, usize::MAX));
-    let stamp = &scene.stamp;
-    let mut tail = vec![stamp.finish_chunk(scene.answer.finish_reason)];
-    if scene.ask.include_usage {
-        tail.push(stamp.usage_chunk(scene.answer.usage));
-    }
-    tail.push(event("[DONE]"));
-    plan.steps.extend(
-        tail.into_iter()
-            .map(|bytes| Step::Send { bytes, tokens: 0 }),
-    );
+    let mut stream = scene.pen.stream(scene.answer);
+    let ending = std::mem::take(&mut stream.ending);
+    let (mut plan, _) = begun(scene, stream, usize::MAX);
+    plan.steps.extend(ending.into_iter().map(send));
     plan.steps.push_back(Step::Finish(Outcome::Answered));
     plan
 }
 
-/// Headers come after half the time to the first token, with the role-only chunk.
-fn stream_opening(scene: &Scene<'_>) -> Plan {
+fn send(part: Part) -> Step {
+    Step::Send {
+        bytes: part.bytes,
+        tokens: part.tokens,
+    }
+}
+
+/// A stream up to and with its `chunks`-th piece of content, and how many pieces were sent.
+/// Headers come after half the time to the first token, with what comes before content.
+fn begun(scene: &Scene<'_>, stream: Stream, chunks: usize) -> (Plan, usize) {
     let half = scene.pace.first_token / 2;
-    let mut plan = Plan::open(200, EVENTS, half);
-    plan.steps.push_back(Step::Send {
-        bytes: scene.stamp.role_chunk(),
-        tokens: 0,
-    });
+    let mut plan = Plan::open(200, form(scene), half);
+    let mut sent = stream.opening.len();
+    for bytes in stream.opening {
+        plan.steps.push_back(Step::Send { bytes, tokens: 0 });
+    }
     plan.steps
         .push_back(Step::Wait(scene.pace.first_token - half));
-    plan
-}
-
-/// The first `chunks` content chunks, with the time each takes to write.
-fn content(scene: &Scene<'_>, chunks: usize) -> Vec<Step> {
-    let stamp = &scene.stamp;
-    let mut sends = Vec::new();
-    if let Some(name) = &scene.answer.tool {
-        sends.push((stamp.tool_head_chunk(&scene.call_id, name), 0));
-    }
-    for piece in &scene.answer.pieces {
-        let bytes = if scene.answer.tool.is_some() {
-            stamp.tool_arguments_chunk(&piece.text)
-        } else {
-            stamp.text_chunk(&piece.text)
-        };
-        sends.push((bytes, piece.tokens));
-    }
-    let mut steps = Vec::new();
-    for (index, (bytes, tokens)) in sends.into_iter().take(chunks).enumerate() {
-        let wait = write_wait(scene.pace, tokens);
-        if index > 0 && !wait.is_zero() {
-            steps.push(Step::Wait(wait));
+    let mut spoken = 0;
+    for part in stream.content {
+        if spoken >= chunks {
+            break;
         }
-        steps.push(Step::Send { bytes, tokens });
+        let wait = scene.pace.writing(part.tokens);
+        if spoken > 0 && !wait.is_zero() {
+            plan.steps.push_back(Step::Wait(wait));
+        }
+        spoken += usize::from(part.speaks);
+        sent += 1;
+        plan.steps.push_back(send(part));
     }
-    steps
-}
-
-fn write_wait(pace: Pace, tokens: u64) -> Duration {
-    let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
-    pace.per_token.saturating_mul(tokens).min(WAIT_MAX)
-}
-
-fn whole_wait(scene: &Scene<'_>) -> Duration {
-    let writing = write_wait(scene.pace, scene.answer.usage.output_tokens);
-    (scene.pace.first_token + writing).min(WAIT_MAX)
+    (plan, sent)
 }
 
 /// An answer that begins well and does not end so.
 fn broken(scene: &Scene<'_>, chunks: usize, ending: &Ending) -> Plan {
-    if !scene.ask.streaming {
+    if !scene.streaming {
         return broken_whole(scene, chunks, ending);
     }
-    let mut plan = stream_opening(scene);
-    plan.steps.extend(content(scene, chunks));
+    let (mut plan, sent) = begun(scene, scene.pen.stream(scene.answer), chunks);
     match ending {
         Ending::Cut => plan.steps.push_back(Step::Cut),
         Ending::Hang => plan.steps.push_back(Step::Hang),
         Ending::Error => {
-            let body = error_body(500, "The server had an error while answering.", None);
-            plan.steps.push_back(Step::Send {
-                bytes: event(&body),
-                tokens: 0,
-            });
+            let bytes = scene.pen.error_event(&broke_down(), sent);
+            plan.steps.push_back(Step::Send { bytes, tokens: 0 });
             let outcome = Outcome::Faulted(FaultKind::ErrorInStream);
             plan.steps.push_back(Step::Finish(outcome));
         }
@@ -263,13 +246,17 @@ fn broken(scene: &Scene<'_>, chunks: usize, ending: &Ending) -> Plan {
     plan
 }
 
+fn broke_down() -> Refusal {
+    Refusal::new(500, "The server had an error while answering.")
+}
+
 fn broken_whole(scene: &Scene<'_>, chunks: usize, ending: &Ending) -> Plan {
-    let wait = whole_wait(scene);
+    let wait = scene.pace.whole(scene.answer.usage.output_tokens);
     if matches!(ending, Ending::Error) {
-        let body = error_body(500, "The server had an error while answering.", None);
+        let body = scene.family.refusal_body(&broke_down(), scene.marks);
         return faulted(JSON, body, FaultKind::ErrorInStream).after(wait);
     }
-    let body = Bytes::from(completion(scene));
+    let body = Bytes::from(scene.pen.whole(scene.answer));
     let mut plan = Plan::open(200, JSON, wait);
     plan.headers
         .push(("content-length", body.len().to_string()));
@@ -287,40 +274,22 @@ fn broken_whole(scene: &Scene<'_>, chunks: usize, ending: &Ending) -> Plan {
 }
 
 fn truncated(scene: &Scene<'_>) -> Plan {
-    let whole = if scene.ask.streaming {
-        scene.stamp.text_chunk("a sentence that will not be")
+    let whole = if scene.streaming {
+        let stream = scene.pen.stream(scene.answer);
+        let spoken = stream.content.into_iter().find(|part| part.speaks);
+        spoken.map(|part| part.bytes).unwrap_or_default()
     } else {
-        Bytes::from(completion(scene))
+        Bytes::from(scene.pen.whole(scene.answer))
     };
     let half = whole.slice(..whole.len() / 2);
-    faulted(form(scene.ask), half, FaultKind::TruncatedJson)
+    faulted(form(scene), half, FaultKind::TruncatedJson)
 }
 
 fn done_at_once(scene: &Scene<'_>) -> Plan {
-    let body = if scene.ask.streaming {
-        event("[DONE]")
+    let body = if scene.streaming {
+        scene.pen.empty_stream(scene.answer)
     } else {
-        Bytes::from(scene.stamp.completion(&json!([]), scene.answer.usage))
+        Bytes::from(scene.pen.empty_whole(scene.answer))
     };
-    faulted(form(scene.ask), body, FaultKind::DoneAtOnce)
-}
-
-fn completion(scene: &Scene<'_>) -> String {
-    let Answer {
-        pieces,
-        tool,
-        usage,
-        finish_reason,
-        ..
-    } = scene.answer;
-    let text: String = pieces.iter().map(|piece| piece.text.as_str()).collect();
-    let choices = match tool {
-        Some(name) => {
-            let function = json!({"name": name, "arguments": text});
-            let calls = json!([{"id": scene.call_id, "type": "function", "function": function}]);
-            choice(None, &calls, finish_reason)
-        }
-        None => choice(Some(&text), &Value::Null, finish_reason),
-    };
-    scene.stamp.completion(&choices, *usage)
+    faulted(form(scene), body, FaultKind::DoneAtOnce)
 }

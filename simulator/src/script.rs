@@ -83,6 +83,19 @@ pub(crate) struct Pace {
     pub(crate) per_token: Duration,
 }
 
+impl Pace {
+    /// The time that so many tokens take to write.
+    pub(crate) fn writing(self, tokens: u64) -> Duration {
+        let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+        self.per_token.saturating_mul(tokens).min(WAIT_MAX)
+    }
+
+    /// The time that a whole answer takes.
+    pub(crate) fn whole(self, tokens: u64) -> Duration {
+        (self.first_token + self.writing(tokens)).min(WAIT_MAX)
+    }
+}
+
 /// What a refusal says about when to come back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryAfter {

@@ -19,6 +19,7 @@ use crate::connection;
 use crate::exchange::{Host, Stage};
 use crate::ledger::Ledger;
 use crate::script::Script;
+use crate::shelf::Shelf;
 
 /// More connections wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -84,6 +85,7 @@ impl Simulator {
                 api_key: provider.api_key,
                 models: models.map(|model| (model.name, model.price)).collect(),
                 script,
+                shelf: Shelf::default(),
             };
             hosts.insert(name, host);
         }
@@ -123,9 +125,15 @@ impl Running {
         self.address
     }
 
-    /// The base URL of a provider (of this name or not), as an SDK wants it.
+    /// The base URL of a provider (of this name or not), as the SDKs of OpenAI want it.
+    /// Anthropic's wire is below it too, though Anthropic's SDKs add the `/v1` themselves.
     pub fn base_url(&self, provider: &str) -> String {
         format!("http://{}/{provider}/v1", self.address)
+    }
+
+    /// The same for Gemini's wire.
+    pub fn gemini_base_url(&self, provider: &str) -> String {
+        format!("http://{}/{provider}/v1beta", self.address)
     }
 
     /// The record of all attempts.

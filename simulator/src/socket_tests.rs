@@ -1,10 +1,17 @@
 //! The simulator as a raw client sees it: answers, stream order, keys and the ledger.
 //!
 //! It must not use the crate's own client: what is on the socket is what counts.
-//! Faults are in `faults`, the worlds behind the answers in `answerers`.
+//! Faults are in `faults`, the worlds behind the answers in `answerers`, what holds on
+//! every wire in `wires` and `wire_faults`; the rest is one file per wire.
 
 mod answerers;
 mod faults;
+mod gemini;
+mod messages;
+mod responses;
+mod speakers;
+mod wire_faults;
+mod wires;
 
 use std::time::Duration;
 
@@ -13,7 +20,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
-use crate::answer::Answerer;
+use crate::answerer::Answerer;
 use crate::config::{ProviderConfig, SimulatorConfig};
 use crate::ledger::{Attempt, Ledger, Outcome};
 use crate::script::{Behaviour, Fault, Latency, Speed};

@@ -7,14 +7,18 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::answer::Answerer;
+use crate::answerer::Answerer;
+use crate::ask::{Ask, Refusal};
 use crate::config::{ProviderConfig, ServedModel, SimulatorConfig};
 use crate::server::{Running, Simulator};
+use crate::shelf::Shelf;
+use crate::wire::{self, Call, Delivery, Inbound, Marks, Pen, Wire};
 
 /// How long the raw client listens to silence: far beyond what a busy machine takes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -63,7 +67,33 @@ impl Heard {
     }
 }
 
-/// Two providers of two models, instant, answering with an echo.
+/// A named event: its name, and its data as JSON.
+pub(crate) type Named = (String, Value);
+
+impl Heard {
+    /// All complete events of a stream whose events have names.
+    pub(crate) fn named_events(&self) -> Vec<Named> {
+        let text = self.text();
+        let events = text.split_terminator("\n\n").map(|event| {
+            let (name, data) = event.split_once('\n').unwrap();
+            let name = name.strip_prefix("event: ").unwrap().to_owned();
+            let data = data.strip_prefix("data: ").unwrap();
+            (name, serde_json::from_str(data).unwrap())
+        });
+        events.collect()
+    }
+
+    /// The data of all complete events without names, as JSON.
+    pub(crate) fn chunks(&self) -> Vec<Value> {
+        let events = self.events();
+        let parsed = events
+            .iter()
+            .map(|event| serde_json::from_str(event).unwrap());
+        parsed.collect()
+    }
+}
+
+/// Two providers of a few models, instant, answering with an echo.
 pub(crate) async fn start() -> Running {
     start_with(SimulatorConfig::instant(Answerer::Echo, providers())).await
 }
@@ -73,6 +103,7 @@ pub(crate) fn providers() -> Vec<ProviderConfig> {
         vec![
             ServedModel::new("small", 100, 400),
             ServedModel::new("large", 3_000, 15_000),
+            ServedModel::new("tiny-gemini-3", 50, 150),
         ]
     };
     vec![
@@ -175,4 +206,29 @@ fn dechunk(mut rest: &[u8]) -> (Vec<u8>, bool) {
         body.extend_from_slice(&data[..length]);
         rest = &data[length + 2..];
     }
+}
+
+/// What a wire makes of a body, at provider `alpha`.
+pub(crate) fn read(wire: Wire, body: &Value) -> Result<(Ask, Pen), Refusal> {
+    let call = Call {
+        wire,
+        model: "gemini-3-test".to_owned(),
+        delivery: Delivery::Whole,
+    };
+    read_call(&call, body.to_string().as_bytes())
+}
+
+/// The same for a URL that says more, and for a body that is no JSON.
+pub(crate) fn read_call(call: &Call, body: &[u8]) -> Result<(Ask, Pen), Refusal> {
+    let mut headers = HeaderMap::new();
+    headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
+    wire::read(&Inbound {
+        host: "alpha",
+        owner: None,
+        shelf: &Shelf::default(),
+        call,
+        headers: &headers,
+        body,
+        marks: Marks::new(1, "alpha", 0),
+    })
 }

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use crate::answer::Answerer;
+use crate::answerer::Answerer;
 use crate::dice::Dice;
 use client::{Caller, Question};
 use report::{Tally, Turn};

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::{body, chat};
-use crate::answer::Answerer;
+use crate::answerer::Answerer;
 use crate::config::{ProviderConfig, SimulatorConfig};
 use crate::recorded::Recorded;
 use crate::script::{Behaviour, Latency, Speed};

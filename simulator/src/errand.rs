@@ -1,0 +1,92 @@
+//! Requests that ask nothing of a model: lists of models, stored responses, wrong paths.
+//!
+//! Owns: their answers. They are free, take no time, know no faults and are in no ledger.
+//! It must not know how a model is asked.
+
+use std::convert::Infallible;
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use serde_json::json;
+
+use crate::ask::Refusal;
+use crate::exchange::{Body, Host};
+use crate::ledger::Ledger;
+use crate::route::{NoRoute, Route};
+use crate::shelf::CancelFlaw;
+use crate::wire::{Family, Marks};
+
+/// Answers what no model is asked for.
+pub(crate) fn errand(
+    host: &Host,
+    route: Result<Route, NoRoute>,
+    headers: &HeaderMap,
+    query: &str,
+    marks: Marks,
+) -> Response<Body> {
+    let family = match &route {
+        Ok(Route::Models(family)) => *family,
+        Ok(_) => Family::OpenAi,
+        Err(NoRoute::Unknown(family)) => {
+            let refusal = Refusal::new(404, "Unknown request URL");
+            return refused(*family, &refusal, marks);
+        }
+        Err(NoRoute::Method(family)) => {
+            let refusal = Refusal::new(405, "Method not allowed");
+            return refused(*family, &refusal, marks);
+        }
+    };
+    let key = family.key(headers, query);
+    let owner = key.as_deref().map(Ledger::key_hash);
+    let body = host
+        .check_key(family, key.as_deref())
+        .and_then(|()| match route {
+            Ok(Route::Look(id)) => match host.shelf.look(&id, owner) {
+                Some(response) => Ok(response.to_string()),
+                None => Err(no_response(&id)),
+            },
+            Ok(Route::Forget(id)) => {
+                if host.shelf.forget(&id, owner) {
+                    let body = json!({"id": id, "object": "response", "deleted": true});
+                    Ok(body.to_string())
+                } else {
+                    Err(no_response(&id))
+                }
+            }
+            Ok(Route::Cancel(id)) => match host.shelf.cancel(&id, owner) {
+                Ok(response) => Ok(response.to_string()),
+                Err(CancelFlaw::Unknown) => Err(no_response(&id)),
+                Err(CancelFlaw::Synchronous) => {
+                    Err(Refusal::invalid("Cannot cancel a synchronous response."))
+                }
+            },
+            Ok(Route::Models(_) | Route::Call(_)) | Err(_) => {
+                let names: Vec<&str> = host.models.keys().map(String::as_str).collect();
+                Ok(family.model_list(&host.name, &names))
+            }
+        });
+    match body {
+        Ok(body) => json_response(200, body),
+        Err(refusal) => refused(family, &refusal, marks),
+    }
+}
+
+fn no_response(id: &str) -> Refusal {
+    let message = format!("Response with id '{id}' not found.");
+    Refusal::new(404, message).coded("response_not_found")
+}
+
+/// A refusal in the form of its wire.
+pub(crate) fn refused(family: Family, refusal: &Refusal, marks: Marks) -> Response<Body> {
+    json_response(refusal.status, family.refusal_body(refusal, marks))
+}
+
+fn json_response(status: u16, body: String) -> Response<Body> {
+    let body = Full::new(Bytes::from(body)).map_err(|never: Infallible| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+    let json = header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}

@@ -1,0 +1,163 @@
+//! The paths below a provider's name.
+//!
+//! Owns: which path and method mean what. It must not know what becomes of a request.
+
+use http::Method;
+
+use crate::wire::{Call, Delivery, Family, Wire};
+
+/// What a request is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Route {
+    /// Something is asked of a model.
+    Call(Call),
+    /// The list of models.
+    Models(Family),
+    /// A stored response is looked at, forgotten or cancelled.
+    Look(String),
+    Forget(String),
+    Cancel(String),
+}
+
+/// Why there is no route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NoRoute {
+    Unknown(Family),
+    Method(Family),
+}
+
+/// Finds the route of a path below a provider. `versioned`: the request says which
+/// version of Anthropic's wire it speaks, and so means its list of models.
+pub(crate) fn route(
+    method: &Method,
+    path: &str,
+    query: &str,
+    versioned: bool,
+) -> Result<Route, NoRoute> {
+    if let Some(rest) = path.strip_prefix("v1beta/") {
+        return gemini(method, rest, query);
+    }
+    let wire = match path {
+        "v1/chat/completions" => Wire::OpenAiChat,
+        "v1/responses" => Wire::OpenAiResponses,
+        "v1/messages" => Wire::AnthropicMessages,
+        "v1/messages/count_tokens" => Wire::AnthropicCountTokens,
+        "v1/models" => {
+            let family = if versioned {
+                Family::Anthropic
+            } else {
+                Family::OpenAi
+            };
+            return only(method, &Method::GET, Route::Models(family), family);
+        }
+        _ => return stored(method, path),
+    };
+    let call = Call {
+        wire,
+        model: String::new(),
+        delivery: Delivery::Whole,
+    };
+    only(method, &Method::POST, Route::Call(call), wire.family())
+}
+
+fn only(method: &Method, right: &Method, route: Route, family: Family) -> Result<Route, NoRoute> {
+    if method == right {
+        Ok(route)
+    } else {
+        Err(NoRoute::Method(family))
+    }
+}
+
+fn stored(method: &Method, path: &str) -> Result<Route, NoRoute> {
+    let family = Family::OpenAi;
+    let id = path.strip_prefix("v1/responses/");
+    let id = id.ok_or(NoRoute::Unknown(family))?;
+    match (method, id.split_once('/')) {
+        (&Method::GET, None) => Ok(Route::Look(id.to_owned())),
+        (&Method::DELETE, None) => Ok(Route::Forget(id.to_owned())),
+        (&Method::POST, Some((id, "cancel"))) => Ok(Route::Cancel(id.to_owned())),
+        (_, None | Some((_, "cancel"))) => Err(NoRoute::Method(family)),
+        _ => Err(NoRoute::Unknown(family)),
+    }
+}
+
+fn gemini(method: &Method, path: &str, query: &str) -> Result<Route, NoRoute> {
+    let family = Family::Gemini;
+    if path == "models" {
+        return only(method, &Method::GET, Route::Models(family), family);
+    }
+    let named = path.strip_prefix("models/");
+    let named = named.and_then(|named| named.rsplit_once(':'));
+    let (model, action) = named.ok_or(NoRoute::Unknown(family))?;
+    let events = query.split('&').any(|pair| pair == "alt=sse");
+    let (wire, delivery) = match action {
+        "generateContent" => (Wire::GeminiGenerate, Delivery::Whole),
+        "streamGenerateContent" if events => (Wire::GeminiGenerate, Delivery::Events),
+        "streamGenerateContent" => (Wire::GeminiGenerate, Delivery::Array),
+        "countTokens" => (Wire::GeminiCountTokens, Delivery::Whole),
+        _ => return Err(NoRoute::Unknown(family)),
+    };
+    let call = Call {
+        wire,
+        model: model.to_owned(),
+        delivery,
+    };
+    only(method, &Method::POST, Route::Call(call), family)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(path: &str, query: &str) -> Option<Call> {
+        match route(&Method::POST, path, query, false) {
+            Ok(Route::Call(call)) => Some(call),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn every_wire_has_its_path() {
+        let wire = |path| call(path, "").map(|call| call.wire);
+        assert_eq!(wire("v1/chat/completions"), Some(Wire::OpenAiChat));
+        assert_eq!(wire("v1/responses"), Some(Wire::OpenAiResponses));
+        assert_eq!(wire("v1/messages"), Some(Wire::AnthropicMessages));
+        let counting = Some(Wire::AnthropicCountTokens);
+        assert_eq!(wire("v1/messages/count_tokens"), counting);
+        assert_eq!(
+            wire("v1beta/models/m:countTokens"),
+            Some(Wire::GeminiCountTokens)
+        );
+        assert_eq!(wire("v1beta/models/m:sing"), None);
+    }
+
+    #[test]
+    fn gemini_says_in_the_url_what_others_say_in_the_body() {
+        let stream = "v1beta/models/a:b:streamGenerateContent";
+        let events = call(stream, "key=k&alt=sse").unwrap();
+        assert_eq!(
+            (events.model.as_str(), events.delivery),
+            ("a:b", Delivery::Events)
+        );
+        assert_eq!(call(stream, "").unwrap().delivery, Delivery::Array);
+        let whole = call("v1beta/models/m:generateContent", "alt=sse").unwrap();
+        assert_eq!(whole.delivery, Delivery::Whole);
+    }
+
+    #[test]
+    fn stored_responses_and_lists_have_their_methods() {
+        let of = |method: Method, path| route(&method, path, "", false);
+        let look = Ok(Route::Look("r1".to_owned()));
+        assert_eq!(of(Method::GET, "v1/responses/r1"), look);
+        let forget = Ok(Route::Forget("r1".to_owned()));
+        assert_eq!(of(Method::DELETE, "v1/responses/r1"), forget);
+        let cancel = Ok(Route::Cancel("r1".to_owned()));
+        assert_eq!(of(Method::POST, "v1/responses/r1/cancel"), cancel);
+        let models = route(&Method::GET, "v1/models", "", true);
+        assert_eq!(models, Ok(Route::Models(Family::Anthropic)));
+        let wrong = Err(NoRoute::Method(Family::OpenAi));
+        assert_eq!(of(Method::GET, "v1/chat/completions"), wrong);
+        let unknown = Err(NoRoute::Unknown(Family::OpenAi));
+        assert_eq!(of(Method::GET, "v1/elsewhere"), unknown);
+    }
+}

@@ -1,0 +1,382 @@
+//! The wires that every provider speaks, server side, written from their descriptions.
+//!
+//! Owns: the list of wires, and handing each request and answer to the file of its wire.
+//! It must not know faults, timing or who answers, and shares no code with any router's
+//! dialect.
+
+mod anthropic;
+mod gemini;
+mod openai;
+mod openai_chat;
+mod openai_responses;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::answer::Answer;
+use crate::ask::{Ask, Refusal, ServiceTier};
+use crate::dice::Dice;
+use crate::script::RetryAfter;
+use crate::shelf::{Kept, Shelf};
+
+pub use openai::error_body;
+
+/// When every answer of the simulator was "created" (Unix seconds): a constant, so
+/// that the same seed gives the same bytes.
+const CREATED: u64 = 1_760_000_000;
+
+/// What is spoken on an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Wire {
+    /// `POST /v1/chat/completions`.
+    OpenAiChat,
+    /// `POST /v1/responses`.
+    OpenAiResponses,
+    /// `POST /v1/messages`.
+    AnthropicMessages,
+    /// `POST /v1/messages/count_tokens`.
+    AnthropicCountTokens,
+    /// `POST /v1beta/models/{model}:generateContent` and `:streamGenerateContent`.
+    GeminiGenerate,
+    /// `POST /v1beta/models/{model}:countTokens`.
+    GeminiCountTokens,
+}
+
+/// Who has described a wire: keys, headers and errors follow from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Family {
+    OpenAi,
+    Anthropic,
+    Gemini,
+}
+
+/// What the URL of a request says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Call {
+    pub(crate) wire: Wire,
+    /// The model, where the URL names it.
+    pub(crate) model: String,
+    pub(crate) delivery: Delivery,
+}
+
+/// How an answer is to come, where the URL says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    Whole,
+    /// Server-sent events.
+    Events,
+    /// One JSON array, element by element.
+    Array,
+}
+
+/// A request as a wire reads it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inbound<'a> {
+    pub(crate) host: &'a str,
+    /// The hash of the key it came with.
+    pub(crate) owner: Option<u64>,
+    pub(crate) shelf: &'a Shelf,
+    pub(crate) call: &'a Call,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: &'a [u8],
+    pub(crate) marks: Marks,
+}
+
+/// What the ids of one attempt are made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Marks {
+    token: u64,
+    sequence: u64,
+}
+
+impl Marks {
+    pub(crate) fn new(seed: u64, host: &str, sequence: u64) -> Self {
+        Self {
+            token: Dice::numbered(seed, &format!("ids {host}"), sequence).next(),
+            sequence,
+        }
+    }
+
+    /// The id of the whole.
+    pub(crate) fn id(self, prefix: &str) -> String {
+        format!("{prefix}{:016x}{:08x}", self.token, self.sequence)
+    }
+
+    /// The id of its `index`-th part.
+    pub(crate) fn part(self, prefix: &str, index: usize) -> String {
+        format!(
+            "{prefix}{:016x}{:06x}{index:02x}",
+            self.token, self.sequence
+        )
+    }
+}
+
+/// A stream, piece by piece.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Stream {
+    /// What comes before any content.
+    pub(crate) opening: Vec<Bytes>,
+    pub(crate) content: Vec<Part>,
+    /// What comes after all content.
+    pub(crate) ending: Vec<Part>,
+}
+
+impl Stream {
+    /// Something without content between the content.
+    fn frame(&mut self, bytes: Bytes) {
+        self.content.push(Part {
+            bytes,
+            tokens: 0,
+            speaks: false,
+        });
+    }
+
+    /// Content.
+    fn speak(&mut self, bytes: Bytes, tokens: u64) {
+        self.content.push(Part {
+            bytes,
+            tokens,
+            speaks: true,
+        });
+    }
+
+    /// A piece of the end; `tokens` are those that nothing was seen of.
+    fn end(&mut self, bytes: Bytes, tokens: u64) {
+        self.ending.push(Part {
+            bytes,
+            tokens,
+            speaks: false,
+        });
+    }
+
+    /// Tokens that are billed with the latest part.
+    fn bill(&mut self, tokens: u64) {
+        if let Some(part) = self.content.last_mut() {
+            part.tokens += tokens;
+        }
+    }
+
+    fn concat(self) -> Bytes {
+        let parts = self.content.into_iter().chain(self.ending);
+        let all = self.opening.into_iter().chain(parts.map(|p| p.bytes));
+        all.collect::<Vec<_>>().concat().into()
+    }
+}
+
+/// Bytes that leave together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) bytes: Bytes,
+    pub(crate) tokens: u64,
+    /// It carries content, not only the frame of some.
+    pub(crate) speaks: bool,
+}
+
+/// Writes the answer to one request.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Pen {
+    Chat(openai_chat::Pen),
+    Responses(Box<openai_responses::Pen>),
+    Messages(anthropic::Pen),
+    CountTokens,
+    Gemini(gemini::Pen),
+    GeminiCount,
+}
+
+impl Pen {
+    pub(crate) fn stream(&self, answer: &Answer) -> Stream {
+        match self {
+            Self::Chat(pen) => pen.stream(answer),
+            Self::Responses(pen) => pen.stream(answer),
+            Self::Messages(pen) => pen.stream(answer),
+            Self::Gemini(pen) => pen.stream(answer),
+            Self::CountTokens | Self::GeminiCount => Stream::default(),
+        }
+    }
+
+    pub(crate) fn whole(&self, answer: &Answer) -> String {
+        match self {
+            Self::Chat(pen) => pen.whole(answer),
+            Self::Responses(pen) => pen.whole(answer),
+            Self::Messages(pen) => pen.whole(answer),
+            Self::Gemini(pen) => pen.whole(answer),
+            Self::CountTokens => anthropic::count(answer.usage.input_tokens),
+            Self::GeminiCount => gemini::count(answer.usage.input_tokens),
+        }
+    }
+
+    /// A stream that is all end, and no content.
+    pub(crate) fn empty_stream(&self, answer: &Answer) -> Bytes {
+        match self {
+            Self::Chat(_) => openai::done(),
+            _ => self
+                .stream(&Answer::silent(answer.usage.input_tokens, 0))
+                .concat(),
+        }
+    }
+
+    /// A whole answer without content.
+    pub(crate) fn empty_whole(&self, answer: &Answer) -> String {
+        match self {
+            Self::Chat(pen) => pen.choiceless(answer),
+            _ => self.whole(&Answer::silent(answer.usage.input_tokens, 0)),
+        }
+    }
+
+    /// What tells a client in the middle of a stream that it failed, after `sent` pieces.
+    pub(crate) fn error_event(&self, refusal: &Refusal, sent: usize) -> Bytes {
+        match self {
+            Self::Chat(_) => openai::data(&openai::refusal_body(refusal)),
+            Self::Responses(_) => openai_responses::error_event(refusal, sent),
+            Self::Messages(pen) => pen.error_event(refusal),
+            Self::Gemini(pen) => pen.error_event(refusal, sent),
+            Self::CountTokens | Self::GeminiCount => Bytes::new(),
+        }
+    }
+
+    pub(crate) fn streams_events(&self) -> bool {
+        !matches!(self, Self::Gemini(pen) if pen.delivery == Delivery::Array)
+    }
+
+    /// What the provider is to remember of the answer, finished then.
+    pub(crate) fn kept(&self, answer: &Answer, ready_at: Instant) -> Option<Kept> {
+        match self {
+            Self::Responses(pen) => pen.kept(answer, ready_at),
+            _ => None,
+        }
+    }
+
+    /// The answer is only announced, and the work done later.
+    pub(crate) fn announces(&self) -> bool {
+        matches!(self, Self::Responses(pen) if pen.background())
+    }
+
+    /// Headers of an answer that is no refusal.
+    pub(crate) fn headers(&self, tier: ServiceTier) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Gemini(_) => vec![("x-gemini-service-tier", gemini::tier_name(tier).to_owned())],
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Wire {
+    pub(crate) fn family(self) -> Family {
+        match self {
+            Self::OpenAiChat | Self::OpenAiResponses => Family::OpenAi,
+            Self::AnthropicMessages | Self::AnthropicCountTokens => Family::Anthropic,
+            Self::GeminiGenerate | Self::GeminiCountTokens => Family::Gemini,
+        }
+    }
+}
+
+impl Family {
+    /// The key that a request carries.
+    pub(crate) fn key(self, headers: &HeaderMap, query: &str) -> Option<String> {
+        let header = |name: &str| headers.get(name)?.to_str().ok();
+        let bearer = || header("authorization")?.strip_prefix("Bearer ");
+        let key = match self {
+            Self::OpenAi => bearer(),
+            Self::Anthropic => header("x-api-key").or_else(bearer),
+            Self::Gemini => header("x-goog-api-key").or_else(|| {
+                let mut pairs = query.split('&');
+                pairs.find_map(|pair| pair.strip_prefix("key="))
+            }),
+        };
+        key.map(str::to_owned)
+    }
+
+    /// Why a key is not taken; `None` of a request without one.
+    pub(crate) fn wrong_key(self, key: Option<&str>) -> Refusal {
+        let (status, message) = match (self, key) {
+            (Self::OpenAi, Some(_)) => (401, "Incorrect API key provided"),
+            (Self::OpenAi, None) => (401, "You didn't provide an API key"),
+            (Self::Anthropic, Some(_)) => (401, "invalid x-api-key"),
+            (Self::Anthropic, None) => (401, "x-api-key header is required"),
+            (Self::Gemini, Some(_)) => (400, "API key not valid. Please pass a valid API key."),
+            (Self::Gemini, None) => (
+                403,
+                "Method doesn't allow unregistered callers (callers without established identity).",
+            ),
+        };
+        Refusal::new(status, message)
+    }
+
+    pub(crate) fn unknown_model(self, model: &str) -> Refusal {
+        match self {
+            Self::OpenAi => {
+                Refusal::new(404, format!("The model `{model}` does not exist")).about("model")
+            }
+            Self::Anthropic => Refusal::new(404, format!("model: {model}")),
+            Self::Gemini => Refusal::new(
+                404,
+                format!("models/{model} is not found for API version v1beta."),
+            ),
+        }
+    }
+
+    /// The error form.
+    pub(crate) fn refusal_body(self, refusal: &Refusal, marks: Marks) -> String {
+        match self {
+            Self::OpenAi => openai::refusal_body(refusal),
+            Self::Anthropic => anthropic::refusal_body(refusal, &marks.id("req_")),
+            Self::Gemini => gemini::refusal_body(refusal),
+        }
+    }
+
+    /// Headers that every response has.
+    pub(crate) fn headers(self, marks: Marks) -> Vec<(&'static str, String)> {
+        match self {
+            Self::OpenAi => vec![
+                ("x-request-id", marks.id("req_")),
+                ("openai-version", "2020-10-01".to_owned()),
+            ],
+            Self::Anthropic => vec![
+                ("request-id", marks.id("req_")),
+                ("anthropic-organization-id", "org-simulator".to_owned()),
+            ],
+            Self::Gemini => Vec::new(),
+        }
+    }
+
+    /// Headers that say when to come back (Gemini says it in the body).
+    pub(crate) fn retry_headers(self, retry: Option<RetryAfter>) -> Vec<(&'static str, String)> {
+        match (self, retry) {
+            (Self::Gemini, _) | (_, None) => Vec::new(),
+            (_, Some(RetryAfter::Seconds(s))) => vec![("retry-after", s.to_string())],
+            (_, Some(RetryAfter::Millis(ms))) => vec![("retry-after-ms", ms.to_string())],
+        }
+    }
+
+    /// The list of models of a provider.
+    pub(crate) fn model_list(self, host: &str, names: &[&str]) -> String {
+        match self {
+            Self::OpenAi => openai::model_list(host, names),
+            Self::Anthropic => anthropic::model_list(names),
+            Self::Gemini => gemini::model_list(names),
+        }
+    }
+}
+
+/// Reads a request, or says why it is refused.
+pub(crate) fn read(inbound: &Inbound<'_>) -> Result<(Ask, Pen), Refusal> {
+    match inbound.call.wire {
+        Wire::OpenAiChat => openai_chat::read(inbound),
+        Wire::OpenAiResponses => openai_responses::read(inbound),
+        Wire::AnthropicMessages | Wire::AnthropicCountTokens => anthropic::read(inbound),
+        Wire::GeminiGenerate | Wire::GeminiCountTokens => gemini::read(inbound),
+    }
+}
+
+/// The first of these members of an object that is not on the list.
+fn unknown_member<'a>(object: &'a Value, known: &[&str]) -> Option<&'a str> {
+    let mut names = object.as_object()?.keys().map(String::as_str);
+    names.find(|name| !known.contains(name))
+}
+
+/// One server-sent event with a name.
+fn named_event(name: &str, data: &Value) -> Bytes {
+    Bytes::from(format!("event: {name}\ndata: {data}\n\n"))
+}
