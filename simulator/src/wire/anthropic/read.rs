@@ -294,3 +294,6 @@ fn is_name(text: &str) -> bool {
     let fit = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
     !text.is_empty() && text.chars().all(fit)
 }
+
+#[cfg(test)]
+mod tests;

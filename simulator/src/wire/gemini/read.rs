@@ -228,3 +228,6 @@ fn tier(body: &Value) -> Result<ServiceTier, Refusal> {
         _ => Err(invalid_value("service_tier", value)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -223,3 +223,6 @@ fn echo(body: &Value) -> Map<String, Value> {
     }
     echo
 }
+
+#[cfg(test)]
+mod tests;
