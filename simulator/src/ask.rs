@@ -49,6 +49,8 @@ pub(crate) enum Work {
     /// A conversation to go on with.
     #[default]
     Talk,
+    /// Something with no text for an answer, that is billed so many output tokens.
+    Silent { output_tokens: u64 },
     /// A question about tokens, which is free.
     Count,
 }
@@ -186,6 +188,11 @@ pub fn count_input_tokens<'a>(messages: impl IntoIterator<Item = &'a str>) -> u6
         frames += TOKENS_PER_MESSAGE;
     }
     bytes.div_ceil(BYTES_PER_TOKEN) + frames
+}
+
+/// Tokens of a text that is no message.
+pub(crate) fn count_text_tokens(text: &str) -> u64 {
+    (text.len() as u64).div_ceil(BYTES_PER_TOKEN)
 }
 
 /// A request that is refused before anyone answers it.

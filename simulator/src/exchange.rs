@@ -214,6 +214,7 @@ fn cast(
     let cue = host.script.cue(&ask.model);
     let answer = match ask.work {
         Work::Talk => stage.answerer.answer(stage.seed, &ask.model, ask),
+        Work::Silent { output_tokens } => Answer::silent(ask.input_tokens, output_tokens),
         Work::Count => Answer::silent(ask.input_tokens, 0),
     };
     if ask.work != Work::Count {

@@ -40,6 +40,8 @@ pub(crate) fn route(
     let wire = match path {
         "v1/chat/completions" => Wire::OpenAiChat,
         "v1/responses" => Wire::OpenAiResponses,
+        "v1/embeddings" => Wire::OpenAiEmbeddings,
+        "v1/images/generations" => Wire::OpenAiImages,
         "v1/messages" => Wire::AnthropicMessages,
         "v1/messages/count_tokens" => Wire::AnthropicCountTokens,
         "v1/models" => {
@@ -121,6 +123,8 @@ mod tests {
         let wire = |path| call(path, "").map(|call| call.wire);
         assert_eq!(wire("v1/chat/completions"), Some(Wire::OpenAiChat));
         assert_eq!(wire("v1/responses"), Some(Wire::OpenAiResponses));
+        assert_eq!(wire("v1/embeddings"), Some(Wire::OpenAiEmbeddings));
+        assert_eq!(wire("v1/images/generations"), Some(Wire::OpenAiImages));
         assert_eq!(wire("v1/messages"), Some(Wire::AnthropicMessages));
         let counting = Some(Wire::AnthropicCountTokens);
         assert_eq!(wire("v1/messages/count_tokens"), counting);

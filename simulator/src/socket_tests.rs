@@ -7,6 +7,7 @@
 mod answerers;
 mod faults;
 mod gemini;
+mod media;
 mod messages;
 mod responses;
 mod speakers;

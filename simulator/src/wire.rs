@@ -8,6 +8,8 @@ mod anthropic;
 mod gemini;
 mod openai;
 mod openai_chat;
+mod openai_embeddings;
+mod openai_images;
 mod openai_responses;
 
 use bytes::Bytes;
@@ -34,6 +36,10 @@ pub enum Wire {
     OpenAiChat,
     /// `POST /v1/responses`.
     OpenAiResponses,
+    /// `POST /v1/embeddings`.
+    OpenAiEmbeddings,
+    /// `POST /v1/images/generations`.
+    OpenAiImages,
     /// `POST /v1/messages`.
     AnthropicMessages,
     /// `POST /v1/messages/count_tokens`.
@@ -179,6 +185,8 @@ pub(crate) struct Part {
 pub(crate) enum Pen {
     Chat(openai_chat::Pen),
     Responses(Box<openai_responses::Pen>),
+    Embeddings(openai_embeddings::Pen),
+    Images(openai_images::Pen),
     Messages(anthropic::Pen),
     CountTokens,
     Gemini(gemini::Pen),
@@ -190,9 +198,10 @@ impl Pen {
         match self {
             Self::Chat(pen) => pen.stream(answer),
             Self::Responses(pen) => pen.stream(answer),
+            Self::Images(pen) => pen.stream(answer),
             Self::Messages(pen) => pen.stream(answer),
             Self::Gemini(pen) => pen.stream(answer),
-            Self::CountTokens | Self::GeminiCount => Stream::default(),
+            Self::Embeddings(_) | Self::CountTokens | Self::GeminiCount => Stream::default(),
         }
     }
 
@@ -200,6 +209,8 @@ impl Pen {
         match self {
             Self::Chat(pen) => pen.whole(answer),
             Self::Responses(pen) => pen.whole(answer),
+            Self::Embeddings(pen) => pen.whole(answer),
+            Self::Images(pen) => pen.whole(answer),
             Self::Messages(pen) => pen.whole(answer),
             Self::Gemini(pen) => pen.whole(answer),
             Self::CountTokens => anthropic::count(answer.usage.input_tokens),
@@ -211,9 +222,11 @@ impl Pen {
     pub(crate) fn empty_stream(&self, answer: &Answer) -> Bytes {
         match self {
             Self::Chat(_) => openai::done(),
-            _ => self
-                .stream(&Answer::silent(answer.usage.input_tokens, 0))
-                .concat(),
+            Self::Images(_) | Self::Embeddings(_) => Bytes::new(),
+            Self::Responses(_) | Self::Messages(_) | Self::Gemini(_) => {
+                self.stream(&bare(answer)).concat()
+            }
+            Self::CountTokens | Self::GeminiCount => Bytes::new(),
         }
     }
 
@@ -221,7 +234,10 @@ impl Pen {
     pub(crate) fn empty_whole(&self, answer: &Answer) -> String {
         match self {
             Self::Chat(pen) => pen.choiceless(answer),
-            _ => self.whole(&Answer::silent(answer.usage.input_tokens, 0)),
+            Self::Embeddings(pen) => pen.empty(answer),
+            Self::Images(pen) => pen.empty(answer),
+            Self::Responses(_) | Self::Messages(_) | Self::Gemini(_) => self.whole(&bare(answer)),
+            Self::CountTokens | Self::GeminiCount => "{}".to_owned(),
         }
     }
 
@@ -230,9 +246,10 @@ impl Pen {
         match self {
             Self::Chat(_) => openai::data(&openai::refusal_body(refusal)),
             Self::Responses(_) => openai_responses::error_event(refusal, sent),
+            Self::Images(_) => openai_responses::error_event(refusal, sent),
             Self::Messages(pen) => pen.error_event(refusal),
             Self::Gemini(pen) => pen.error_event(refusal, sent),
-            Self::CountTokens | Self::GeminiCount => Bytes::new(),
+            Self::Embeddings(_) | Self::CountTokens | Self::GeminiCount => Bytes::new(),
         }
     }
 
@@ -265,7 +282,10 @@ impl Pen {
 impl Wire {
     pub(crate) fn family(self) -> Family {
         match self {
-            Self::OpenAiChat | Self::OpenAiResponses => Family::OpenAi,
+            Self::OpenAiChat
+            | Self::OpenAiResponses
+            | Self::OpenAiEmbeddings
+            | Self::OpenAiImages => Family::OpenAi,
             Self::AnthropicMessages | Self::AnthropicCountTokens => Family::Anthropic,
             Self::GeminiGenerate | Self::GeminiCountTokens => Family::Gemini,
         }
@@ -365,9 +385,16 @@ pub(crate) fn read(inbound: &Inbound<'_>) -> Result<(Ask, Pen), Refusal> {
     match inbound.call.wire {
         Wire::OpenAiChat => openai_chat::read(inbound),
         Wire::OpenAiResponses => openai_responses::read(inbound),
+        Wire::OpenAiEmbeddings => openai_embeddings::read(inbound),
+        Wire::OpenAiImages => openai_images::read(inbound),
         Wire::AnthropicMessages | Wire::AnthropicCountTokens => anthropic::read(inbound),
         Wire::GeminiGenerate | Wire::GeminiCountTokens => gemini::read(inbound),
     }
+}
+
+/// An answer to the same request that says nothing.
+fn bare(answer: &Answer) -> Answer {
+    Answer::silent(answer.usage.input_tokens, 0)
 }
 
 /// The first of these members of an object that is not on the list.
