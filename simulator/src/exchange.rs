@@ -99,8 +99,8 @@ pub(crate) async fn handle(
         let marks = Marks::new(stage.seed, "", 0);
         return Ok(refused(Family::OpenAi, &refusal, marks));
     };
-    let versioned = request.headers().contains_key("anthropic-version");
-    let route = route(request.method(), rest, &query, versioned);
+    let guess = Family::guess(request.headers());
+    let route = route(request.method(), rest, &query, guess);
     if let Ok(Route::Call(call)) = &route {
         return converse(stage, host, call, &query, request).await;
     }

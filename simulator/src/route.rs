@@ -26,15 +26,18 @@ pub(crate) enum NoRoute {
     Method(Family),
 }
 
-/// Finds the route of a path below a provider. `versioned`: the request says which
-/// version of Anthropic's wire it speaks, and so means its list of models.
+/// Finds the route of a path below a provider. `guess` is the family that the request's
+/// headers look like: all of them have a list of models at one path.
 pub(crate) fn route(
     method: &Method,
     path: &str,
     query: &str,
-    versioned: bool,
+    guess: Family,
 ) -> Result<Route, NoRoute> {
-    if let Some(rest) = path.strip_prefix("v1beta/") {
+    // Gemini has two versions; its SDKs ask for either.
+    let stable = path.strip_prefix("v1/");
+    let stable = stable.filter(|rest| rest.starts_with("models/"));
+    if let Some(rest) = path.strip_prefix("v1beta/").or(stable) {
         return gemini(method, rest, query);
     }
     let wire = match path {
@@ -44,14 +47,7 @@ pub(crate) fn route(
         "v1/images/generations" => Wire::OpenAiImages,
         "v1/messages" => Wire::AnthropicMessages,
         "v1/messages/count_tokens" => Wire::AnthropicCountTokens,
-        "v1/models" => {
-            let family = if versioned {
-                Family::Anthropic
-            } else {
-                Family::OpenAi
-            };
-            return only(method, &Method::GET, Route::Models(family), family);
-        }
+        "v1/models" => return only(method, &Method::GET, Route::Models(guess), guess),
         _ => return stored(method, path),
     };
     let call = Call {
@@ -112,7 +108,7 @@ mod tests {
     use super::*;
 
     fn call(path: &str, query: &str) -> Option<Call> {
-        match route(&Method::POST, path, query, false) {
+        match route(&Method::POST, path, query, Family::OpenAi) {
             Ok(Route::Call(call)) => Some(call),
             _ => None,
         }
@@ -132,6 +128,8 @@ mod tests {
             wire("v1beta/models/m:countTokens"),
             Some(Wire::GeminiCountTokens)
         );
+        let stable = Some(Wire::GeminiGenerate);
+        assert_eq!(wire("v1/models/m:generateContent"), stable);
         assert_eq!(wire("v1beta/models/m:sing"), None);
     }
 
@@ -150,14 +148,14 @@ mod tests {
 
     #[test]
     fn stored_responses_and_lists_have_their_methods() {
-        let of = |method: Method, path| route(&method, path, "", false);
+        let of = |method: Method, path| route(&method, path, "", Family::OpenAi);
         let look = Ok(Route::Look("r1".to_owned()));
         assert_eq!(of(Method::GET, "v1/responses/r1"), look);
         let forget = Ok(Route::Forget("r1".to_owned()));
         assert_eq!(of(Method::DELETE, "v1/responses/r1"), forget);
         let cancel = Ok(Route::Cancel("r1".to_owned()));
         assert_eq!(of(Method::POST, "v1/responses/r1/cancel"), cancel);
-        let models = route(&Method::GET, "v1/models", "", true);
+        let models = route(&Method::GET, "v1/models", "", Family::Anthropic);
         assert_eq!(models, Ok(Route::Models(Family::Anthropic)));
         let wrong = Err(NoRoute::Method(Family::OpenAi));
         assert_eq!(of(Method::GET, "v1/chat/completions"), wrong);

@@ -44,7 +44,8 @@ pub enum Wire {
     AnthropicMessages,
     /// `POST /v1/messages/count_tokens`.
     AnthropicCountTokens,
-    /// `POST /v1beta/models/{model}:generateContent` and `:streamGenerateContent`.
+    /// `POST /v1beta/models/{model}:generateContent` and `:streamGenerateContent` (below
+    /// `/v1` too).
     GeminiGenerate,
     /// `POST /v1beta/models/{model}:countTokens`.
     GeminiCountTokens,
@@ -293,6 +294,17 @@ impl Wire {
 }
 
 impl Family {
+    /// Whose wire a request is on, as far as its headers tell.
+    pub(crate) fn guess(headers: &HeaderMap) -> Self {
+        if headers.contains_key("anthropic-version") {
+            Self::Anthropic
+        } else if headers.contains_key("x-goog-api-key") {
+            Self::Gemini
+        } else {
+            Self::OpenAi
+        }
+    }
+
     /// The key that a request carries.
     pub(crate) fn key(self, headers: &HeaderMap, query: &str) -> Option<String> {
         let header = |name: &str| headers.get(name)?.to_str().ok();
