@@ -2,9 +2,11 @@
 //!
 //! Owns: plain data. It must not know how it is served.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::answerer::Answerer;
+use crate::ask::ServiceTier;
 use crate::script::{Behaviour, Speed};
 
 /// Everything [`crate::Simulator::start`] needs, but the socket.
@@ -91,18 +93,43 @@ pub struct ServedModel {
     pub name: String,
     /// What it bills.
     pub price: Price,
+    /// What it bills for other tiers than the standard one; those that are not here cost
+    /// the same.
+    pub tiers: BTreeMap<ServiceTier, Price>,
 }
 
 impl ServedModel {
     /// A model with its price in nano-USD per token (1 USD per million tokens is 1,000).
     pub fn new(name: impl Into<String>, input_nano_usd: u64, output_nano_usd: u64) -> Self {
+        let price = Price {
+            input_nano_usd,
+            output_nano_usd,
+        };
+        Self::at(name, price)
+    }
+
+    /// A model at this price in every tier.
+    pub fn at(name: impl Into<String>, price: Price) -> Self {
         Self {
             name: name.into(),
-            price: Price {
-                input_nano_usd,
-                output_nano_usd,
-            },
+            price,
+            tiers: BTreeMap::new(),
         }
+    }
+
+    /// The same, but this tier has a price of its own.
+    #[must_use]
+    pub fn with_tier(mut self, tier: ServiceTier, input_nano: u64, output_nano: u64) -> Self {
+        let price = Price {
+            input_nano_usd: input_nano,
+            output_nano_usd: output_nano,
+        };
+        self.tiers.insert(tier, price);
+        self
+    }
+
+    pub(crate) fn price_of(&self, tier: ServiceTier) -> Price {
+        self.tiers.get(&tier).copied().unwrap_or(self.price)
     }
 }
 

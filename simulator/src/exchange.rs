@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{Answer, Tempo};
 use crate::answerer::Answerer;
 use crate::ask::{Ask, Refusal, Work};
-use crate::config::Price;
+use crate::config::ServedModel;
 use crate::dice::Dice;
 use crate::errand::{errand, refused};
 use crate::ledger::{Entry, Ledger};
@@ -57,7 +57,7 @@ pub(crate) enum Severed {
 pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) api_key: Option<String>,
-    pub(crate) models: BTreeMap<String, Price>,
+    pub(crate) models: BTreeMap<String, ServedModel>,
     pub(crate) script: Script,
     pub(crate) shelf: Shelf,
 }
@@ -135,7 +135,7 @@ async fn converse(
         Err(refusal) => Err(refusal),
     };
     let mut plan = match admitted {
-        Ok(admitted) => cast(stage, host, family, &admitted, marks, &mut entry),
+        Ok(admitted) => cast(stage, host, family, admitted, marks, &mut entry),
         Err(refusal) => Plan::refused(family, &refusal, marks),
     };
     plan.headers.extend(family.headers(marks));
@@ -143,10 +143,10 @@ async fn converse(
 }
 
 /// A request that will be answered (unless a fault strikes).
-struct Admitted {
+struct Admitted<'a> {
     ask: Ask,
     pen: Pen,
-    price: Price,
+    model: &'a ServedModel,
 }
 
 fn check_head(
@@ -163,15 +163,15 @@ fn check_head(
 }
 
 /// The body and the model, in the order a provider checks them.
-async fn admit(
-    host: &Host,
+async fn admit<'a>(
+    host: &'a Host,
     call: &Call,
     owner: Option<u64>,
     headers: &HeaderMap,
     body: Incoming,
     marks: Marks,
     entry: &mut Entry,
-) -> Result<Admitted, Refusal> {
+) -> Result<Admitted<'a>, Refusal> {
     let limited = Limited::new(body, BODY_BYTES_MAX);
     let body = match timeout(BODY_WAIT_MAX, limited.collect()).await {
         Err(_) => return Err(Refusal::new(408, "Timed out reading the request body")),
@@ -192,11 +192,7 @@ async fn admit(
     })?;
     entry.identify(&ask.model, ask.streaming, &ask.prompt);
     match host.models.get(&ask.model) {
-        Some(price) => Ok(Admitted {
-            ask,
-            pen,
-            price: *price,
-        }),
+        Some(model) => Ok(Admitted { ask, pen, model }),
         None => Err(call.wire.family().unknown_model(&ask.model)),
     }
 }
@@ -206,19 +202,25 @@ fn cast(
     stage: &Stage,
     host: &Host,
     family: Family,
-    admitted: &Admitted,
+    admitted: Admitted<'_>,
     marks: Marks,
     entry: &mut Entry,
 ) -> Plan {
-    let Admitted { ask, pen, price } = admitted;
-    let cue = host.script.cue(&ask.model);
+    let Admitted {
+        ask,
+        mut pen,
+        model,
+    } = admitted;
+    let cue = host.script.cue(&ask.model, ask.tier);
+    let tier = cue.served_tier.unwrap_or(ask.tier);
+    pen.serve_as(tier);
     let answer = match ask.work {
-        Work::Talk => stage.answerer.answer(stage.seed, &ask.model, ask),
+        Work::Talk => stage.answerer.answer(stage.seed, &ask.model, &ask),
         Work::Silent { output_tokens } => Answer::silent(ask.input_tokens, output_tokens),
         Work::Count => Answer::silent(ask.input_tokens, 0),
     };
     if ask.work != Work::Count {
-        entry.price(*price, answer.usage.input_tokens);
+        entry.price(model.price_of(tier), tier, &answer.usage);
     }
     if let Some(kind) = cue.fault.as_ref().and_then(crate::script::Fault::kind) {
         entry.faulty(kind);
@@ -238,12 +240,12 @@ fn cast(
         streaming: ask.streaming,
         answer: &answer,
         pace,
-        pen,
+        pen: &pen,
         family,
         marks,
     };
     let mut plan = plan(&scene, cue.fault.as_ref());
-    plan.headers.extend(pen.headers(ask.tier));
+    plan.headers.extend(pen.headers(tier));
     plan
 }
 

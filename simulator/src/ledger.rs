@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+use crate::answer::Usage;
+use crate::ask::ServiceTier;
 use crate::config::Price;
 use crate::script::FaultKind;
 use crate::wire::Wire;
@@ -52,6 +54,8 @@ pub struct Attempt {
     pub request_id: Option<String>,
     /// A hash of the last user message (see [`Ledger::prompt_hash`]).
     pub prompt_hash: u64,
+    /// The tier it was served in (and is billed for).
+    pub service_tier: ServiceTier,
     /// Input tokens billed.
     pub input_tokens: u64,
     /// Output tokens billed.
@@ -197,6 +201,7 @@ impl Ledger {
                 streaming: false,
                 request_id,
                 prompt_hash: 0,
+                service_tier: ServiceTier::Standard,
                 input_tokens: 0,
                 output_tokens: 0,
                 cost_nano_usd: 0,
@@ -251,10 +256,11 @@ impl Entry {
         });
     }
 
-    /// From now on its input counts, at this price.
-    pub(crate) fn price(&mut self, price: Price, input_tokens: u64) {
+    /// From now on its input counts, at the price of this tier.
+    pub(crate) fn price(&mut self, price: Price, tier: ServiceTier, usage: &Usage) {
         self.price = price;
-        self.input_tokens = input_tokens;
+        self.input_tokens = usage.input_tokens;
+        self.write(|attempt| attempt.service_tier = tier);
     }
 
     /// A fault was drawn: whoever closes first, it is a faulted attempt.
@@ -331,7 +337,11 @@ mod tests {
             Some("r-1".to_owned()),
         );
         entry.identify("m", true, "hello");
-        entry.price(PRICE, 7);
+        let usage = Usage {
+            input_tokens: 7,
+            ..Usage::default()
+        };
+        entry.price(PRICE, ServiceTier::Flex, &usage);
         entry
     }
 
@@ -349,6 +359,8 @@ mod tests {
     #[test]
     fn each_end_bills_what_the_rule_says() {
         assert_eq!(end(Some(Outcome::Answered), 5).cost_nano_usd, 570);
+        let tier = end(Some(Outcome::Answered), 5).service_tier;
+        assert_eq!(tier, ServiceTier::Flex);
         assert_eq!(end(Some(Outcome::Refused(429)), 5).cost_nano_usd, 0);
         let cut = Outcome::Faulted(FaultKind::CutAfter);
         assert_eq!(end(Some(cut), 2).cost_nano_usd, 270);

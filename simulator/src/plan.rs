@@ -136,6 +136,7 @@ pub(crate) fn plan(scene: &Scene<'_>, fault: Option<&Fault>) -> Plan {
             retry_after,
             body,
         } => status(scene, *code, *retry_after, body.as_deref()),
+        Fault::NoCapacity => Plan::refused(scene.family, &scene.family.no_capacity(), scene.marks),
         Fault::HangBeforeHeaders => Plan::never(Opening::Hang),
         Fault::Reset => Plan::never(Opening::Reset),
         Fault::HangAfterHeaders => broken(scene, 0, &Ending::Hang),

@@ -217,10 +217,8 @@ impl Recorded {
             .zip(&self.models)
             .filter_map(|(index, name)| {
                 let rows = self.outcomes.iter().filter(|(key, _)| key.1 == index);
-                Some(ServedModel {
-                    name: name.clone(),
-                    price: price::fit(rows.map(|(_, outcome)| outcome))?,
-                })
+                let price = price::fit(rows.map(|(_, outcome)| outcome))?;
+                Some(ServedModel::at(name.clone(), price))
             })
             .collect()
     }

@@ -1,13 +1,19 @@
 //! How providers behave: their latency, and the faults they show, by seeded draws.
 //!
 //! Owns: the behaviour of one provider, changeable while it runs. It must not know
-//! HTTP: it says *what* goes wrong; `plan` knows how that looks on the wire.
+//! HTTP: it says *what* goes wrong; `plan` knows how that looks on the wire. What can go
+//! wrong is in `fault`.
+
+mod fault;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::ask::ServiceTier;
 use crate::dice::Dice;
+
+pub use fault::{Fault, FaultKind, RetryAfter};
 
 /// No wait that comes out of a distribution is longer than this: a log-normal tail
 /// would else outlast every test.
@@ -96,116 +102,6 @@ impl Pace {
     }
 }
 
-/// What a refusal says about when to come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RetryAfter {
-    /// Header `retry-after`, whole seconds.
-    Seconds(u64),
-    /// Header `retry-after-ms`, milliseconds.
-    Millis(u64),
-}
-
-/// One way in which an attempt goes wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fault {
-    /// Refused with this status; without a `body` in the provider's own error form.
-    Status {
-        /// HTTP status code.
-        code: u16,
-        /// Whether and how it says when to come back.
-        retry_after: Option<RetryAfter>,
-        /// Body instead of the provider's error form.
-        body: Option<String>,
-    },
-    /// The request is taken, then nothing ever comes.
-    HangBeforeHeaders,
-    /// Headers (when streaming also the role-only chunk), then nothing.
-    HangAfterHeaders,
-    /// A stream that stalls after this many content chunks (whole answers: as above).
-    HangAfter {
-        /// Content chunks sent before the stall.
-        content_chunks: usize,
-    },
-    /// The connection is reset (RST) before any answer.
-    Reset,
-    /// Closed after this many content chunks, without the end of the stream. A whole
-    /// answer is closed in the middle of its body.
-    CutAfter {
-        /// Content chunks sent before the cut.
-        content_chunks: usize,
-    },
-    /// Closed after the role-only chunk (whole answers: after the headers).
-    CutBeforeContent,
-    /// After this many content chunks an error event instead of the rest, then a
-    /// tidy end of the response without `[DONE]`. A whole answer is a 200 with an error body.
-    ErrorInStream {
-        /// Content chunks sent before the error.
-        content_chunks: usize,
-    },
-    /// 200 with a page of HTML.
-    Garbage,
-    /// 200 with JSON that stops in the middle, tidily ended.
-    TruncatedJson,
-    /// 200 with no body at all.
-    EmptyBody,
-    /// A stream of nothing but `[DONE]` (whole answers: without a choice).
-    DoneAtOnce,
-}
-
-impl Fault {
-    /// A plain status in the provider's error form.
-    pub fn status(code: u16) -> Self {
-        Self::Status {
-            code,
-            retry_after: None,
-            body: None,
-        }
-    }
-
-    /// 429 with `retry-after` in seconds.
-    pub fn rate_limited(retry_after_s: u64) -> Self {
-        Self::Status {
-            code: 429,
-            retry_after: Some(RetryAfter::Seconds(retry_after_s)),
-            body: None,
-        }
-    }
-
-    pub(crate) fn kind(&self) -> Option<FaultKind> {
-        Some(match self {
-            Self::Status { .. } => return None,
-            Self::HangBeforeHeaders => FaultKind::HangBeforeHeaders,
-            Self::HangAfterHeaders => FaultKind::HangAfterHeaders,
-            Self::HangAfter { .. } => FaultKind::HangAfter,
-            Self::Reset => FaultKind::Reset,
-            Self::CutAfter { .. } => FaultKind::CutAfter,
-            Self::CutBeforeContent => FaultKind::CutBeforeContent,
-            Self::ErrorInStream { .. } => FaultKind::ErrorInStream,
-            Self::Garbage => FaultKind::Garbage,
-            Self::TruncatedJson => FaultKind::TruncatedJson,
-            Self::EmptyBody => FaultKind::EmptyBody,
-            Self::DoneAtOnce => FaultKind::DoneAtOnce,
-        })
-    }
-}
-
-/// The sort of a fault, as the ledger keeps it (a status is kept as a refusal).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "each is the variant of `Fault` of its name")]
-pub enum FaultKind {
-    HangBeforeHeaders,
-    HangAfterHeaders,
-    HangAfter,
-    Reset,
-    CutAfter,
-    CutBeforeContent,
-    ErrorInStream,
-    Garbage,
-    TruncatedJson,
-    EmptyBody,
-    DoneAtOnce,
-}
-
 /// A fault, how often it strikes, and for how long.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaultRule {
@@ -224,6 +120,8 @@ pub struct Behaviour {
     pub latency: Option<Latency>,
     /// The first rule whose draw says so strikes.
     pub faults: Vec<FaultRule>,
+    /// The tier that requests are served in, whatever they ask for.
+    pub served_tier: Option<ServiceTier>,
 }
 
 impl Behaviour {
@@ -241,6 +139,13 @@ impl Behaviour {
     #[must_use]
     pub fn with_latency(mut self, latency: Latency) -> Self {
         self.latency = Some(latency);
+        self
+    }
+
+    /// The same, but requests are served in this tier whatever they ask for.
+    #[must_use]
+    pub fn serving(mut self, tier: ServiceTier) -> Self {
+        self.served_tier = Some(tier);
         self
     }
 
@@ -291,6 +196,7 @@ pub struct Script {
 struct Acts {
     provider: Behaviour,
     models: BTreeMap<String, Behaviour>,
+    tiers: BTreeMap<ServiceTier, Behaviour>,
     attempts: u64,
 }
 
@@ -299,6 +205,7 @@ struct Acts {
 pub(crate) struct Cue {
     pub(crate) fault: Option<Fault>,
     pub(crate) latency: Option<Latency>,
+    pub(crate) served_tier: Option<ServiceTier>,
     /// The attempt's number at its provider, from 0.
     pub(crate) number: u64,
 }
@@ -311,6 +218,7 @@ impl Script {
             acts: Arc::new(Mutex::new(Acts {
                 provider: behaviour,
                 models: BTreeMap::new(),
+                tiers: BTreeMap::new(),
                 attempts: 0,
             })),
         }
@@ -326,11 +234,18 @@ impl Script {
         self.lock().models.insert(model.into(), behaviour);
     }
 
-    /// Healthy again, all models included.
+    /// From now on requests for this tier are treated so, whatever their model or their
+    /// provider does.
+    pub fn set_tier(&self, tier: ServiceTier, behaviour: Behaviour) {
+        self.lock().tiers.insert(tier, behaviour);
+    }
+
+    /// Healthy again, all models and tiers included.
     pub fn heal(&self) {
         let mut acts = self.lock();
         acts.provider = Behaviour::healthy();
         acts.models.clear();
+        acts.tiers.clear();
     }
 
     /// Every attempt fails so from now on (latency stays).
@@ -364,18 +279,23 @@ impl Script {
         self.lock().attempts
     }
 
-    pub(crate) fn cue(&self, model: &str) -> Cue {
+    pub(crate) fn cue(&self, model: &str, tier: ServiceTier) -> Cue {
         let mut acts = self.lock();
         let number = acts.attempts;
         acts.attempts += 1;
         let mut dice = Dice::numbered(self.seed, &self.provider, number);
         let Acts {
-            provider, models, ..
+            provider,
+            models,
+            tiers,
+            ..
         } = &mut *acts;
-        let behaviour = models.get_mut(model).unwrap_or(provider);
+        let behaviour = tiers.get_mut(&tier).or_else(|| models.get_mut(model));
+        let behaviour = behaviour.unwrap_or(provider);
         Cue {
             fault: behaviour.strike(&mut dice),
             latency: behaviour.latency,
+            served_tier: behaviour.served_tier,
             number,
         }
     }

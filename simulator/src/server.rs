@@ -83,7 +83,7 @@ impl Simulator {
             let host = Host {
                 name: name.clone(),
                 api_key: provider.api_key,
-                models: models.map(|model| (model.name, model.price)).collect(),
+                models: models.map(|model| (model.name.clone(), model)).collect(),
                 script,
                 shelf: Shelf::default(),
             };

@@ -11,6 +11,7 @@ mod media;
 mod messages;
 mod responses;
 mod speakers;
+mod tiers;
 mod wire_faults;
 mod wires;
 

@@ -258,6 +258,21 @@ impl Pen {
         !matches!(self, Self::Gemini(pen) if pen.delivery == Delivery::Array)
     }
 
+    /// The answer says that it was served in this tier.
+    pub(crate) fn serve_as(&mut self, tier: ServiceTier) {
+        match self {
+            Self::Chat(pen) => pen.tier = tier,
+            Self::Responses(pen) => pen.tier = tier,
+            Self::Gemini(pen) => pen.tier = tier,
+            // Anthropic sells the standard tier only; the others do not say.
+            Self::Messages(_)
+            | Self::Embeddings(_)
+            | Self::Images(_)
+            | Self::CountTokens
+            | Self::GeminiCount => {}
+        }
+    }
+
     /// What the provider is to remember of the answer, finished then.
     pub(crate) fn kept(&self, answer: &Answer, ready_at: Instant) -> Option<Kept> {
         match self {
@@ -345,6 +360,18 @@ impl Family {
             Self::Gemini => Refusal::new(
                 404,
                 format!("models/{model} is not found for API version v1beta."),
+            ),
+        }
+    }
+
+    /// A request that would wait too long for room in its tier.
+    pub(crate) fn no_capacity(self) -> Refusal {
+        match self {
+            Self::OpenAi => Refusal::new(429, "Resource Unavailable").coded("resource_unavailable"),
+            Self::Anthropic => Refusal::new(529, "Overloaded"),
+            Self::Gemini => Refusal::new(
+                503,
+                "This model is currently experiencing high demand. Please try again later.",
             ),
         }
     }

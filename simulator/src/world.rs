@@ -214,10 +214,7 @@ impl World {
     pub fn served(&self) -> Vec<ServedModel> {
         self.models()
             .iter()
-            .map(|model| ServedModel {
-                name: model.name.to_owned(),
-                price: model.price,
-            })
+            .map(|model| ServedModel::at(model.name, model.price))
             .collect()
     }
 

@@ -4,7 +4,7 @@ use super::*;
 
 fn faults(script: &Script, attempts: usize) -> Vec<bool> {
     (0..attempts)
-        .map(|_| script.cue("m").fault.is_some())
+        .map(|_| script.cue("m", ServiceTier::Standard).fault.is_some())
         .collect()
 }
 
@@ -31,18 +31,27 @@ fn the_next_n_end() {
 fn the_next_n_come_before_what_holds_for_ever() {
     let script = Script::new(1, "alpha", Behaviour::failing(Fault::Garbage));
     script.fail_next(1, Fault::Reset);
-    assert_eq!(script.cue("m").fault, Some(Fault::Reset));
-    assert_eq!(script.cue("m").fault, Some(Fault::Garbage));
+    assert_eq!(
+        script.cue("m", ServiceTier::Standard).fault,
+        Some(Fault::Reset)
+    );
+    assert_eq!(
+        script.cue("m", ServiceTier::Standard).fault,
+        Some(Fault::Garbage)
+    );
 }
 
 #[test]
 fn a_model_may_fail_alone_and_heal() {
     let script = Script::new(1, "alpha", Behaviour::healthy());
     script.set_model("sick", Behaviour::failing(Fault::EmptyBody));
-    assert_eq!(script.cue("sick").fault, Some(Fault::EmptyBody));
-    assert_eq!(script.cue("well").fault, None);
+    assert_eq!(
+        script.cue("sick", ServiceTier::Standard).fault,
+        Some(Fault::EmptyBody)
+    );
+    assert_eq!(script.cue("well", ServiceTier::Standard).fault, None);
     script.heal();
-    assert_eq!(script.cue("sick").fault, None);
+    assert_eq!(script.cue("sick", ServiceTier::Standard).fault, None);
 }
 
 #[test]
@@ -53,9 +62,12 @@ fn failing_keeps_the_latency() {
         Behaviour::healthy().with_latency(Latency::TYPICAL),
     );
     script.fail(Fault::Reset);
-    assert_eq!(script.cue("m").latency, Some(Latency::TYPICAL));
+    assert_eq!(
+        script.cue("m", ServiceTier::Standard).latency,
+        Some(Latency::TYPICAL)
+    );
     script.fail_share(0.0, Fault::Reset);
-    assert_eq!(script.cue("m").fault, None);
+    assert_eq!(script.cue("m", ServiceTier::Standard).fault, None);
 }
 
 #[test]
@@ -79,4 +91,21 @@ fn latency_without_spread_is_its_median() {
     let pace = latency.pace(&mut Dice::of(1, &["pace"]));
     assert_eq!(pace.first_token.as_millis(), 200);
     assert_eq!(pace.per_token.as_millis(), 20);
+}
+
+#[test]
+fn a_tier_may_be_full_while_the_others_are_well() {
+    let script = Script::new(1, "alpha", Behaviour::healthy());
+    script.set_tier(ServiceTier::Flex, Behaviour::failing(Fault::NoCapacity));
+    script.set_model("m", Behaviour::healthy().serving(ServiceTier::Priority));
+    let flex = script.cue("m", ServiceTier::Flex);
+    assert_eq!(
+        (flex.fault, flex.served_tier),
+        (Some(Fault::NoCapacity), None)
+    );
+    let standard = script.cue("m", ServiceTier::Standard);
+    assert_eq!(standard.fault, None);
+    assert_eq!(standard.served_tier, Some(ServiceTier::Priority));
+    script.heal();
+    assert_eq!(script.cue("m", ServiceTier::Flex).fault, None);
 }

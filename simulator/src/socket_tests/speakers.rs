@@ -52,6 +52,7 @@ pub(super) struct Wish {
     pub(super) stop: &'static str,
     pub(super) limit: Option<u64>,
     pub(super) images: usize,
+    pub(super) tier: &'static str,
 }
 
 impl Wish {
@@ -167,6 +168,9 @@ fn chat_body(wish: &Wish) -> Value {
     if let Some(limit) = wish.limit {
         body["max_completion_tokens"] = json!(limit);
     }
+    if !wish.tier.is_empty() {
+        body["service_tier"] = json!(wish.tier);
+    }
     body
 }
 
@@ -203,6 +207,9 @@ fn responses_body(wish: &Wish) -> Value {
     if let Some(limit) = wish.limit {
         body["max_output_tokens"] = json!(limit);
     }
+    if !wish.tier.is_empty() {
+        body["service_tier"] = json!(wish.tier);
+    }
     body
 }
 
@@ -237,6 +244,9 @@ fn messages_body(wish: &Wish) -> Value {
     }
     if !wish.stop.is_empty() {
         body["stop_sequences"] = json!([wish.stop]);
+    }
+    if !wish.tier.is_empty() {
+        body["service_tier"] = json!(wish.tier);
     }
     body
 }
@@ -276,5 +286,8 @@ fn gemini_body(wish: &Wish) -> Value {
         config["maxOutputTokens"] = json!(limit);
     }
     body["generationConfig"] = config;
+    if !wish.tier.is_empty() {
+        body["serviceTier"] = json!(wish.tier);
+    }
     body
 }

@@ -22,7 +22,7 @@ pub(crate) struct Pen {
     host: String,
     marks: Marks,
     model: String,
-    tier: ServiceTier,
+    pub(super) tier: ServiceTier,
     pub(super) delivery: Delivery,
     /// Thoughts are shown, not only counted.
     include_thoughts: bool,

@@ -20,7 +20,7 @@ pub(super) use read::read;
 pub(crate) struct Pen {
     marks: Marks,
     model: String,
-    tier: ServiceTier,
+    pub(super) tier: ServiceTier,
     /// Chunks say `"usage": null` only where a usage chunk will follow.
     include_usage: bool,
 }

@@ -31,7 +31,7 @@ pub(crate) struct Pen {
     owner: Option<u64>,
     marks: Marks,
     model: String,
-    tier: ServiceTier,
+    pub(super) tier: ServiceTier,
     /// Members of the response that repeat the request.
     echo: Map<String, Value>,
     /// Reasoning is summarised.
