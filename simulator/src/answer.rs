@@ -67,6 +67,8 @@ pub(crate) struct Usage {
     /// All input, what came out of a cache included.
     pub(crate) input_tokens: u64,
     pub(crate) cached_tokens: u64,
+    /// Input that a cache holds from now on, where that is billed.
+    pub(crate) cache_written_tokens: u64,
     /// All output, reasoning included.
     pub(crate) output_tokens: u64,
     pub(crate) reasoning_tokens: u64,
@@ -212,6 +214,7 @@ impl<'a> Draft<'a> {
         let usage = Usage {
             input_tokens: self.input_tokens,
             cached_tokens: 0,
+            cache_written_tokens: 0,
             reasoning_tokens: reasoning.map(Item::tokens).sum(),
             output_tokens: items.iter().map(Item::tokens).sum(),
         };

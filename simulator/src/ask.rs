@@ -6,9 +6,9 @@
 use crate::script::RetryAfter;
 
 /// Tokens that the frame of each message takes (role and separators).
-const TOKENS_PER_MESSAGE: u64 = 3;
+pub(crate) const TOKENS_PER_MESSAGE: u64 = 3;
 /// Bytes of text that make one token.
-const BYTES_PER_TOKEN: u64 = 4;
+pub(crate) const BYTES_PER_TOKEN: u64 = 4;
 
 /// What a request asks for.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -41,6 +41,12 @@ pub(crate) struct Ask {
     /// Reasoning is switched on (whether it is shown is the wire's affair).
     pub(crate) reasoning: bool,
     pub(crate) tier: ServiceTier,
+    /// The whole conversation.
+    pub(crate) turns: Vec<Turn>,
+    /// The prompt may be cached, where the provider does that.
+    pub(crate) cacheable: bool,
+    /// Prompts with another one share nothing.
+    pub(crate) cache_key: String,
 }
 
 /// The sort of work a request is.
@@ -86,7 +92,7 @@ pub enum ServiceTier {
 }
 
 /// Who speaks in a conversation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Role {
     System,
     User,
@@ -114,7 +120,7 @@ impl Turn {
 
 impl Ask {
     /// Takes in all that follows from the conversation.
-    pub(crate) fn hear(&mut self, turns: &[Turn]) {
+    pub(crate) fn hear(&mut self, turns: Vec<Turn>) {
         let of = |role| turns.iter().filter(move |turn| turn.role == role);
         let text = |turn: Option<&Turn>| turn.map(|turn| turn.text.clone()).unwrap_or_default();
         let systems: Vec<&str> = of(Role::System).map(|turn| turn.text.as_str()).collect();
@@ -129,6 +135,7 @@ impl Ask {
             .take_while(|turn| turn.role == Role::Tool);
         self.results = results.map(|turn| turn.text.clone()).collect();
         self.results.reverse();
+        self.turns = turns;
     }
 
     /// Takes in what the request says of calls; `false` if it names a tool it does not have.

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use crate::answer::Usage;
 use crate::answerer::Answerer;
 use crate::ask::ServiceTier;
 use crate::script::{Behaviour, Speed};
@@ -142,7 +143,25 @@ pub struct Price {
     pub output_nano_usd: u64,
 }
 
+/// What a cached input token costs, in hundredths of one that is not.
+const CACHED_PERCENT: u64 = 10;
+/// What an input token costs that is written to a cache, where that is billed.
+const CACHE_WRITTEN_PERCENT: u64 = 125;
+
 impl Price {
+    /// What an answer costs whose prompt met a cache, in nano-USD.
+    pub(crate) fn of_usage(self, usage: &Usage) -> u64 {
+        let (cached, written) = (usage.cached_tokens, usage.cache_written_tokens);
+        let percent = |tokens: u64, percent: u64| {
+            let full = self.input_nano_usd.saturating_mul(tokens);
+            full.saturating_mul(percent) / 100
+        };
+        let plain = usage.input_tokens - cached - written;
+        self.of(plain, usage.output_tokens)
+            .saturating_add(percent(cached, CACHED_PERCENT))
+            .saturating_add(percent(written, CACHE_WRITTEN_PERCENT))
+    }
+
     /// What these tokens cost, in nano-USD.
     pub fn of(self, input_tokens: u64, output_tokens: u64) -> u64 {
         self.input_nano_usd
@@ -169,5 +188,14 @@ mod tests {
         };
         assert_eq!(price.of(1000, 10), 156_000);
         assert_eq!(price.of(u64::MAX, 1), u64::MAX);
+        let mut usage = Usage {
+            input_tokens: 1000,
+            output_tokens: 10,
+            ..Usage::default()
+        };
+        assert_eq!(price.of_usage(&usage), 156_000);
+        usage.cached_tokens = 500;
+        usage.cache_written_tokens = 200;
+        assert_eq!(price.of_usage(&usage), 45_000 + 7_500 + 37_500 + 6_000);
     }
 }

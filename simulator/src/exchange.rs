@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{Answer, Tempo};
 use crate::answerer::Answerer;
 use crate::ask::{Ask, Refusal, Work};
+use crate::cache::PromptCache;
 use crate::config::ServedModel;
 use crate::dice::Dice;
 use crate::errand::{errand, refused};
@@ -60,6 +61,7 @@ pub(crate) struct Host {
     pub(crate) models: BTreeMap<String, ServedModel>,
     pub(crate) script: Script,
     pub(crate) shelf: Shelf,
+    pub(crate) cache: PromptCache,
 }
 
 impl Host {
@@ -144,6 +146,7 @@ async fn converse(
 
 /// A request that will be answered (unless a fault strikes).
 struct Admitted<'a> {
+    owner: Option<u64>,
     ask: Ask,
     pen: Pen,
     model: &'a ServedModel,
@@ -192,7 +195,12 @@ async fn admit<'a>(
     })?;
     entry.identify(&ask.model, ask.streaming, &ask.prompt);
     match host.models.get(&ask.model) {
-        Some(model) => Ok(Admitted { ask, pen, model }),
+        Some(model) => Ok(Admitted {
+            owner,
+            ask,
+            pen,
+            model,
+        }),
         None => Err(call.wire.family().unknown_model(&ask.model)),
     }
 }
@@ -207,6 +215,7 @@ fn cast(
     entry: &mut Entry,
 ) -> Plan {
     let Admitted {
+        owner,
         ask,
         mut pen,
         model,
@@ -214,11 +223,15 @@ fn cast(
     let cue = host.script.cue(&ask.model, ask.tier);
     let tier = cue.served_tier.unwrap_or(ask.tier);
     pen.serve_as(tier);
-    let answer = match ask.work {
+    let mut answer = match ask.work {
         Work::Talk => stage.answerer.answer(stage.seed, &ask.model, &ask),
         Work::Silent { output_tokens } => Answer::silent(ask.input_tokens, output_tokens),
         Work::Count => Answer::silent(ask.input_tokens, 0),
     };
+    if cue.caching && cue.fault.is_none() && ask.work == Work::Talk && ask.cacheable {
+        let cached = host.cache.meet(owner, &ask);
+        family.note_cached(&mut answer.usage, cached);
+    }
     if ask.work != Work::Count {
         entry.price(model.price_of(tier), tier, &answer.usage);
     }

@@ -56,8 +56,10 @@ pub struct Attempt {
     pub prompt_hash: u64,
     /// The tier it was served in (and is billed for).
     pub service_tier: ServiceTier,
-    /// Input tokens billed.
+    /// Input tokens billed, cached ones included.
     pub input_tokens: u64,
+    /// Of them, those that came out of the provider's cache.
+    pub cached_tokens: u64,
     /// Output tokens billed.
     pub output_tokens: u64,
     /// What is billed, in nano-USD.
@@ -203,6 +205,7 @@ impl Ledger {
                 prompt_hash: 0,
                 service_tier: ServiceTier::Standard,
                 input_tokens: 0,
+                cached_tokens: 0,
                 output_tokens: 0,
                 cost_nano_usd: 0,
                 outcome: Outcome::InFlight,
@@ -214,7 +217,7 @@ impl Ledger {
             ledger: self.clone(),
             index,
             price: Price::default(),
-            input_tokens: 0,
+            usage: Usage::default(),
             sent_tokens: 0,
             if_dropped: Outcome::ClientGone,
             closed: false,
@@ -236,7 +239,8 @@ pub(crate) struct Entry {
     ledger: Ledger,
     index: usize,
     price: Price,
-    input_tokens: u64,
+    /// What would be billed of a whole answer.
+    usage: Usage,
     sent_tokens: u64,
     if_dropped: Outcome,
     closed: bool,
@@ -259,7 +263,7 @@ impl Entry {
     /// From now on its input counts, at the price of this tier.
     pub(crate) fn price(&mut self, price: Price, tier: ServiceTier, usage: &Usage) {
         self.price = price;
-        self.input_tokens = usage.input_tokens;
+        self.usage = *usage;
         self.write(|attempt| attempt.service_tier = tier);
     }
 
@@ -292,15 +296,19 @@ impl Entry {
             Outcome::Faulted(_) => self.sent_tokens > 0,
             Outcome::Refused(_) | Outcome::InFlight => false,
         };
-        let (input_tokens, output_tokens) = if billed {
-            (self.input_tokens, self.sent_tokens)
+        let usage = if billed {
+            Usage {
+                output_tokens: self.sent_tokens,
+                ..self.usage
+            }
         } else {
-            (0, 0)
+            Usage::default()
         };
-        let cost_nano_usd = self.price.of(input_tokens, output_tokens);
+        let cost_nano_usd = self.price.of_usage(&usage);
         self.write(|attempt| {
-            attempt.input_tokens = input_tokens;
-            attempt.output_tokens = output_tokens;
+            attempt.input_tokens = usage.input_tokens;
+            attempt.cached_tokens = usage.cached_tokens;
+            attempt.output_tokens = usage.output_tokens;
             attempt.cost_nano_usd = cost_nano_usd;
             attempt.outcome = outcome;
             attempt.client_gone_ms = client_gone_ms;
@@ -321,81 +329,4 @@ impl Drop for Entry {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PRICE: Price = Price {
-        input_nano_usd: 10,
-        output_nano_usd: 100,
-    };
-
-    fn entry(ledger: &Ledger) -> Entry {
-        let mut entry = ledger.open(
-            "alpha",
-            Wire::OpenAiChat,
-            Some("sk-1"),
-            Some("r-1".to_owned()),
-        );
-        entry.identify("m", true, "hello");
-        let usage = Usage {
-            input_tokens: 7,
-            ..Usage::default()
-        };
-        entry.price(PRICE, ServiceTier::Flex, &usage);
-        entry
-    }
-
-    fn end(outcome: Option<Outcome>, sent: u64) -> Attempt {
-        let ledger = Ledger::new(Instant::now());
-        let mut entry = entry(&ledger);
-        entry.sent(sent);
-        if let Some(outcome) = outcome {
-            entry.finish(outcome);
-        }
-        drop(entry);
-        ledger.attempts().remove(0)
-    }
-
-    #[test]
-    fn each_end_bills_what_the_rule_says() {
-        assert_eq!(end(Some(Outcome::Answered), 5).cost_nano_usd, 570);
-        let tier = end(Some(Outcome::Answered), 5).service_tier;
-        assert_eq!(tier, ServiceTier::Flex);
-        assert_eq!(end(Some(Outcome::Refused(429)), 5).cost_nano_usd, 0);
-        let cut = Outcome::Faulted(FaultKind::CutAfter);
-        assert_eq!(end(Some(cut), 2).cost_nano_usd, 270);
-        assert_eq!(end(Some(cut), 0).cost_nano_usd, 0);
-        let gone = end(None, 3);
-        assert_eq!(
-            (gone.outcome, gone.cost_nano_usd),
-            (Outcome::ClientGone, 370)
-        );
-        assert!(gone.client_gone_ms.is_some());
-    }
-
-    #[test]
-    fn a_finished_entry_is_not_closed_again_by_its_drop() {
-        let attempt = end(Some(Outcome::Answered), 1);
-        assert_eq!(attempt.client_gone_ms, None);
-        assert_eq!(attempt.outcome, Outcome::Answered);
-    }
-
-    #[test]
-    fn totals_filter_and_join_by_request_id() {
-        let ledger = Ledger::new(Instant::now());
-        entry(&ledger).finish(Outcome::Answered);
-        entry(&ledger).finish(Outcome::Refused(503));
-        let open = entry(&ledger);
-        assert_eq!(ledger.in_flight(), 1);
-        drop(open);
-        assert_eq!(ledger.totals().attempts, 3);
-        assert_eq!(ledger.totals().cost_nano_usd, 140);
-        assert_eq!(ledger.of_request("r-1").len(), 3);
-        assert_eq!(
-            ledger.count(|attempt| attempt.outcome == Outcome::Answered),
-            1
-        );
-        let keys: Vec<_> = ledger.attempts().iter().map(|a| a.key_hash).collect();
-        assert_eq!(keys, [Some(Ledger::key_hash("sk-1")); 3]);
-    }
-}
+mod tests;

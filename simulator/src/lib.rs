@@ -11,6 +11,7 @@ mod answer;
 mod answerer;
 mod ask;
 mod base64;
+mod cache;
 mod config;
 mod connection;
 mod dice;

@@ -122,6 +122,8 @@ pub struct Behaviour {
     pub faults: Vec<FaultRule>,
     /// The tier that requests are served in, whatever they ask for.
     pub served_tier: Option<ServiceTier>,
+    /// Prompts are cached: what was seen before is told and billed apart.
+    pub caching: bool,
 }
 
 impl Behaviour {
@@ -146,6 +148,13 @@ impl Behaviour {
     #[must_use]
     pub fn serving(mut self, tier: ServiceTier) -> Self {
         self.served_tier = Some(tier);
+        self
+    }
+
+    /// The same, with a cache of prompts.
+    #[must_use]
+    pub fn with_caching(mut self) -> Self {
+        self.caching = true;
         self
     }
 
@@ -206,6 +215,7 @@ pub(crate) struct Cue {
     pub(crate) fault: Option<Fault>,
     pub(crate) latency: Option<Latency>,
     pub(crate) served_tier: Option<ServiceTier>,
+    pub(crate) caching: bool,
     /// The attempt's number at its provider, from 0.
     pub(crate) number: u64,
 }
@@ -296,6 +306,7 @@ impl Script {
             fault: behaviour.strike(&mut dice),
             latency: behaviour.latency,
             served_tier: behaviour.served_tier,
+            caching: behaviour.caching,
             number,
         }
     }

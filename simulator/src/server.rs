@@ -14,6 +14,7 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::cache::PromptCache;
 use crate::config::SimulatorConfig;
 use crate::connection;
 use crate::exchange::{Host, Stage};
@@ -86,6 +87,7 @@ impl Simulator {
                 models: models.map(|model| (model.name.clone(), model)).collect(),
                 script,
                 shelf: Shelf::default(),
+                cache: PromptCache::default(),
             };
             hosts.insert(name, host);
         }

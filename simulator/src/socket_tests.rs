@@ -5,6 +5,7 @@
 //! every wire in `wires` and `wire_faults`; the rest is one file per wire.
 
 mod answerers;
+mod caches;
 mod faults;
 mod gemini;
 mod media;

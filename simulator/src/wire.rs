@@ -17,8 +17,9 @@ use http::HeaderMap;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Usage};
 use crate::ask::{Ask, Refusal, ServiceTier};
+use crate::cache::Cached;
 use crate::dice::Dice;
 use crate::script::RetryAfter;
 use crate::shelf::{Kept, Shelf};
@@ -361,6 +362,15 @@ impl Family {
                 404,
                 format!("models/{model} is not found for API version v1beta."),
             ),
+        }
+    }
+
+    /// Takes in how a prompt met the cache; only Anthropic tells and bills writing to it.
+    pub(crate) fn note_cached(self, usage: &mut Usage, cached: Cached) {
+        usage.cached_tokens = cached.read.min(usage.input_tokens);
+        if self == Self::Anthropic {
+            let left = usage.input_tokens - usage.cached_tokens;
+            usage.cache_written_tokens = cached.written.min(left);
         }
     }
 

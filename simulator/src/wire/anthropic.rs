@@ -162,13 +162,14 @@ fn stop_reason(answer: &Answer) -> (Value, Value) {
     }
 }
 
-/// Input tokens leave out what came out of the cache.
+/// Input tokens leave out what came out of the cache or went into it.
 fn usage_json(usage: Usage) -> Value {
+    let written = usage.cache_written_tokens;
     json!({
-        "input_tokens": usage.input_tokens - usage.cached_tokens,
-        "cache_creation_input_tokens": 0,
+        "input_tokens": usage.input_tokens - usage.cached_tokens - written,
+        "cache_creation_input_tokens": written,
         "cache_read_input_tokens": usage.cached_tokens,
-        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+        "cache_creation": {"ephemeral_5m_input_tokens": written, "ephemeral_1h_input_tokens": 0},
         "output_tokens": usage.output_tokens,
         "output_tokens_details": {"thinking_tokens": usage.reasoning_tokens},
         "service_tier": "standard",

@@ -77,12 +77,13 @@ pub(in crate::wire) fn read(inbound: &Inbound<'_>) -> Result<(Ask, wire::Pen), R
         stops: stops(&body["stop_sequences"])?,
         format: format(&body)?,
         reasoning: thinking,
+        cacheable: mentions(&body, "cache_control"),
         ..Ask::default()
     };
     check_tier(&body["service_tier"])?;
     let mut turns = system(&body["system"])?;
     turns.extend(messages::read(inbound.host, &body["messages"])?);
-    ask.hear(&turns);
+    ask.hear(turns);
     read_tools(&body, &mut ask)?;
     let pen = if counting {
         wire::Pen::CountTokens
@@ -95,6 +96,17 @@ pub(in crate::wire) fn read(inbound: &Inbound<'_>) -> Result<(Ask, wire::Pen), R
         })
     };
     Ok((ask, pen))
+}
+
+/// Whether anything in a value has a member of this name.
+fn mentions(value: &Value, name: &str) -> bool {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .any(|(member, value)| member == name || mentions(value, name)),
+        Value::Array(items) => items.iter().any(|item| mentions(item, name)),
+        _ => false,
+    }
 }
 
 fn required(name: &str) -> Refusal {

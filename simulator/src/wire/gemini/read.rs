@@ -76,11 +76,12 @@ pub(in crate::wire) fn read(inbound: &Inbound<'_>) -> Result<(Ask, wire::Pen), R
         format: format(config)?,
         reasoning,
         tier: tier(body)?,
+        cacheable: true,
         ..Ask::default()
     };
     let mut turns: Vec<Turn> = contents::system(body)?.into_iter().collect();
     turns.extend(contents::read(inbound.host, &ask.model, body)?);
-    ask.hear(&turns);
+    ask.hear(turns);
     tools::read(body, &mut ask)?;
     let pen = if counting {
         wire::Pen::GeminiCount

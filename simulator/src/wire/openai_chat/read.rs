@@ -32,9 +32,14 @@ pub(in crate::wire) fn read(inbound: &Inbound<'_>) -> Result<(Ask, wire::Pen), R
         format: format(&body["response_format"])?,
         reasoning: openai::reasons(&body["reasoning_effort"], "reasoning_effort")?,
         tier: openai::tier(&body)?,
+        cacheable: true,
+        cache_key: body["prompt_cache_key"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
         ..Ask::default()
     };
-    ask.hear(&turns(&body["messages"])?);
+    ask.hear(turns(&body["messages"])?);
     read_tools(&body, &mut ask)?;
     let pen = Pen {
         marks: inbound.marks,

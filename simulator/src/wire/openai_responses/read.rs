@@ -65,6 +65,11 @@ pub(in crate::wire) fn read(inbound: &Inbound<'_>) -> Result<(Ask, wire::Pen), R
         format: format(body.pointer("/text/format").unwrap_or(&Value::Null))?,
         reasoning: openai::reasons(&body["reasoning"]["effort"], "reasoning.effort")?,
         tier: openai::tier(&body)?,
+        cacheable: true,
+        cache_key: body["prompt_cache_key"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
         ..Ask::default()
     };
     let mut thread = previous(inbound, &body)?;
@@ -76,7 +81,7 @@ pub(in crate::wire) fn read(inbound: &Inbound<'_>) -> Result<(Ask, wire::Pen), R
         _ => return Err(wrong_type("instructions", "a string")),
     }
     turns.extend(thread.turns.iter().cloned());
-    ask.hear(&turns);
+    ask.hear(turns);
     read_tools(&body, &mut ask)?;
     let includes = body["include"].as_array();
     let encrypted = "reasoning.encrypted_content";
