@@ -7,6 +7,23 @@
 //! It must not know any other crate of this project, least of all a dialect: it is
 //! the independent oracle for them, written from the providers' own descriptions.
 
+//!
+//! Every provider speaks every wire (see [`Wire`]). What a model says follows from its
+//! answerer, but these phrases in the last user message are answered by all of them:
+//!
+//! | phrase | answer |
+//! |---|---|
+//! | `call the tool` | a call of the first tool (as with a tool choice that demands one) |
+//! | `call both tools`, `call all tools` | a call of each tool, or of the first where the request allows one only |
+//! | `how many images` | `I see N images` |
+//! | `what is your instruction` | `My instruction is: ` and the system text |
+//! | `what did I say first` | `You said first: ` and the first user message |
+//! | `refuse this` | a refusal |
+//!
+//! A conversation that ends with tool results is answered with `The tool said: ` and the
+//! results, joined by `; `. A request for JSON is answered with the smallest value of its
+//! schema, a request for reasoning with `thinking about it` before the answer.
+
 mod answer;
 mod answerer;
 mod ask;

@@ -13,6 +13,7 @@ mod messages;
 mod responses;
 mod speakers;
 mod tiers;
+mod turns;
 mod wire_faults;
 mod wires;
 

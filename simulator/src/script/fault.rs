@@ -28,7 +28,8 @@ pub enum Fault {
     NoCapacity,
     /// The request is taken, then nothing ever comes.
     HangBeforeHeaders,
-    /// Headers (when streaming also the role-only chunk), then nothing.
+    /// Headers (when streaming also what its wire sends before content: Chat's role-only
+    /// chunk, `response.created`, `message_start`; nothing in Gemini's), then nothing.
     HangAfterHeaders,
     /// A stream that stalls after this many content chunks (whole answers: as above).
     HangAfter {
@@ -43,10 +44,11 @@ pub enum Fault {
         /// Content chunks sent before the cut.
         content_chunks: usize,
     },
-    /// Closed after the role-only chunk (whole answers: after the headers).
+    /// Closed before any content, where [`Self::HangAfterHeaders`] hangs.
     CutBeforeContent,
-    /// After this many content chunks an error event instead of the rest, then a
-    /// tidy end of the response without `[DONE]`. A whole answer is a 200 with an error body.
+    /// After this many content chunks the wire's error event instead of the rest, then a
+    /// tidy end of the response without the stream's own end. A whole answer is a 200 with
+    /// an error body.
     ErrorInStream {
         /// Content chunks sent before the error.
         content_chunks: usize,
@@ -57,7 +59,8 @@ pub enum Fault {
     TruncatedJson,
     /// 200 with no body at all.
     EmptyBody,
-    /// A stream of nothing but `[DONE]` (whole answers: without a choice).
+    /// An answer that is all end: a stream of nothing but `[DONE]`, a whole answer without
+    /// a choice; on the other wires a beginning and an end, and no output in between.
     DoneAtOnce,
 }
 
