@@ -37,7 +37,7 @@ pub(crate) fn data(proxy: Arc<Proxy>) -> Router {
         .route("/v1/messages", post(messages))
         .route("/v1beta/models/{*call}", post(generate))
         .route("/v1/models", get(models::list))
-        .route("/v1/models/{id}", get(models::one))
+        .route("/v1/models/{id}", get(models::one).post(generate))
         .route("/v1beta/models", get(models::list_gemini))
         .route("/v1/feedback", post(give_feedback))
         .route("/v1/route", post(route))

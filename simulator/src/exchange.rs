@@ -37,8 +37,10 @@ const BODY_WAIT_MAX: Duration = Duration::from_secs(30);
 const HANG_MAX: Duration = Duration::from_secs(600);
 /// Between the last bytes and a cut, so that the bytes leave the buffers before it.
 const CUT_FLUSH: Duration = Duration::from_millis(5);
-/// The only header of the router's own that a provider may see: the ledger keeps it.
+/// The header of the router's own that the ledger keeps.
 const REQUEST_ID: &str = "x-spillway-request-id";
+/// The chain of routers a request came through: by it they find loops.
+const VIA: &str = "x-spillway-via";
 /// What the router's own headers begin with.
 const FOREIGN_HEADERS: &str = "x-spillway-";
 
@@ -158,7 +160,8 @@ fn check_head(
     key: Option<&str>,
     headers: &HeaderMap,
 ) -> Result<(), Refusal> {
-    let foreign = |name: &&str| name.starts_with(FOREIGN_HEADERS) && *name != REQUEST_ID;
+    let known = [REQUEST_ID, VIA];
+    let foreign = |name: &&str| name.starts_with(FOREIGN_HEADERS) && !known.contains(name);
     if let Some(name) = headers.keys().map(header::HeaderName::as_str).find(foreign) {
         return Err(Refusal::invalid(format!("Unexpected header: {name}")));
     }

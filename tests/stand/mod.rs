@@ -62,6 +62,41 @@ baseline = "large"
 deadline = "4s"
 "#;
 
+/// The policy of a stand whose providers speak a dialect each. Any of them may answer on
+/// `auto`; a model's own name pins it, and with it the dialect.
+pub(crate) const DIALECTS: &str = r#"
+version = 1
+
+[[upstreams]]
+provider = "chat"
+models = ["chat-1"]
+dialects = ["openai-chat"]
+prices.standard = { input = 1.0, output = 2.0 }
+
+[[upstreams]]
+provider = "responses"
+models = ["responses-1"]
+dialects = ["openai-responses"]
+prices.standard = { input = 1.0, output = 2.0 }
+
+[[upstreams]]
+provider = "messages"
+models = ["claude-1"]
+dialects = ["anthropic-messages"]
+prices.standard = { input = 1.0, output = 2.0 }
+
+[[upstreams]]
+provider = "gemini"
+models = ["gemini-3-sim"]
+dialects = ["gemini-generate"]
+prices.standard = { input = 1.0, output = 2.0 }
+
+[routes.auto]
+baseline = "chat-1"
+floor = 0.0
+deadline = "8s"
+"#;
+
 pub(crate) struct Proxy {
     pub(crate) process: Process,
     pub(crate) url: String,

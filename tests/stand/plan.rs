@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use spillway_simulator::{
-    Answerer, ProviderConfig, ServedModel, Simulator, SimulatorConfig, Speed,
+    Answerer, ProviderConfig, Running, ServedModel, Simulator, SimulatorConfig, Speed,
 };
 use tokio::net::TcpListener;
 
-use super::{Etcd, POLICY, Process, Proxy, Stand, free_port, ready, spillway, text};
+use super::{DIALECTS, Etcd, POLICY, Process, Proxy, Stand, free_port, ready, spillway, text};
 
 /// SHA-256 of [`super::KEY`].
 const KEY_SHA256: &str = "7e0d95ecc40fdad53059baadd93e96c8fbc20415828c37ddfbc098d470296a25";
@@ -55,6 +55,21 @@ impl Plan {
     pub(crate) fn embedded(mut self) -> Self {
         self.etcd = false;
         self
+    }
+
+    /// One provider a dialect, each with a model of its own: `chat-1`, `responses-1`,
+    /// `claude-1` and `gemini-3-sim`.
+    pub(crate) fn dialects(self) -> Self {
+        let provider = |name: &str, model: &str| {
+            ProviderConfig::new(name, vec![ServedModel::new(model, 1_000, 2_000)])
+        };
+        let providers = vec![
+            provider("chat", "chat-1"),
+            provider("responses", "responses-1"),
+            provider("messages", "claude-1"),
+            provider("gemini", "gemini-3-sim"),
+        ];
+        self.providers(Answerer::Echo, providers).policy(DIALECTS)
     }
 
     pub(crate) fn policy(mut self, text: &str) -> Self {
@@ -109,7 +124,7 @@ impl Plan {
         urls.extend(
             self.providers
                 .iter()
-                .map(|p| (leaked(&p.name), simulator.base_url(&p.name))),
+                .map(|p| (leaked(&p.name), url(&simulator, &p.name))),
         );
         let site = Site {
             dir: dir.path(),
@@ -141,6 +156,15 @@ impl Plan {
             ready(proxy).await;
         }
         stand
+    }
+}
+
+/// A provider that is called `gemini` speaks Google's dialect, below its own path.
+fn url(simulator: &Running, provider: &str) -> String {
+    if provider == "gemini" {
+        simulator.gemini_base_url(provider)
+    } else {
+        simulator.base_url(provider)
     }
 }
 
