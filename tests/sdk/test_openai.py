@@ -5,7 +5,9 @@ import os
 import openai
 import pytest
 
-client = openai.OpenAI(base_url=os.environ["SPILLWAY_URL"], api_key=os.environ["SPILLWAY_KEY"], max_retries=0, timeout=60)
+client = openai.OpenAI(
+    base_url=f"{os.environ['SPILLWAY_URL']}/v1", api_key=os.environ["SPILLWAY_KEY"], max_retries=0, timeout=60
+)
 MESSAGES = [{"role": "user", "content": "Say something about rivers."}]
 
 

@@ -1,0 +1,57 @@
+"""The cells that cannot be had: owns why, by the names of docs/dialects.md where it is the
+dialects' affair. Each is asserted, so that a cell which becomes possible is noticed."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from clients.base import Client
+from features import FEATURES
+
+RESPONSES = ("openai-responses", "langchain-responses")
+GOOGLE = ("google-genai", "langchain-google")
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The proxy refuses the request with 400 and names the loss."""
+
+    name: str
+    reason: str
+
+    def check(self, client: Client, provider: str, feature: str):
+        with pytest.raises(client.bad_request) as error:
+            FEATURES[feature](client, provider)
+        assert self.name in str(error.value)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """There is an answer, without the feature."""
+
+    name: str
+    reason: str
+
+    def check(self, client: Client, provider: str, feature: str):
+        with pytest.raises(AssertionError):
+            FEATURES[feature](client, provider)
+
+
+def loss(client: str, provider: str, feature: str) -> Refused | Absent | None:
+    """What is lost in this cell, if anything is."""
+    match feature:
+        case "stop" if client == "langchain-responses":
+            return Absent("stop", "LangChain leaves it out, for Responses has no such field")
+        case "stop" if client in RESPONSES:
+            return Refused("stop", "Responses has no such field: it is an unknown one")
+        case "stop" if provider == "responses-1":
+            return Refused("stop", "Responses has no such field")
+        case "one call" if client in GOOGLE:
+            return Absent("one_call", "Gemini has no field to ask for it")
+        case "one call" if provider == "gemini-3-sim":
+            return Absent("one_call", "Gemini has no such field")
+        case "refusal text" if provider == "gemini-3-sim":
+            return Absent("refusal text", "Gemini says SAFETY and no word")
+        case "reasoning" | "reasoning, stream" if client == "langchain-openai":
+            return Absent("reasoning", "LangChain does not read `reasoning_content`")
+    return None
