@@ -52,6 +52,6 @@ def loss(client: str, provider: str, feature: str) -> Refused | Absent | None:
             return Absent("one_call", "Gemini has no such field")
         case "refusal text" if provider == "gemini-3-sim":
             return Absent("refusal text", "Gemini says SAFETY and no word")
-        case "reasoning" | "reasoning, stream" if client == "langchain-openai":
+        case "reasoning" | "reasoning streamed" if client == "langchain-openai":
             return Absent("reasoning", "LangChain does not read `reasoning_content`")
     return None

@@ -1,4 +1,7 @@
-"""Every client SDK, every provider's dialect, every feature: one cell, one test."""
+"""Every client SDK, every provider's dialect, every feature: one cell, one test. Its name is
+`client / provider / feature`, and what is lost where something is; matrix.py reads that."""
+
+from itertools import product
 
 import pytest
 
@@ -6,15 +9,17 @@ from clients import CLIENTS
 from features import FEATURES, PROVIDERS
 from losses import loss
 
+CELLS = list(product(CLIENTS, PROVIDERS, FEATURES))
 
-@pytest.mark.parametrize("feature", FEATURES)
-@pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize("client", CLIENTS)
-def test_cell(client, provider, feature, record_property):
-    for name, value in (("client", client), ("provider", provider), ("feature", feature)):
-        record_property(name, value)
-    lost = loss(client, provider, feature)
-    if not lost:
-        return FEATURES[feature](CLIENTS[client](), provider)
-    record_property("loss", f"{lost.name}: {lost.reason}")
-    lost.check(CLIENTS[client](), provider, feature)
+
+def name(cell: tuple[str, str, str]) -> str:
+    lost = loss(*cell)
+    return " / ".join(cell + ((f"without {lost.name}",) if lost else ()))
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=name)
+def test_cell(cell):
+    client, provider, feature = cell
+    lost = loss(*cell)
+    check = lost.check if lost else lambda client, provider, feature: FEATURES[feature](client, provider)
+    check(CLIENTS[client](), provider, feature)

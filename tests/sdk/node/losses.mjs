@@ -1,0 +1,68 @@
+// The cells that cannot be had: owns why, by the names of docs/dialects.md where it is the
+// dialects' affair. Each is asserted, so that a cell which becomes possible is noticed.
+
+import assert from "node:assert/strict";
+
+import { FEATURES, refused } from "./features.mjs";
+
+const AI_RESPONSES = ["ai openai-responses", "ai openai-responses store=false"];
+/** What takes a second turn after a text. */
+const TURNS = ["turns", "tool", "tool streamed", "two tools", "two tools streamed", "reasoned call", "moved reasoning"];
+
+/** What is lost in this cell, if anything is: {name, reason, check}. */
+export function loss(client, provider, feature) {
+  const rule = RULES.find((rule) => rule.when(client, provider, feature));
+  return rule && { ...rule, check: rule.refused ? isRefused(rule.name) : isAbsent };
+}
+
+const RULES = [
+  {
+    name: "stop",
+    reason: "Responses has no such field, and the SDK leaves it out with a warning",
+    when: (client, _, feature) => feature === "stop" && AI_RESPONSES.includes(client),
+  },
+  {
+    name: "stop",
+    reason: "Responses has no such field: it is an unknown one",
+    refused: true,
+    when: (client, _, feature) => feature === "stop" && client === "node openai-responses",
+  },
+  {
+    name: "stop",
+    reason: "Responses has no such field",
+    refused: true,
+    when: (_, provider, feature) => feature === "stop" && provider === "responses-1",
+  },
+  {
+    name: "one_call",
+    reason: "Gemini has no such field",
+    when: (client, provider, feature) =>
+      feature === "one call" && (client === "ai google" || provider === "gemini-3-sim"),
+  },
+  {
+    name: "refusal text",
+    reason: "Gemini says SAFETY and no word",
+    when: (_, provider, feature) => feature === "refusal text" && provider === "gemini-3-sim",
+  },
+  {
+    name: "reasoning",
+    reason: "@ai-sdk/openai does not read `reasoning_content`",
+    when: (client, _, feature) => client === "ai openai-chat" && ["reasoning", "reasoning streamed"].includes(feature),
+  },
+  {
+    name: "state",
+    reason: "the SDK refers to earlier answers by their ids, which only OpenAI keeps",
+    refused: true,
+    when: (client, provider, feature) =>
+      client === "ai openai-responses" &&
+      (provider === "responses-1" ? feature === "moved reasoning" : TURNS.includes(feature)),
+  },
+];
+
+/** The proxy refuses the request with 400 and names the loss. */
+const isRefused = (name) => (client, provider, feature) =>
+  refused(client, 400, new RegExp(name), FEATURES[feature](client, provider));
+
+/** There is an answer, without the feature. */
+const isAbsent = (client, provider, feature) =>
+  assert.rejects(async () => FEATURES[feature](client, provider), assert.AssertionError);
