@@ -3,27 +3,35 @@
 import json
 import os
 import urllib.request
-from functools import cache
+
+import pytest
 
 NEEDS = {"test_matrix.py": "gemini-3-sim", "test_openai.py": "small"}
 """Files, and a model that their stand serves."""
+LEFT_OUT = {}
 
 
-@cache
-def left_out() -> dict[str, str]:
+def served() -> set[str]:
     request = urllib.request.Request(
         f"{os.environ['SPILLWAY_URL']}/v1/models",
         headers={"authorization": f"Bearer {os.environ['SPILLWAY_KEY']}"},
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
-        served = {model["id"] for model in json.load(answer)["data"]}
-    return {file: model for file, model in NEEDS.items() if model not in served}
+        return {model["id"] for model in json.load(answer)["data"]}
+
+
+def pytest_sessionstart():
+    try:
+        there = served()
+    except (KeyError, OSError, ValueError) as error:
+        pytest.exit(f"no proxy at SPILLWAY_URL with SPILLWAY_KEY: {error}", 4)
+    LEFT_OUT.update({file: model for file, model in NEEDS.items() if model not in there})
 
 
 def pytest_ignore_collect(collection_path):
-    return True if collection_path.name in left_out() else None
+    return True if collection_path.name in LEFT_OUT else None
 
 
 def pytest_terminal_summary(terminalreporter):
-    for file, model in left_out().items():
+    for file, model in LEFT_OUT.items():
         terminalreporter.write_line(f"left out {file}: no model `{model}` at {os.environ['SPILLWAY_URL']}")

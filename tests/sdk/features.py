@@ -182,6 +182,14 @@ def moved_reasoning(client, model):
         assert client.whole(other, Ask(asked, effort="high")).text == "You said first: good morning"
 
 
+def models(client, model):
+    assert model in client.models()
+
+
+def loop(client, model):
+    assert client.loop(model, "please call the tool") == "The tool said: 21 m"
+
+
 FEATURES = {
     "text": lambda client, model: says(client, model, "whole"),
     "stream": lambda client, model: says(client, model, "stream"),
@@ -219,4 +227,6 @@ FEATURES = {
     "bad request": bad_request,
     "bad request streamed": lambda client, model: bad_request(client, model, "stream"),
     "cancel": cancel,
+    "tool loop": loop,
+    "models": models,
 }

@@ -2,7 +2,7 @@
 
 import anthropic
 
-from .base import PNG, Ask, Call, Client, Gauge, Reply, Results, Tool, User, without_none
+from .base import PNG, Ask, Call, Client, Gauge, Reply, Results, Tool, User, depth_of, without_none
 
 ENDS = {
     "end_turn": "stop",
@@ -47,6 +47,17 @@ class Anthropic(Client):
         with anthropic.Anthropic(**self.options()) as client:
             answer = client.messages.parse(model=model, max_tokens=999, messages=messages, output_format=Gauge)
             return answer.parsed_output
+
+    def models(self):
+        with anthropic.Anthropic(**self.options()) as client:
+            return [model.id for model in client.models.list()]
+
+    def loop(self, model, prompt):
+        messages = [{"role": "user", "content": prompt}]
+        with anthropic.Anthropic(**self.options()) as client:
+            run = client.beta.messages.tool_runner
+            tools = [anthropic.beta_tool(depth_of)]
+            return run(model=model, max_tokens=999, messages=messages, tools=tools).until_done().content[0].text
 
     def cancel(self, model, prompt):
         messages = [{"role": "user", "content": prompt}]

@@ -97,6 +97,12 @@ class Ask:
     limit: int | None = None
 
 
+def depth_of(river: str) -> str:
+    """The depth of a river in metres."""
+    assert river == "sample"
+    return "21 m"
+
+
 LOOP = asyncio.new_event_loop()
 """One for all: LangChain keeps connections across its models."""
 
@@ -134,6 +140,14 @@ class Client:
 
     def parse(self, model: str, prompt: str) -> Gauge:
         """Asks for a `Gauge` by the SDK's own helper."""
+        raise NotImplementedError
+
+    def models(self) -> list[str]:
+        """Which models there are, where the SDK can ask."""
+        raise NotImplementedError
+
+    def loop(self, model: str, prompt: str) -> str:
+        """The answer after the SDK's own tool loop, where it has one; the tool is `depth_of` below."""
         raise NotImplementedError
 
     def cancel(self, model: str, prompt: str):

@@ -5,7 +5,7 @@ import base64
 from google import genai
 from google.genai import errors, types
 
-from .base import PNG, Ask, Call, Client, Gauge, Reply, Results, Tool, User, without_none
+from .base import PNG, Ask, Call, Client, Gauge, Reply, Results, Tool, User, depth_of, without_none
 
 ENDS = {"STOP": "stop", "MAX_TOKENS": "length", "SAFETY": "refused", "PROHIBITED_CONTENT": "refused"}
 
@@ -40,6 +40,15 @@ class GoogleGenAI(Client):
         config = types.GenerateContentConfig(response_mime_type="application/json", response_schema=Gauge)
         with self.client() as client:
             return client.models.generate_content(model=model, contents=prompt, config=config).parsed
+
+    def models(self):
+        with self.client() as client:
+            return [model.name.removeprefix("models/") for model in client.models.list()]
+
+    def loop(self, model, prompt):
+        config = types.GenerateContentConfig(tools=[depth_of])
+        with self.client() as client:
+            return client.chats.create(model=model, config=config).send_message(prompt).text
 
     def cancel(self, model, prompt):
         with self.client() as client:

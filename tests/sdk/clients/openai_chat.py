@@ -49,6 +49,10 @@ class OpenAIChat(Client):
             answer = client.chat.completions.parse(model=model, messages=messages, response_format=Gauge)
             return answer.choices[0].message.parsed
 
+    def models(self):
+        with openai.OpenAI(**self.options()) as client:
+            return [model.id for model in client.models.list()]
+
     def cancel(self, model, prompt):
         with openai.OpenAI(**self.options()) as client:
             messages = [{"role": "user", "content": prompt}]

@@ -42,6 +42,10 @@ class OpenAIResponses(Client):
         with openai.OpenAI(**self.options()) as client:
             return client.responses.parse(model=model, input=prompt, text_format=Gauge).output_parsed
 
+    def models(self):
+        with openai.OpenAI(**self.options()) as client:
+            return [model.id for model in client.models.list()]
+
     def cancel(self, model, prompt):
         with openai.OpenAI(**self.options()) as client:
             with client.responses.create(model=model, input=prompt, stream=True) as stream:

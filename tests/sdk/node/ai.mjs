@@ -4,9 +4,9 @@
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { createGoogle } from "@ai-sdk/google";
 import { createOpenAI } from "@ai-sdk/openai";
-import { APICallError, Output, generateText, jsonSchema, streamText, tool } from "ai";
+import { APICallError, Output, generateText, isStepCount, jsonSchema, streamText, tool } from "ai";
 
-import { Gauge, KEY, PNG, URL, given } from "./forms.mjs";
+import { Gauge, KEY, PNG, River, URL, depthOf, given } from "./forms.mjs";
 
 const ENDS = { stop: "stop", length: "length", "tool-calls": "tools", "content-filter": "refused" };
 
@@ -38,6 +38,17 @@ class AI {
   async parse(model, prompt) {
     const output = Output.object({ schema: Gauge });
     return (await generateText({ model: this.model(model), prompt, output, maxRetries: 0 })).output;
+  }
+
+  /** The SDK has none of its own. */
+  async models() {
+    throw new Error("not there");
+  }
+
+  async loop(model, prompt) {
+    const tools = { depth_of: tool({ inputSchema: River, execute: depthOf }) };
+    const options = { providerOptions: this.options({}), maxRetries: 0, stopWhen: isStepCount(3) };
+    return (await generateText({ model: this.model(model), prompt, tools, ...options })).text;
   }
 
   async cancel(model, prompt, begun) {

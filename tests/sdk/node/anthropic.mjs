@@ -1,9 +1,10 @@
 // The official Anthropic SDK: owns how it is asked and how it is read.
 
 import Anthropic from "@anthropic-ai/sdk";
+import { betaZodTool } from "@anthropic-ai/sdk/helpers/beta/zod";
 import { zodOutputFormat } from "@anthropic-ai/sdk/helpers/zod";
 
-import { Gauge, KEY, PNG, URL, given } from "./forms.mjs";
+import { DEPTH, Gauge, KEY, PNG, River, URL, depthOf, given } from "./forms.mjs";
 
 const ENDS = {
   end_turn: "stop",
@@ -18,7 +19,8 @@ export class AnthropicMessages {
   errors = { 400: Anthropic.BadRequestError, 401: Anthropic.AuthenticationError, 404: Anthropic.NotFoundError };
 
   constructor(key = KEY) {
-    this.messages = new Anthropic({ baseURL: URL, apiKey: key, maxRetries: 0 }).messages;
+    this.client = new Anthropic({ baseURL: URL, apiKey: key, maxRetries: 0 });
+    this.messages = this.client.messages;
   }
 
   async whole(model, ask) {
@@ -36,6 +38,18 @@ export class AnthropicMessages {
     const messages = [{ role: "user", content: prompt }];
     const output_config = { format: zodOutputFormat(Gauge) };
     return (await this.messages.parse({ model, max_tokens: 999, messages, output_config })).parsed_output;
+  }
+
+  async models() {
+    return (await this.client.models.list()).data.map((model) => model.id);
+  }
+
+  async loop(model, prompt) {
+    const { name, description } = DEPTH;
+    const tools = [betaZodTool({ name, description, inputSchema: River, run: depthOf })];
+    const messages = [{ role: "user", content: prompt }];
+    const answer = await this.client.beta.messages.toolRunner({ model, max_tokens: 999, messages, tools });
+    return answer.content[0].text;
   }
 
   async cancel(model, prompt, begun) {

@@ -163,4 +163,6 @@ export const FEATURES = {
   "bad request": badRequest("whole"),
   "bad request streamed": badRequest("stream"),
   cancel,
+  "tool loop": async (client, model) => assert.match(await client.loop(model, "please call the tool"), /21 m/),
+  models: async (client, model) => assert.ok((await client.models()).includes(model)),
 };

@@ -22,6 +22,13 @@ export const SCHEMA = {
   additionalProperties: false,
 };
 
+/** A tool that an SDK may run itself. */
+export const River = z.object({ river: z.string() });
+export async function depthOf({ river }) {
+  if (river !== "sample") throw new Error(`called with ${river}`);
+  return "21 m";
+}
+
 const tool = (name) => ({
   name,
   description: `The ${name.split("_")[0]} of a river in metres`,

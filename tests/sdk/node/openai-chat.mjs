@@ -3,7 +3,7 @@
 import OpenAI from "openai";
 import { zodResponseFormat } from "openai/helpers/zod";
 
-import { Gauge, KEY, PNG, URL, given } from "./forms.mjs";
+import { DEPTH, Gauge, KEY, PNG, URL, depthOf, given } from "./forms.mjs";
 
 const ENDS = { stop: "stop", length: "length", tool_calls: "tools", content_filter: "refused" };
 
@@ -12,7 +12,8 @@ export class OpenAIChat {
   errors = { 400: OpenAI.BadRequestError, 401: OpenAI.AuthenticationError, 404: OpenAI.NotFoundError };
 
   constructor(key = KEY) {
-    this.chat = new OpenAI({ baseURL: `${URL}/v1`, apiKey: key, maxRetries: 0 }).chat.completions;
+    this.client = new OpenAI({ baseURL: `${URL}/v1`, apiKey: key, maxRetries: 0 });
+    this.chat = this.client.chat.completions;
   }
 
   async whole(model, ask) {
@@ -34,6 +35,17 @@ export class OpenAIChat {
     const messages = [{ role: "user", content: prompt }];
     const answer = await this.chat.parse({ model, messages, response_format: zodResponseFormat(Gauge, "gauge") });
     return answer.choices[0].message.parsed;
+  }
+
+  async models() {
+    return (await this.client.models.list()).data.map((model) => model.id);
+  }
+
+  async loop(model, prompt) {
+    const messages = [{ role: "user", content: prompt }];
+    const { name, description, schema: parameters } = DEPTH;
+    const tool = { type: "function", function: { name, description, parameters, function: depthOf, parse: JSON.parse } };
+    return this.chat.runTools({ model, messages, tools: [tool] }).finalContent();
   }
 
   async cancel(model, prompt, begun) {

@@ -1,9 +1,10 @@
 // The official OpenAI SDK, Responses: owns how it is asked and how it is read.
 
 import OpenAI from "openai";
-import { zodTextFormat } from "openai/helpers/zod";
+import { ResponsesToolRunner, runnerFunction } from "openai/helpers/responses-tool-runner";
+import { zodResponsesFunction, zodTextFormat } from "openai/helpers/zod";
 
-import { Gauge, KEY, PNG, URL, given } from "./forms.mjs";
+import { Gauge, KEY, PNG, River, URL, depthOf, given } from "./forms.mjs";
 
 const DELTA = "response.output_text.delta";
 const CUTS = { max_output_tokens: "length", content_filter: "refused" };
@@ -13,7 +14,8 @@ export class OpenAIResponses {
   errors = { 400: OpenAI.BadRequestError, 401: OpenAI.AuthenticationError, 404: OpenAI.NotFoundError };
 
   constructor(key = KEY) {
-    this.responses = new OpenAI({ baseURL: `${URL}/v1`, apiKey: key, maxRetries: 0 }).responses;
+    this.client = new OpenAI({ baseURL: `${URL}/v1`, apiKey: key, maxRetries: 0 });
+    this.responses = this.client.responses;
   }
 
   async whole(model, ask) {
@@ -30,6 +32,16 @@ export class OpenAIResponses {
   async parse(model, prompt) {
     const text = { format: zodTextFormat(Gauge, "gauge") };
     return (await this.responses.parse({ model, input: prompt, text })).output_parsed;
+  }
+
+  async models() {
+    return (await this.client.models.list()).data.map((model) => model.id);
+  }
+
+  async loop(model, prompt) {
+    const tool = zodResponsesFunction({ name: "depth_of", parameters: River, function: depthOf });
+    const runner = new ResponsesToolRunner({ functions: [runnerFunction(tool)] });
+    return (await runner.run(this.client, { model, input: prompt })).output_text;
   }
 
   async cancel(model, prompt, begun) {
