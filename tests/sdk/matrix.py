@@ -33,7 +33,8 @@ def summary(cells: list[tuple[str, str, bool]]) -> str:
 def main(paths: list[str]):
     table, losses = defaultdict(lambda: defaultdict(list)), defaultdict(dict)
     for client, provider, feature, lost, good in cells(paths):
-        table[client][provider].append((feature, lost, good))
+        if lost != "no helper":
+            table[client][provider].append((feature, lost, good))
         if lost:
             losses[lost][feature] = True
     providers = list(dict.fromkeys(provider for row in table.values() for provider in row))
