@@ -31,5 +31,6 @@ if [ "${1:-build}" = test ]; then
         python3 -m venv .tools/python
     fi
     .tools/python/bin/python -m pip install --quiet --disable-pip-version-check -r tests/sdk/requirements.txt
+    [ -d tests/sdk/node/node_modules/openai ] || npm --prefix tests/sdk/node ci --silent --no-audit --no-fund
     [ -d tests/browser/node_modules/playwright-core ] || npm --prefix tests/browser ci --silent --no-audit --no-fund
 fi

@@ -15,6 +15,8 @@
 mod architecture;
 mod cli;
 mod dashboard;
+mod deadline;
+mod dialects;
 mod failover;
 mod request;
 mod restart;

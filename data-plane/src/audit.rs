@@ -233,6 +233,10 @@ async fn audit(proxy: &Proxy, picked: Picked) -> Ended {
     let Ok(chat) = Chat::parse(&picked.body, &picked.asking) else {
         return Ended::Unscored;
     };
+    // Asking every model again would do again what the request does.
+    if chat.conversation.own.has_effects() {
+        return Ended::Unscored;
+    }
     let chat = chat.plain();
     if judge.is_none() && !chat.asked().has_form() {
         return Ended::Unscored;

@@ -16,16 +16,17 @@ use spillway_routing::catalogue::Upstream;
 use spillway_routing::dialect::{Dialect, Reach};
 use spillway_routing::features::Facts;
 use spillway_routing::prompt::{PromptView, Turn};
+use spillway_routing::start::Start;
 use spillway_routing::tokens::TokenCounter;
-use spillway_routing::unit::{Millis, Tokens};
+use spillway_routing::unit::Tokens;
 
 pub(crate) use self::asked::Asked;
 pub(crate) use self::body::{Body, Field, quoted};
 pub(crate) use self::labels::CallerLabels;
-use self::labels::start_within;
+use self::labels::{service_tier, start_within};
 use crate::conversation::{Conversation, Losses};
 use crate::dialect;
-use crate::failure::Failure;
+use crate::failure::{Failure, Kind};
 
 /// What the path of a request says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub(crate) struct Chat {
     /// The tools as they were declared, and how many.
     tools: String,
     tool_count: usize,
-    start_within: Option<Millis>,
+    start: Option<Start>,
 }
 
 // The prompt must not reach a log by accident.
@@ -80,10 +81,7 @@ impl Chat {
     pub(crate) fn parse(bytes: &[u8], asking: &Asking) -> Result<Self, Failure> {
         let body = Body::parse(bytes)?;
         let read = dialect::read(&body, asking)?;
-        let start_within = match body.raw("start_within") {
-            Some(_) => start_within(&body.text("start_within").unwrap_or_default())?,
-            None => None,
-        };
+        let start = asked_start(&body)?;
         let mut reach = Reach::default();
         for to in Dialect::ALL.into_iter().filter(|to| *to != asking.dialect) {
             let losses = dialect::losses(to, &read.conversation);
@@ -101,7 +99,7 @@ impl Chat {
             wants_usage: read.wants_usage,
             conversation: read.conversation,
             reach,
-            start_within,
+            start,
             body,
         })
     }
@@ -156,7 +154,7 @@ impl Chat {
                 .max_output
                 .map(|most| Tokens(u32::try_from(most).unwrap_or(u32::MAX))),
             class: caller.class,
-            start_within: self.start_within.or(caller.start_within),
+            start: self.start.or(caller.start).unwrap_or_default(),
             slice: caller.slice.as_deref(),
             key,
             tags: &tags,
@@ -177,6 +175,25 @@ impl Chat {
         }
         self
     }
+}
+
+/// When the body wants the answer to begin: by `start_within`, or by the dialect's own
+/// field for the tier.
+fn asked_start(body: &Body) -> Result<Option<Start>, Failure> {
+    let tier = ["service_tier", "serviceTier"]
+        .iter()
+        .find_map(|name| body.text(name));
+    let tier = tier.as_deref().map(service_tier).transpose()?;
+    let tier = tier.filter(|start| *start != Start::Unsaid);
+    if body.raw("start_within").is_none() {
+        return Ok(tier);
+    }
+    if tier.is_some() {
+        let message = "start_within chooses the tier; leave service_tier out, or send it alone";
+        let refused = Failure::client(Kind::ServiceTierNotAllowed, message);
+        return Err(refused.about("service_tier"));
+    }
+    start_within(&body.text("start_within").unwrap_or_default()).map(Some)
 }
 
 /// Fields that would make the answer another one, or several, or leave a trace.

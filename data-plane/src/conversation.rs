@@ -7,6 +7,8 @@
 
 mod loss;
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 use spillway_routing::prompt::{self, Role};
 
@@ -238,7 +240,7 @@ pub(crate) struct Thinking {
 }
 
 impl Conversation {
-    /// All text of one role's turns that come before any other role's.
+    /// All instructions, wherever they stand.
     pub(crate) fn system(&self) -> Vec<&str> {
         let system = self.turns.iter().filter(|turn| turn.role == Role::System);
         let parts = system.flat_map(|turn| &turn.parts);
@@ -267,14 +269,14 @@ impl Conversation {
         merged
     }
 
-    /// The name of the tool that a call's id belongs to.
-    pub(crate) fn called(&self, id: &str) -> Option<&str> {
+    /// Names of the tools that calls' ids belong to.
+    pub(crate) fn called(&self) -> BTreeMap<&str, &str> {
         let parts = self.turns.iter().flat_map(|turn| &turn.parts);
-        let mut calls = parts.filter_map(|part| match part {
-            Part::Call(call) if call.id == id => Some(call.name.as_str()),
+        let calls = parts.filter_map(|part| match part {
+            Part::Call(call) => Some((call.id.as_str(), call.name.as_str())),
             _ => None,
         });
-        calls.next()
+        calls.collect()
     }
 
     pub(crate) fn setting(&self, wanted: Setting) -> Option<&Value> {
@@ -299,10 +301,18 @@ impl Conversation {
     pub(crate) fn losses_without(&self, has: impl Fn(Setting) -> bool) -> Losses {
         let mut losses = self.own.clone();
         for (setting, _) in &self.settings {
-            if !has(*setting) {
-                losses.add(Loss::Setting(*setting));
-            }
+            // Log probabilities are asked for elsewhere too, but no translated answer has them.
+            let unheard = matches!(setting, Setting::Logprobs | Setting::TopLogprobs);
+            losses.add_if(unheard || !has(*setting), Loss::Setting(*setting));
         }
+        let spoken = |turn: &&Turn| matches!(turn.role, Role::Assistant | Role::System);
+        let media =
+            |part: &Part| matches!(part, Part::Image(_) | Part::File { .. } | Part::Audio(_));
+        let mut earlier = self.turns.iter().filter(spoken);
+        losses.add_if(
+            earlier.any(|turn| turn.parts.iter().any(media)),
+            Loss::AnswerMedia,
+        );
         losses
     }
 
@@ -320,7 +330,8 @@ impl Conversation {
     /// Whether the caller wrote the beginning of the answer. Some providers continue it,
     /// others answer anew.
     pub(crate) fn ends_with_answer(&self) -> bool {
-        let last = self.turns.last();
+        let mut turns = self.turns.iter().rev();
+        let last = turns.find(|turn| turn.role != Role::System);
         last.is_some_and(|turn| turn.role == Role::Assistant && !turn.text().is_empty())
     }
 }

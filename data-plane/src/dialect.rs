@@ -34,7 +34,9 @@ use crate::conversation::{Conversation, Losses};
 use crate::failure::{Failure, Kind};
 
 pub(crate) use self::ear::Ear;
-pub(crate) use self::error::{ErrorParts, error_form, error_frame, error_message, is_error_form};
+pub(crate) use self::error::{
+    ErrorParts, Framing, error_form, error_frame, error_message, is_error_form,
+};
 pub(crate) use self::speaker::Speaker;
 
 /// A route's or model's name: it travels in the outcome.
@@ -61,6 +63,8 @@ pub(crate) struct Read {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reported {
     pub(crate) usage: Option<Usage>,
+    /// Of a stream that is under way: its input is known, its output is not.
+    pub(crate) begun: Option<Usage>,
     pub(crate) tier: Option<Tier>,
 }
 
@@ -68,6 +72,7 @@ impl Reported {
     /// Later reports win: some hosts count up in every chunk.
     pub(crate) fn add(&mut self, later: Self) {
         self.usage = later.usage.or(self.usage);
+        self.begun = later.begun.or(self.begun);
         self.tier = later.tier.or(self.tier);
     }
 }
@@ -149,23 +154,25 @@ pub(crate) fn losses(to: Dialect, conversation: &Conversation) -> Losses {
 }
 
 /// What a lane is sent: the caller's own bytes where it speaks the caller's dialect, else
-/// a translation. `most` is the model's own limit of output.
+/// a translation. `stream` says whether a stream is wanted of the lane, whatever the
+/// caller wants; `most` is the model's own limit of output.
 pub(crate) fn request(
     chat: &Chat,
     to: Dialect,
     upstream: &Upstream,
     tier: Tier,
+    stream: bool,
     most: Tokens,
 ) -> WireRequest {
     let model = upstream.wire_model.as_str();
     if to != chat.dialect() {
-        return translated(&chat.conversation, chat.stream, to, upstream, tier, most);
+        return translated(&chat.conversation, stream, to, upstream, tier, most);
     }
     match to {
-        Dialect::OpenAiChat => openai_chat::forward(&chat.body, model, tier, chat.stream),
-        Dialect::OpenAiResponses => openai_responses::forward(&chat.body, model, tier),
-        Dialect::AnthropicMessages => anthropic_messages::forward(&chat.body, model, tier),
-        Dialect::GeminiGenerate => gemini_generate::forward(&chat.body, model, tier, chat.stream),
+        Dialect::OpenAiChat => openai_chat::forward(&chat.body, model, tier, stream),
+        Dialect::OpenAiResponses => openai_responses::forward(&chat.body, model, tier, stream),
+        Dialect::AnthropicMessages => anthropic_messages::forward(&chat.body, model, tier, stream),
+        Dialect::GeminiGenerate => gemini_generate::forward(&chat.body, model, tier, stream),
     }
 }
 
@@ -177,6 +184,15 @@ fn translated(
     tier: Tier,
     most: Tokens,
 ) -> WireRequest {
+    // What the caller allows beyond the model's own limit was never to be had.
+    let limited = conversation
+        .max_output
+        .filter(|limit| *limit > u64::from(most.0))
+        .map(|_| Conversation {
+            max_output: Some(most.0.into()),
+            ..conversation.clone()
+        });
+    let conversation = limited.as_ref().unwrap_or(conversation);
     let (mut body, path, tier) = match to {
         Dialect::OpenAiChat => {
             let mut body = openai_chat::write(conversation, upstream);

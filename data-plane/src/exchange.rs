@@ -15,12 +15,14 @@ use spillway_routing::table::Table;
 use crate::audit::Auditor;
 use crate::chat::{CallerLabels, Chat};
 use crate::clock;
+use crate::conversation::Loss;
 use crate::failure::{Failure, Kind};
 use crate::inbound::Inbound;
 use crate::ledger::{Entry, Opening};
 use crate::upstream::{self, Call};
 use crate::{Proxy, stream};
 
+const NO_THREADS: &str = r#"{"error_code":"thread_unsupported_request","unsupported":["thread"]}"#;
 /// Longer bodies are read on a thread of their own: counting their tokens would hold a
 /// worker, and every stream on it, for milliseconds.
 const READ_INLINE_BYTES_MAX: usize = 64 * 1024;
@@ -78,7 +80,9 @@ fn open(
     (chat, facts): (&Chat, Facts),
     draw: Draw,
 ) -> Result<Entry, Failure> {
-    let conditions = proxy.health.conditions(&table, Instant::now());
+    let conditions = proxy
+        .health
+        .conditions(&table, Instant::now(), clock::hour());
     let at = clock::now();
     let started = Instant::now();
     let decided = decide(&table, &facts, &conditions, at, draw);
@@ -108,7 +112,11 @@ fn open(
         return Ok(entry);
     };
     let failure = Failure::refused(&refusal, wait).saying(&unsayable(chat, &refusal));
-    let failure = failure.labelled(entry.headers());
+    let mut failure = failure.labelled(entry.headers());
+    // Anthropic's SDKs go on without a thread where they are told so.
+    if chat.conversation.own.names(&Loss::Thread) {
+        failure = failure.detailed(NO_THREADS);
+    }
     entry.finish(Ending::Refused, failure.status().as_u16());
     Err(failure)
 }
@@ -128,7 +136,11 @@ fn unsayable(chat: &Chat, refusal: &Refusal) -> String {
         return String::new();
     }
     let others = Dialect::ALL.into_iter().filter(|to| *to != chat.dialect());
-    let lost = others.map(|to| format!("; in {} it would lose {}", to.name(), chat.losses(to)));
+    let lost = others.filter_map(|to| {
+        let losses = chat.losses(to);
+        let said = format!("; in {} it would lose {losses}", to.name());
+        (!losses.is_empty()).then_some(said)
+    });
     lost.collect()
 }
 

@@ -38,6 +38,10 @@ pub enum Retry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     BadRequest,
+    InvalidStartWithin,
+    ServiceTierNotAllowed,
+    /// No lane has the tier that is asked for.
+    NoTier,
     NoLane,
     Unauthenticated,
     Forbidden,
@@ -67,6 +71,12 @@ impl Kind {
         const UPSTREAM: &str = "upstream_error";
         match self {
             Self::BadRequest => (StatusCode::BAD_REQUEST, INVALID, "invalid_request"),
+            // The codes of FlexInference, whose `start_within` this is.
+            Self::InvalidStartWithin => (StatusCode::BAD_REQUEST, INVALID, "invalid_start_within"),
+            Self::ServiceTierNotAllowed => {
+                (StatusCode::BAD_REQUEST, INVALID, "service_tier_not_allowed")
+            }
+            Self::NoTier => (StatusCode::BAD_REQUEST, INVALID, "flex_model_not_capable"),
             Self::NoLane => (StatusCode::BAD_REQUEST, INVALID, "no_lane"),
             Self::Unauthenticated => (
                 StatusCode::UNAUTHORIZED,
@@ -133,6 +143,9 @@ pub struct Failure {
     retry_after: Option<Duration>,
     passed: Option<Box<Passed>>,
     labels: Option<Box<HeaderMap>>,
+    /// What an SDK may act upon.
+    details: Option<&'static str>,
+    closes: bool,
 }
 
 impl Failure {
@@ -146,6 +159,8 @@ impl Failure {
             retry_after: None,
             passed: None,
             labels: None,
+            details: None,
+            closes: false,
         }
     }
 
@@ -179,6 +194,10 @@ impl Failure {
                 let message = format!("{refusal}; GET /v1/models lists what can be asked for");
                 Self::client(Kind::UnknownModel, message).about("model")
             }
+            Refusal::NoTier(_) => {
+                let message = format!("{refusal}; leave it out, or ask for another route");
+                Self::client(Kind::NoTier, message).about("start_within")
+            }
             Refusal::NothingFeasible(_) => Self::client(Kind::NoLane, refusal.to_string()),
             Refusal::AllShut(_) => {
                 Self::spillway(Kind::LanesOut, format!("{refusal}; try again later")).after(wait)
@@ -190,6 +209,20 @@ impl Failure {
     #[must_use]
     pub fn saying(mut self, more: &str) -> Self {
         self.message.push_str(more);
+        self
+    }
+
+    /// Adds what an SDK may act upon, as JSON.
+    #[must_use]
+    pub fn detailed(mut self, details: &'static str) -> Self {
+        self.details = Some(details);
+        self
+    }
+
+    /// The connection cannot be used again.
+    #[must_use]
+    pub fn closing(mut self) -> Self {
+        self.closes = true;
         self
     }
 
@@ -235,6 +268,7 @@ impl Failure {
             kind,
             param: self.param,
             code,
+            details: self.details,
         }
     }
 
@@ -254,6 +288,9 @@ impl Failure {
             if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
                 headers.insert(header::RETRY_AFTER, value);
             }
+        }
+        if self.closes {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         // The official SDKs retry by themselves; a second charge needs their caller's will.
         if self.retry == Retry::MayCharge {

@@ -8,6 +8,7 @@
 mod breaker;
 mod pace;
 mod pause;
+mod starts;
 mod window;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use spillway_routing::table::Table;
 use self::breaker::Breaker;
 pub(crate) use self::breaker::{COOL_DOWN_MAX, Ejection, Event};
 use self::pace::Pace;
+pub(crate) use self::starts::Began;
 
 /// Lanes remembered at most: those of a few tables. Beyond it, idle ones are forgotten.
 const LANES_MAX: usize = 4_096;
@@ -28,6 +30,8 @@ const LANES_MAX: usize = 4_096;
 struct Seen {
     breaker: Breaker,
     pace: Pace,
+    /// Of a lane that makes requests wait.
+    starts: Option<Box<starts::Record>>,
     in_flight: u32,
 }
 
@@ -36,6 +40,7 @@ impl Seen {
         Self {
             breaker: Breaker::new(now),
             pace: Pace::default(),
+            starts: None,
             in_flight: 0,
         }
     }
@@ -62,14 +67,20 @@ impl Health {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The states of a table's lanes, in its order.
-    pub(crate) fn conditions(&self, table: &Table, now: Instant) -> Conditions {
+    /// The states of a table's lanes, in its order, at this hour of the day (UTC).
+    pub(crate) fn conditions(&self, table: &Table, now: Instant, hour: u8) -> Conditions {
         let lanes = self.lanes();
         let state = |id: &LaneId| {
-            lanes
-                .get(id)
-                .map(|seen| self.state(seen, now))
-                .unwrap_or_default()
+            let Some(seen) = lanes.get(id) else {
+                return LaneState::default();
+            };
+            LaneState {
+                starts: seen
+                    .starts
+                    .as_ref()
+                    .map(|starts| starts.forecast(hour, now)),
+                ..self.state(seen, now)
+            }
         };
         Conditions {
             lanes: table
@@ -92,6 +103,7 @@ impl Health {
             in_flight: seen.in_flight,
             first_token,
             per_token_us,
+            starts: None,
         }
     }
 
@@ -193,6 +205,14 @@ impl Permit {
     pub(crate) fn first_token(&self, took: Duration, now: Instant) {
         self.health
             .with(&self.lane, |seen| seen.pace.first_token(took, now));
+    }
+
+    /// What became of a request that may have had to wait.
+    pub(crate) fn began(&self, began: Began, hour: u8, now: Instant) {
+        self.health.with(&self.lane, |seen| {
+            let record = seen.starts.get_or_insert_with(Box::default);
+            record.add(began, hour, now);
+        });
     }
 
     pub(crate) fn per_token(&self, took: Duration, now: Instant) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
 use http_body_util::BodyExt;
 use spillway_routing::dialect::Dialect;
 use spillway_routing::id::RequestId;
@@ -23,6 +23,9 @@ use crate::upstream::VIA;
 
 /// A body may pause so long, and is only then asked for its rate.
 const BODY_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Of a body that nobody reads so much is taken from the line, for so long.
+const UNREAD_BYTES_MAX: usize = 1 << 20;
+const UNREAD_WITHIN: Duration = Duration::from_secs(2);
 /// Slower than this is an attack or a dead line.
 const BODY_BYTES_PER_SECOND_MIN: usize = 1_024;
 /// Proxies a request may have passed; their names are bounded with it.
@@ -57,12 +60,17 @@ impl<'a> Inbound<'a> {
     ) -> Result<Self, Failure> {
         let arrived = Instant::now();
         let (head, body) = request.into_parts();
-        let caller = auth::caller(&proxy.config.keys, &head.headers)?;
-        check_media(&head.headers)?;
-        check_loop(proxy, &head.headers)?;
         let limit = proxy.config.limits.body_bytes;
-        let announced = announced(&head.headers, limit)?;
-        let room = room(proxy, announced.unwrap_or(limit))?;
+        let admitted = auth::caller(&proxy.config.keys, &head.headers).and_then(|caller| {
+            check_media(&head.headers)?;
+            check_loop(proxy, &head.headers)?;
+            let announced = announced(&head.headers, limit)?;
+            Ok((caller, room(proxy, announced.unwrap_or(limit))?))
+        });
+        let (caller, room) = match admitted {
+            Ok(admitted) => admitted,
+            Err(failure) => return Err(unread(failure, head.version, body).await),
+        };
         let body = read(body, limit).await?;
         Ok(Self {
             id,
@@ -97,6 +105,20 @@ impl<'a> Inbound<'a> {
             |known| format!("{known},{}", proxy.id),
         );
         HeaderValue::from_str(&chain).unwrap_or(HeaderValue::from_static(""))
+    }
+}
+
+/// Refuses a request whose body was not read. What is left of it would end the connection
+/// under the next request, so it is taken from the line where it is short, else the
+/// client is told that the connection ends.
+pub(crate) async fn unread(failure: Failure, version: Version, body: Body) -> Failure {
+    let drained = timeout(UNREAD_WITHIN, read(body, UNREAD_BYTES_MAX)).await;
+    let tidy = matches!(drained, Ok(Ok(_)));
+    // Streams of HTTP/2 end by themselves.
+    if tidy || version >= Version::HTTP_2 {
+        failure
+    } else {
+        failure.closing()
     }
 }
 

@@ -35,6 +35,8 @@ pub const NAMES: &[&str] = &[
     "spillway_audits_total",
     "spillway_audit_usd_total",
     "spillway_audits_waiting",
+    "spillway_starts_total",
+    "spillway_start_wait_seconds",
 ];
 
 /// From a tenth of a second to the longest deadline.
@@ -44,6 +46,10 @@ const SECONDS: &[f64] = &[
 /// A decision takes microseconds.
 const DECISION_SECONDS: &[f64] = &[
     5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 2e-2,
+];
+/// Waits at lanes that sell them, up to a quarter of an hour.
+const START_SECONDS: &[f64] = &[
+    1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0, 900.0,
 ];
 /// Share by which the estimate missed.
 const ERRORS: &[f64] = &[0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0];
@@ -72,6 +78,8 @@ pub(crate) struct Metrics {
     pub(crate) audits: IntCounterVec,
     pub(crate) audit_usd: Counter,
     pub(crate) audits_waiting: IntGauge,
+    pub(crate) starts: IntCounterVec,
+    pub(crate) start_wait: HistogramVec,
 }
 
 impl Metrics {
@@ -122,6 +130,17 @@ impl Metrics {
             )?,
             audit_usd: make.sum(20, "What audits cost, the judge included.")?,
             audits_waiting: make.gauge(21, "Requests picked for an audit and not done.")?,
+            starts: make.counters(
+                22,
+                "Requests at lanes that make them wait: started, late or refused.",
+                &["lane", "result"],
+            )?,
+            start_wait: make.histograms(
+                23,
+                "Waits for a start at such lanes.",
+                START_SECONDS,
+                &["lane"],
+            )?,
             registry,
         })
     }

@@ -18,14 +18,14 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::FutureExt;
-use http::{Request, StatusCode, Uri, header};
+use http::{Request, StatusCode, header};
 use spillway_routing::dialect::Dialect;
 use spillway_routing::id::RequestId;
 
 use crate::chat::Asking;
 use crate::exchange::exchange;
 use crate::failure::{Failure, Kind};
-use crate::inbound::{Inbound, request_id};
+use crate::inbound::{Inbound, request_id, unread};
 use crate::ledger::headers as labels;
 use crate::{Proxy, clock};
 
@@ -35,10 +35,10 @@ pub(crate) fn data(proxy: Arc<Proxy>) -> Router {
         .route("/v1/chat/completions", post(chat))
         .route("/v1/responses", post(responses))
         .route("/v1/messages", post(messages))
-        .route("/v1beta/models/{*call}", post(generate))
+        .route("/v1beta/models/{*call}", post(generate).get(models::one))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::one).post(generate))
-        .route("/v1beta/models", get(models::list_gemini))
+        .route("/v1beta/models", get(models::list))
         .route("/v1/feedback", post(give_feedback))
         .route("/v1/route", post(route))
         .fallback(unknown_path)
@@ -56,17 +56,22 @@ pub(crate) fn admin(proxy: Arc<Proxy>) -> Router {
         .with_state(proxy)
 }
 
-async fn unknown_path(uri: Uri) -> Response {
+async fn unknown_path(request: Request<Body>) -> Response {
     let message = "there is nothing at this path; the paths are POST /v1/chat/completions, POST \
                    /v1/responses, POST /v1/messages, POST /v1beta/models/MODEL:generateContent, \
                    POST /v1/route, POST /v1/feedback and GET /v1/models";
-    let failure = Failure::client(Kind::UnknownPath, message);
-    finish(request_id(), dialect_of(uri.path()), Err(failure))
+    refuse(Failure::client(Kind::UnknownPath, message), request).await
 }
 
-async fn wrong_method(uri: Uri) -> Response {
+async fn wrong_method(request: Request<Body>) -> Response {
     let failure = Failure::client(Kind::WrongMethod, "this path takes another method");
-    finish(request_id(), dialect_of(uri.path()), Err(failure))
+    refuse(failure, request).await
+}
+
+async fn refuse(failure: Failure, request: Request<Body>) -> Response {
+    let (head, body) = request.into_parts();
+    let failure = unread(failure, head.version, body).await;
+    finish(request_id(), dialect_of(head.uri.path()), Err(failure))
 }
 
 /// Whose error form is understood at a path.
@@ -109,7 +114,7 @@ async fn generate(
         Some((model.to_owned(), stream))
     });
     let Some((model, stream)) = known else {
-        return unknown_path(request.uri().clone()).await;
+        return unknown_path(request).await;
     };
     let query = request.uri().query().unwrap_or_default();
     let asking = Asking {

@@ -21,7 +21,7 @@ use spillway_routing::outcome::Ending;
 use crate::chat::Chat;
 use crate::dialect::event::Stamp;
 use crate::dialect::sse::Frame;
-use crate::dialect::{self, ErrorParts, Meaning, Speaker};
+use crate::dialect::{self, ErrorParts, Framing, Meaning, Speaker};
 use crate::health::{Event, Permit};
 use crate::ledger::Entry;
 use crate::upstream::{Committed, Reader, Reply};
@@ -45,19 +45,24 @@ pub(crate) fn relay(reply: Reply, chat: &Chat) -> Response {
             entry.adds_content(answer.content);
             entry.reports(answer.reported);
             entry.head_goes_out();
-            let headers = entry.headers();
             let body = if dialect == own {
                 body
             } else {
                 let said = dialect::said(dialect, &body);
                 dialect::whole(own, &said, &answer.reported, &entry.stamp(chat))
             };
-            let body = Whole {
-                bytes: Some(body),
-                entry,
-                _permit: permit,
-            };
-            respond(Body::new(body), "application/json", headers)
+            whole(body, entry, permit)
+        }
+        Committed::Told {
+            said,
+            reported,
+            content,
+        } => {
+            entry.adds_content(content);
+            entry.reports(reported);
+            entry.head_goes_out();
+            let body = dialect::whole(own, &said, &reported, &entry.stamp(chat));
+            whole(body, entry, permit)
         }
         Committed::Stream { held, reader } => {
             entry.head_goes_out();
@@ -77,27 +82,24 @@ pub(crate) fn relay(reply: Reply, chat: &Chat) -> Response {
                 wants_usage: chat.wants_usage,
                 own,
                 framed,
+                told: false,
                 interpreter,
                 finished: false,
                 last_content: began,
             };
-            let frames = futures::stream::unfold(relay, |mut relay| async move {
-                let bytes = relay.next().await?;
-                Some((Ok::<_, Infallible>(bytes), relay))
-            });
-            let kind = if framed {
-                "text/event-stream"
-            } else {
-                "application/json"
-            };
-            let mut response = respond(Body::from_stream(frames), kind, headers);
-            let headers = response.headers_mut();
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            // Buffering reverse proxies would hold the tokens back.
-            headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-            response
+            relay.respond(headers)
         }
     }
+}
+
+fn whole(body: Bytes, entry: Entry, permit: Permit) -> Response {
+    let headers = entry.headers();
+    let body = Whole {
+        bytes: Some(body),
+        entry,
+        _permit: permit,
+    };
+    respond(Body::new(body), "application/json", headers)
 }
 
 fn respond(body: Body, kind: &'static str, headers: http::HeaderMap) -> Response {
@@ -161,6 +163,8 @@ struct Relay {
     /// What the caller speaks.
     own: Dialect,
     framed: bool,
+    /// Something has gone out.
+    told: bool,
     interpreter: Option<Interpreter>,
     /// The answer had its end; only accounting may be missing.
     finished: bool,
@@ -168,6 +172,25 @@ struct Relay {
 }
 
 impl Relay {
+    fn respond(self, headers: http::HeaderMap) -> Response {
+        let framed = self.framed;
+        let frames = futures::stream::unfold(self, |mut relay| async move {
+            let bytes = relay.next().await?;
+            Some((Ok::<_, Infallible>(bytes), relay))
+        });
+        let kind = if framed {
+            "text/event-stream"
+        } else {
+            "application/json"
+        };
+        let mut response = respond(Body::from_stream(frames), kind, headers);
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // Buffering reverse proxies would hold the tokens back.
+        headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        response
+    }
+
     /// The next bytes for the client; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
@@ -178,6 +201,7 @@ impl Relay {
             match next {
                 Ok(Some((frame, meaning))) => {
                     if let Some(bytes) = self.pass(frame, meaning) {
+                        self.told = true;
                         return Some(bytes);
                     }
                 }
@@ -265,7 +289,13 @@ impl Relay {
             kind: "upstream_error",
             param: None,
             code: "stream_cut",
+            details: None,
         };
-        dialect::error_frame(self.own, &parts, self.framed)
+        let framing = if self.framed {
+            Framing::Events
+        } else {
+            Framing::Array { begun: self.told }
+        };
+        dialect::error_frame(self.own, &parts, framing)
     }
 }

@@ -4,6 +4,7 @@
 //! has no choices: lanes, order and deadlines are the decision's; it only skips what
 //! may not be tried.
 
+mod assemble;
 mod attempt;
 mod client;
 mod reader;
@@ -15,9 +16,11 @@ use http::{HeaderMap, HeaderValue};
 use spillway_routing::conditions::Gate;
 use spillway_routing::decide::{Decision, Draw, Removal, Step, Verdict};
 use spillway_routing::dialect::Dialect;
+use spillway_routing::id::LaneId;
 use spillway_routing::outcome::{AttemptResult, Ending};
 use spillway_routing::table::Table;
 
+use self::assemble::assemble;
 use self::attempt::{Bounds, Target, attempt};
 pub(crate) use self::attempt::{Committed, VIA};
 pub(crate) use self::client::Clients;
@@ -30,7 +33,7 @@ use crate::clock;
 use crate::dialect::event::Said;
 use crate::dialect::{self, Reported};
 use crate::failure::{Failure, Kind, Retry};
-use crate::health::{Event, Permit};
+use crate::health::{Began, Event, Permit};
 use crate::ledger::{Entry, Sent};
 use crate::secret::Auth;
 
@@ -79,6 +82,9 @@ pub(crate) async fn call(
         let Some(lane) = call.table.lane_index(&step.lane) else {
             continue;
         };
+        if call.table.lane(lane).tier.is_deferred() && is_over(&step, call.arrived) {
+            continue;
+        }
         if !walk.may_try(proxy, &step, call.arrived) {
             break;
         }
@@ -88,18 +94,22 @@ pub(crate) async fn call(
         let Some(dialect) = call.chat.spoken_to(call.table.upstream_of(lane)) else {
             continue;
         };
+        let deferred = call.table.lane(lane).tier.is_deferred();
         let sent = entry.attempt_starts(lane);
         let began = Instant::now();
         match try_lane(proxy, &call, (lane, dialect), &step, &sent).await {
-            Ok(committed) => {
+            Ok((committed, first)) => {
                 let now = Instant::now();
                 permit.report(Event::Answered, now, call.draw.0);
                 entry.commits(lane);
                 entry.translates(dialect, call.chat.losses(dialect));
                 // A whole answer's first byte comes with its last: it says no pace.
                 if call.chat.stream {
-                    permit.first_token(now - began, now);
+                    permit.first_token(first - began, now);
                     entry.first_content();
+                }
+                if deferred {
+                    saw(proxy, &permit, &step.lane, Began::After(first - began));
                 }
                 return Ok(Reply {
                     committed,
@@ -111,15 +121,10 @@ pub(crate) async fn call(
                 });
             }
             Err(miss) => {
+                let miss = if deferred { miss.deferred() } else { miss };
                 tracing::debug!(lane = %step.lane, status = miss.status, cause = miss.cause, "attempt failed");
                 let now = Instant::now();
-                if let Some(event) = miss.event() {
-                    permit.report(event, now, call.draw.0);
-                }
-                if call.chat.stream && miss.result == AttemptResult::TimedOut {
-                    // A lane that gave nothing was at least so slow.
-                    permit.first_token(now - began, now);
-                }
+                learn(proxy, &call, &mut permit, &step.lane, &miss, now - began);
                 entry.attempt_ends(miss.result, miss.status);
                 let last = miss.class == Class::Final;
                 walk.missed(miss, permit.is_open(now));
@@ -150,7 +155,10 @@ pub(crate) async fn ask(
     let upstream = table.upstream_of(lane);
     let dialect = chat.spoken_to(upstream).ok_or(MayCharge(false))?;
     let id = &table.lane(lane).id;
-    let state = proxy.health.conditions(table, now).lane(lane);
+    let state = proxy
+        .health
+        .conditions(table, now, clock::hour())
+        .lane(lane);
     let spare = proxy.config.limits.lane_in_flight / 2;
     if state.gate != Gate::Open || state.in_flight >= spare.max(1) {
         return Err(MayCharge(false));
@@ -172,11 +180,15 @@ pub(crate) async fn ask(
     let sent = Sent::default();
     let trying = try_lane(proxy, &call, (lane, dialect), &step, &sent);
     match tokio::time::timeout_at(until.into(), trying).await {
-        Ok(Ok(Committed::Whole { body, answer })) => {
+        Ok(Ok((Committed::Whole { body, answer }, _))) => {
             permit.report(Event::Answered, Instant::now(), draw.0);
             Ok((dialect::said(dialect, &body), answer.reported))
         }
-        Ok(Ok(Committed::Stream { .. })) | Err(_) => Err(MayCharge(true)),
+        Ok(Ok((Committed::Told { said, reported, .. }, _))) => {
+            permit.report(Event::Answered, Instant::now(), draw.0);
+            Ok((said, reported))
+        }
+        Ok(Ok((Committed::Stream { .. }, _))) | Err(_) => Err(MayCharge(true)),
         Ok(Err(miss)) => {
             let event = miss.event();
             if let Some(event) = event.filter(|e| !matches!(e, Event::Limited { .. })) {
@@ -185,6 +197,62 @@ pub(crate) async fn ask(
             Err(MayCharge(miss.result.possibly_charged()))
         }
     }
+}
+
+/// What is learnt of a lane from an attempt that gave nothing.
+fn learn(
+    proxy: &Proxy,
+    call: &Call<'_>,
+    permit: &mut Permit,
+    lane: &LaneId,
+    miss: &Miss,
+    took: Duration,
+) {
+    let now = Instant::now();
+    if let Some(event) = miss.event() {
+        permit.report(event, now, call.draw.0);
+    }
+    if miss.class == Class::NotStarted {
+        let refused = miss.status.is_some_and(|status| status >= 400);
+        let waited = Began::NotWithin(took);
+        saw(
+            proxy,
+            permit,
+            lane,
+            if refused { Began::Refused } else { waited },
+        );
+    }
+    if call.chat.stream && miss.result == AttemptResult::TimedOut {
+        // A lane that gave nothing was at least so slow.
+        permit.first_token(took, now);
+    }
+}
+
+/// Remembers how a lane that makes requests wait began one, or did not.
+fn saw(proxy: &Proxy, permit: &Permit, lane: &LaneId, began: Began) {
+    let (result, waited) = match began {
+        Began::After(waited) => ("started", Some(waited)),
+        Began::NotWithin(_) => ("late", None),
+        Began::Refused => ("refused", None),
+    };
+    let metrics = &proxy.metrics;
+    metrics
+        .starts
+        .with_label_values(&[lane.as_str(), result])
+        .inc();
+    if let Some(waited) = waited {
+        let labels = [lane.as_str()];
+        let seconds = waited.as_secs_f64();
+        metrics
+            .start_wait
+            .with_label_values(&labels)
+            .observe(seconds);
+    }
+    permit.began(began, clock::hour(), Instant::now());
+}
+
+fn is_over(step: &Step, arrived: Instant) -> bool {
+    Instant::now() >= arrived + Duration::from_millis(step.give_up.0)
 }
 
 /// No other lane could serve the request, so this one is tried whatever its breaker says.
@@ -196,13 +264,14 @@ fn is_alone(decision: &Decision) -> bool {
     decision.plan.len() == 1 && !others_out
 }
 
+/// One call to one lane; the answer, and when it began.
 async fn try_lane(
     proxy: &Proxy,
     call: &Call<'_>,
     (lane, dialect): (usize, Dialect),
     step: &Step,
     sent: &Sent,
-) -> Result<Committed, Miss> {
+) -> Result<(Committed, Instant), Miss> {
     let upstream = call.table.upstream_of(lane);
     let misconfigured = |cause| Miss::new(Class::Misconfigured, AttemptResult::Unreachable, cause);
     let provider = proxy
@@ -216,6 +285,8 @@ async fn try_lane(
         .get(&upstream.credential)
         .ok_or_else(|| misconfigured("this proxy does not have the credential"))?;
     let translating = dialect != call.chat.dialect();
+    let tier = call.table.lane(lane).tier;
+    let assembling = tier.is_deferred() && !call.chat.stream;
     let none = HeaderMap::new();
     let target = Target {
         base_url: &provider.base_url,
@@ -226,7 +297,7 @@ async fn try_lane(
         via: call.via.clone(),
         dialect,
         passed: if translating { &none } else { &call.passed },
-        translating: translating || !call.chat.asking.framed,
+        translating: translating || assembling || !call.chat.asking.framed,
     };
     let give_up = call.arrived + Duration::from_millis(step.give_up.0);
     let bounds = Bounds {
@@ -236,10 +307,14 @@ async fn try_lane(
         answer_bytes: proxy.config.limits.answer_bytes,
     };
     let most = call.table.model_of(lane).max_output;
-    let tier = call.table.lane(lane).tier;
-    let wire = dialect::request(call.chat, dialect, upstream, tier, most);
-    let stream = call.chat.stream;
-    attempt(&proxy.clients, &target, wire, stream, &bounds, sent).await
+    let stream = call.chat.stream || assembling;
+    let wire = dialect::request(call.chat, dialect, upstream, tier, stream, most);
+    let begun = attempt(&proxy.clients, &target, wire, stream, &bounds, sent).await?;
+    let first = Instant::now();
+    if assembling {
+        return Ok((assemble(begun, first).await?, first));
+    }
+    Ok((begun, first))
 }
 
 /// What happened so far.
@@ -255,7 +330,7 @@ impl Walk {
     /// Whether one more attempt may be made.
     fn may_try(&mut self, proxy: &Proxy, step: &Step, arrived: Instant) -> bool {
         let now = Instant::now();
-        if now >= arrived + Duration::from_millis(step.give_up.0) {
+        if is_over(step, arrived) {
             self.late = true;
             return false;
         }
@@ -318,6 +393,11 @@ impl Walk {
                     .unwrap_or(RETRY_AFTER)
                     .min(crate::health::COOL_DOWN_MAX);
                 Failure::upstream(Kind::Overloaded, Retry::Later, message).after(asked)
+            }
+            Class::NotStarted => {
+                let message = "the tier that was asked for did not begin in time; nothing was \
+                               charged, try again later or without it";
+                Failure::upstream(Kind::Overloaded, Retry::Later, message).after(RETRY_AFTER)
             }
             Class::Unsent => {
                 let message = "no provider could be reached; nothing was sent, try again";

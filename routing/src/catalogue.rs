@@ -45,6 +45,15 @@ impl Tier {
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|tier| tier.name() == name)
     }
+
+    /// Whether a request may wait there for room, for less money.
+    #[must_use]
+    pub fn is_deferred(self) -> bool {
+        match self {
+            Self::Flex | Self::Background | Self::Batch => true,
+            Self::Standard | Self::Priority => false,
+        }
+    }
 }
 
 /// What a model can do beyond text in, text out.

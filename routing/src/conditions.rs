@@ -5,6 +5,7 @@
 //! has already turned times into states.
 
 use crate::id::LaneId;
+use crate::start::Starts;
 use crate::unit::Millis;
 
 /// Whether a lane may be used.
@@ -48,6 +49,8 @@ pub struct LaneState {
     pub first_token: Option<Millis>,
     /// Smoothed microseconds from one token to the next.
     pub per_token_us: Option<u32>,
+    /// How likely requests begin here, where they may have to wait.
+    pub starts: Option<Starts>,
 }
 
 /// The states of a table's lanes, in that table's order. Lanes beyond the end were

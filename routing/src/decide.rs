@@ -7,9 +7,11 @@
 
 mod candidate;
 mod order;
+mod waiting;
 
 use std::fmt;
 
+use crate::catalogue::Tier;
 use crate::conditions::Conditions;
 use crate::features::Facts;
 use crate::head::Abstention;
@@ -55,6 +57,8 @@ pub enum Why {
     Explored,
     /// No other lane could serve the request.
     OnlyOne,
+    /// The same model for less money, since the answer may begin later.
+    MayWait,
 }
 
 /// What a request asks of a lane.
@@ -81,6 +85,13 @@ pub enum Removal {
         needs: Tokens,
         has: Tokens,
     },
+    /// Its tier is not what the start of the answer asks for.
+    OtherTier(Tier),
+    /// It makes requests wait, and this one hardly begins in time.
+    HardlyInTime(Bps),
+    /// It makes requests wait, and is of another model or no cheaper than the lane that
+    /// answers at once.
+    NotWorthWaiting,
     NoPrice,
     NoQuality,
     Shut,
@@ -195,6 +206,8 @@ impl Decision {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     UnknownRoute(RouteId),
+    /// No candidate has the tier that the start of the answer asks for.
+    NoTier(Tier),
     /// No lane can serve the request, whatever is relaxed.
     NothingFeasible(Vec<Considered>),
     /// Lanes could, but all are out just now.
@@ -205,6 +218,11 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownRoute(route) => write!(f, "no route or model is called {route:?}"),
+            Self::NoTier(tier) => write!(
+                f,
+                "no lane of this route has the tier {} that the request's start asks for",
+                tier.name()
+            ),
             Self::NothingFeasible(trail) => {
                 write!(f, "no lane can serve this request")?;
                 trail.iter().try_for_each(|c| match &c.verdict {
@@ -236,6 +254,22 @@ impl fmt::Display for Removal {
             }
             Self::OutputTooShort { needs, has } => {
                 write!(f, "{} output tokens wanted, gives {}", needs.0, has.0)
+            }
+            Self::OtherTier(tier) => {
+                write!(
+                    f,
+                    "its tier {} is not what the request asks for",
+                    tier.name()
+                )
+            }
+            Self::HardlyInTime(chance) => {
+                write!(f, "it begins in time with a chance of {chance} only")
+            }
+            Self::NotWorthWaiting => {
+                write!(
+                    f,
+                    "waiting there saves nothing on the model that was chosen"
+                )
             }
             Self::NoPrice => write!(f, "its price is unknown"),
             Self::NoQuality => write!(f, "its quality is unknown"),
@@ -271,6 +305,7 @@ impl fmt::Display for Why {
             Self::Pinned(rule) => write!(f, "pinned by rule {rule}"),
             Self::Explored => write!(f, "drawn among the near-best, to learn"),
             Self::OnlyOne => write!(f, "no other lane could serve the request"),
+            Self::MayWait => write!(f, "the same model for less, since the start may wait"),
         }
     }
 }
@@ -312,8 +347,14 @@ pub fn decide(
     let Some((route, lanes)) = table.route(name) else {
         return Err(Refusal::UnknownRoute(RouteId::new(name)));
     };
+    let start = facts.start.or_by_class(facts.class);
+    let has = |tier: Tier| lanes.iter().any(|lane| table.lane(*lane).tier == tier);
+    // What the class alone suggests is no demand.
+    if let Some(tier) = facts.start.needs().filter(|tier| !has(*tier)) {
+        return Err(Refusal::NoTier(tier));
+    }
     let assessed = candidate::assess(table, route, lanes, facts, conditions, now);
-    order::order(table, route, assessed, draw)
+    order::order(table, route, assessed, start, draw)
 }
 
 /// Quality and cost of one candidate in [`choose`].

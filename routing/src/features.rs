@@ -16,8 +16,9 @@ use crate::dialect::{Dialect, Fidelity, Reach};
 use crate::encoder::{Encoder, EncoderId, Encoding};
 use crate::id::{KeyId, RouteId, SliceId};
 use crate::prompt::{Class, Form, PromptView, Role};
+use crate::start::Start;
 use crate::tokens::{Family, TextClass, TokenCounter};
-use crate::unit::{Bps, Millis, Tokens};
+use crate::unit::{Bps, Tokens};
 use kinds::KINDS;
 use reading::Reading;
 
@@ -163,7 +164,7 @@ pub struct Facts {
     pub tags: Vec<(String, String)>,
     pub class: Class,
     pub stream: bool,
-    pub start_within: Option<Millis>,
+    pub start: Start,
     pub min_quality: Option<Bps>,
     pub requirements: Requirements,
     pub turns: u16,
@@ -200,7 +201,7 @@ impl Facts {
                 .collect(),
             class: view.class,
             stream: view.stream,
-            start_within: view.start_within,
+            start: view.start,
             min_quality: view.min_quality.map(Bps::new),
             requirements: Requirements {
                 tools: view.tool_count > 0,

@@ -6,7 +6,7 @@
 //! wire format and is not async.
 //!
 //! Reading order: [`unit`](mod@unit), [`id`], [`prompt`], [`tokens`], [`dialect`],
-//! [`features`], [`catalogue`], [`encoder`], [`head`], [`rule`], [`table`], [`check`],
+//! [`start`], [`features`], [`catalogue`], [`encoder`], [`head`], [`rule`], [`table`], [`check`],
 //! [`conditions`], [`decide`](mod@decide), [`outcome`], [`audit`], [`offpolicy`],
 //! [`replay`](mod@replay).
 
@@ -26,6 +26,7 @@ pub mod outcome;
 pub mod prompt;
 pub mod replay;
 pub mod rule;
+pub mod start;
 pub mod table;
 pub mod tokens;
 pub mod unit;

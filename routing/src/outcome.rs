@@ -66,6 +66,9 @@ pub enum AttemptResult {
     Failed,
     /// No content in time, after it was sent: it may have been charged.
     TimedOut,
+    /// The lane made the request wait and did not begin it: refused for want of room, or
+    /// given up before anything came. Not charged.
+    NotStarted,
     /// Content had gone out, then the stream broke.
     Cut,
     /// The client hung up.
@@ -73,8 +76,9 @@ pub enum AttemptResult {
 }
 
 impl AttemptResult {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Answered,
+        Self::NotStarted,
         Self::Unreachable,
         Self::Overloaded,
         Self::Rejected,
@@ -93,6 +97,7 @@ impl AttemptResult {
             Self::Rejected => "rejected",
             Self::Failed => "failed",
             Self::TimedOut => "timed_out",
+            Self::NotStarted => "not_started",
             Self::Cut => "cut",
             Self::ClientGone => "client_gone",
         }

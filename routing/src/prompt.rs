@@ -4,7 +4,8 @@
 //! provider's type; the proxy and the offline commands each fill one in.
 
 use crate::dialect::{Dialect, Reach};
-use crate::unit::{Millis, Tokens};
+use crate::start::Start;
+use crate::unit::Tokens;
 
 /// Who said a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub struct PromptView<'a> {
     pub stream: bool,
     pub max_output: Option<Tokens>,
     pub class: Class,
-    pub start_within: Option<Millis>,
+    pub start: Start,
     pub slice: Option<&'a str>,
     /// The id of the caller's virtual key.
     pub key: &'a str,

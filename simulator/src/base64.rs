@@ -40,6 +40,16 @@ pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The same where both alphabets are taken, with padding or without, as Google does.
+pub(crate) fn decode_any(text: &str) -> Option<Vec<u8>> {
+    let bare = text
+        .trim_end_matches('=')
+        .replace('-', "+")
+        .replace('_', "/");
+    let padding = "=".repeat((4 - bare.len() % 4) % 4);
+    decode(&(bare + &padding))
+}
+
 fn value(letter: u8) -> Option<u32> {
     let letter_value = match letter {
         b'A'..=b'Z' => letter - b'A',
@@ -55,6 +65,13 @@ fn value(letter: u8) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_alphabets_say_the_same() {
+        assert_eq!(decode_any("-_8"), decode("+/8="));
+        assert_eq!(decode_any("+/8="), decode("+/8="));
+        assert_eq!(decode_any("a"), None);
+    }
 
     #[test]
     fn it_goes_there_and_back() {

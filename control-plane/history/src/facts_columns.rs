@@ -15,6 +15,7 @@ use spillway_routing::encoder::{DIMENSIONS, EncoderId, Encoding};
 use spillway_routing::features::{Facts, Features, Requirements};
 use spillway_routing::id::{KeyId, RouteId, SliceId};
 use spillway_routing::prompt::{Class, Form};
+use spillway_routing::start::Start;
 use spillway_routing::tokens::TextClass;
 use spillway_routing::unit::{Bps, Millis, Tokens};
 
@@ -35,13 +36,17 @@ pub(crate) fn push(columns: &mut Columns, facts: &[&Facts]) -> Result<(), Histor
     );
     push_tags(columns, facts)?;
     columns.text_opt("dialect", rows().map(|f| Some(f.dialect.name())));
+    columns.text_opt("start", rows().map(|f| Some(f.start.name())));
     let reach = |f: &&Facts| Some(f.requirements.reach.bits());
     columns.number_opt::<UInt32Type>("reach", rows().map(reach));
     columns.text("class", rows().map(|f| class_name(f.class)));
     columns.flag("stream", rows().map(|f| f.stream));
     columns.number_opt::<UInt64Type>(
         "start_within_ms",
-        rows().map(|f| f.start_within.map(|m| m.0)),
+        rows().map(|f| match f.start {
+            Start::Within(wait) => Some(wait.0),
+            _ => None,
+        }),
     );
     columns.number_opt::<UInt16Type>(
         "min_quality_bps",
@@ -90,6 +95,7 @@ pub(crate) struct FactsRows<'a> {
     /// Not in files of before there were several dialects.
     dialect: Option<&'a StringArray>,
     reach: Option<&'a UInt32Array>,
+    start: Option<&'a StringArray>,
     tags: &'a ListArray,
     tag_names: &'a StringArray,
     tag_values: &'a StringArray,
@@ -126,6 +132,7 @@ impl<'a> FactsRows<'a> {
             slice: rows.text("slice")?,
             dialect: rows.text("dialect").ok(),
             reach: rows.number("reach").ok(),
+            start: rows.text("start").ok(),
             tags,
             tag_names: tag.text("name")?,
             tag_values: tag.text("value")?,
@@ -171,7 +178,13 @@ impl<'a> FactsRows<'a> {
             tags: span(self.tags, i).map(tag).collect(),
             class: class_named(self.class.value(i)).ok_or(malformed("class"))?,
             stream: self.stream.value(i),
-            start_within: number_at(self.start_within, i).map(Millis),
+            start: Start::parse(
+                self.start
+                    .and_then(|names| text_at(names, i))
+                    .unwrap_or_default(),
+                number_at(self.start_within, i).map(Millis),
+            )
+            .ok_or(malformed("start"))?,
             min_quality: number_at(self.min_quality, i).map(Bps::new),
             requirements: Requirements {
                 tools: self.needs_tools.value(i),

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    ListArray, RecordBatch, StringArray, StructArray, UInt16Array, UInt32Array, UInt64Array,
+    AsArray, ListArray, RecordBatch, StringArray, StructArray, UInt16Array, UInt32Array,
+    UInt64Array,
 };
 use datafusion::arrow::datatypes::{SchemaRef, UInt16Type, UInt32Type, UInt64Type};
 use spillway_routing::catalogue::{Tier, Usage};
@@ -15,6 +16,7 @@ use spillway_routing::conditions::{Gate, LaneState};
 use spillway_routing::decide::{Decision, Verdict, Why};
 use spillway_routing::id::{LaneId, ModelId, ProxyId, TableVersion};
 use spillway_routing::outcome::{Attempt, AttemptResult, Ending, Outcome, UsageSource};
+use spillway_routing::start::Starts;
 use spillway_routing::unit::{Millis, NanoUsd, Tokens, UnixMillis};
 
 use crate::columns::{Columns, Rows, number_at, span, text_at};
@@ -24,6 +26,9 @@ use crate::facts_columns::{self, FactsRows};
 
 /// The column that windows and files are told apart by.
 pub(crate) const AT: &str = "at_unix_ms";
+
+/// Stands for a lane without a forecast; no forecast has these bits.
+const NO_STARTS: u64 = u64::MAX;
 
 /// The columns that pages and sums need; lists and vectors are not among them.
 pub(crate) const FLAT: [&str; 22] = [
@@ -109,8 +114,12 @@ fn push_conditions(columns: &mut Columns, outcomes: &[Outcome]) -> Result<(), Hi
     let first_token = states().map(|(_, s)| s.first_token.map(|t| t.0));
     items.number_opt::<UInt64Type>("first_token_ms", first_token);
     items.number_opt::<UInt32Type>("per_token_us", states().map(|(_, s)| s.per_token_us));
-    let lengths = outcomes.iter().map(|o| o.conditions.len());
-    columns.list("conditions", lengths, Arc::new(items.into_struct()?))
+    let lengths = || outcomes.iter().map(|o| o.conditions.len());
+    columns.list("conditions", lengths(), Arc::new(items.into_struct()?))?;
+    let starts = states().map(|(_, s)| s.starts.map_or(NO_STARTS, Starts::bits));
+    let starts: UInt64Array = starts.collect::<Vec<u64>>().into();
+    let lengths: Vec<Option<usize>> = lengths().map(Some).collect();
+    columns.list_opt("condition_starts", &lengths, Arc::new(starts))
 }
 
 fn push_attempts(columns: &mut Columns, outcomes: &[Outcome]) -> Result<(), HistoryError> {
@@ -152,6 +161,8 @@ struct OutcomeRows<'a> {
     facts: FactsRows<'a>,
     decision: DecisionRows<'a>,
     conditions: ListArrayRows<'a>,
+    /// Not in files of before lanes could make requests wait.
+    starts: Option<&'a ListArray>,
     attempts: ListArrayRows<'a>,
     id: &'a StringArray,
     proxy: &'a StringArray,
@@ -178,6 +189,7 @@ impl<'a> OutcomeRows<'a> {
             facts: FactsRows::of(rows)?,
             decision: DecisionRows::of(rows)?,
             conditions: list("conditions")?,
+            starts: rows.list("condition_starts").ok(),
             attempts: list("attempts")?,
             id: rows.text("id")?,
             proxy: rows.text("proxy")?,
@@ -249,7 +261,14 @@ impl<'a> OutcomeRows<'a> {
 
     fn conditions(&self, i: usize) -> Result<Vec<(LaneId, LaneState)>, HistoryError> {
         let (list, items) = self.conditions;
+        let first = span(list, i).start;
+        let starts = self.starts.map(|starts| starts.value(i));
+        let starts = starts
+            .as_ref()
+            .and_then(|s| s.as_primitive_opt::<UInt64Type>());
         let one = |s: usize| {
+            let bits = starts.filter(|bits| s - first < bits.len());
+            let bits = bits.map(|bits| bits.value(s - first));
             let gate = Gate::parse(items.text("gate")?.value(s));
             let first_token = items.number::<UInt64Type>("first_token_ms")?;
             let state = LaneState {
@@ -257,6 +276,9 @@ impl<'a> OutcomeRows<'a> {
                 in_flight: items.number::<UInt32Type>("in_flight")?.value(s),
                 first_token: number_at(first_token, s).map(Millis),
                 per_token_us: number_at(items.number::<UInt32Type>("per_token_us")?, s),
+                starts: bits
+                    .filter(|bits| *bits != NO_STARTS)
+                    .map(Starts::from_bits),
             };
             Ok((LaneId::new(items.text("lane")?.value(s)), state))
         };

@@ -8,6 +8,7 @@ use datafusion::arrow::array::{
     Int64Array, StringArray, StructArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
 };
 use datafusion::arrow::datatypes::{Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use spillway_routing::catalogue::Tier;
 use spillway_routing::decide::{Considered, Need, Removal, Verdict, Why};
 use spillway_routing::head::Abstention;
 use spillway_routing::id::{LaneId, ModelId, RuleId};
@@ -173,6 +174,7 @@ impl<'a> Parts<'a> {
             Why::Pinned(rule) => Self::kind("pinned").with_rule(rule),
             Why::Explored => Self::kind("explored"),
             Why::OnlyOne => Self::kind("only_one"),
+            Why::MayWait => Self::kind("may_wait"),
         }
     }
 
@@ -187,6 +189,9 @@ impl<'a> Parts<'a> {
             Removal::OutputTooShort { needs, has } => {
                 bound("output_too_short", needs.0.into(), has.0.into())
             }
+            Removal::OtherTier(tier) => Self::kind("other_tier").with_detail(tier.name()),
+            Removal::HardlyInTime(chance) => bound("hardly_in_time", chance.get().into(), 0),
+            Removal::NotWorthWaiting => Self::kind("not_worth_waiting"),
             Removal::NoPrice => Self::kind("no_price"),
             Removal::NoQuality => Self::kind("no_quality"),
             Removal::Shut => Self::kind("shut"),
@@ -218,6 +223,7 @@ impl<'a> Parts<'a> {
             "pinned" => Why::Pinned(RuleId::new(self.rule?)),
             "explored" => Why::Explored,
             "only_one" => Why::OnlyOne,
+            "may_wait" => Why::MayWait,
             _ => return None,
         })
     }
@@ -237,6 +243,9 @@ impl<'a> Parts<'a> {
                 needs: tokens(self.value)?,
                 has: tokens(self.limit)?,
             },
+            "other_tier" => Removal::OtherTier(Tier::parse(self.detail?)?),
+            "hardly_in_time" => Removal::HardlyInTime(bps(self.value)?),
+            "not_worth_waiting" => Removal::NotWorthWaiting,
             "no_price" => Removal::NoPrice,
             "no_quality" => Removal::NoQuality,
             "shut" => Removal::Shut,

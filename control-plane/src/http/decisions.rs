@@ -260,6 +260,7 @@ fn explanation(outcome: &Outcome) -> String {
         Why::Pinned(_) => "a rule of the policy pins it",
         Why::Explored => "it was drawn among the near-best lanes, to learn",
         Why::OnlyOne => "no other lane could serve the request",
+        Why::MayWait => "it is the same model for less, and the start may wait",
     };
     let mut sentence = format!("Chosen was {} because {because}", chosen.lane);
     if let (Some(quality), Some(cost)) = (chosen.quality, chosen.cost) {

@@ -5,6 +5,7 @@
 
 use http::HeaderMap;
 use spillway_routing::prompt::Class;
+use spillway_routing::start::Start;
 use spillway_routing::unit::Millis;
 
 use crate::failure::{Failure, Kind};
@@ -22,7 +23,7 @@ pub(crate) struct CallerLabels {
     pub(crate) class: Class,
     /// In hundredths of a percent.
     pub(crate) min_quality: Option<u16>,
-    pub(crate) start_within: Option<Millis>,
+    pub(crate) start: Option<Start>,
     pub(crate) tags: Vec<(String, String)>,
 }
 
@@ -65,7 +66,7 @@ impl CallerLabels {
             .map(|q| min_quality(&q))
             .transpose()?;
         if let Some(within) = read("x-spillway-start-within")? {
-            labels.start_within = start_within(&within)?;
+            labels.start = Some(start_within(&within)?);
         }
         Ok(labels)
     }
@@ -108,11 +109,15 @@ fn min_quality(text: &str) -> Result<u16, Failure> {
         })
 }
 
-/// `priority`, `default`, `auto`, `30s`, `5m`, `2h` or `HHh-MMm-SSs`. `None`: as usual.
-pub(crate) fn start_within(text: &str) -> Result<Option<Millis>, Failure> {
+/// Shorter waits save nothing, longer ones outlast every connection.
+const WAIT_SECONDS: std::ops::RangeInclusive<u64> = 5..=24 * 3_600;
+
+/// `priority`, `default`, `auto`, `30s`, `5m`, `2h` or `HHh-MMm-SSs`.
+pub(crate) fn start_within(text: &str) -> Result<Start, Failure> {
     match text {
-        "default" | "auto" => return Ok(None),
-        "priority" => return Ok(Some(Millis(0))),
+        "auto" => return Ok(Start::Unsaid),
+        "default" => return Ok(Start::Default),
+        "priority" => return Ok(Start::Priority),
         _ => {}
     }
     let mut seconds = 0u64;
@@ -133,13 +138,31 @@ pub(crate) fn start_within(text: &str) -> Result<Option<Millis>, Failure> {
         smallest = unit;
         seconds += digits.parse::<u64>().unwrap_or(0) * unit;
     }
-    Ok(Some(Millis(seconds * 1_000)))
+    if !WAIT_SECONDS.contains(&seconds) {
+        return Err(bad_start());
+    }
+    Ok(Start::Within(Millis(seconds * 1_000)))
 }
 
 fn bad_start() -> Failure {
-    let message = "start_within must be priority, default, auto, a time such as 30s, 5m or 2h, or \
-                   HHh-MMm-SSs";
-    bad(message.to_owned()).about("start_within")
+    let message = "start_within must be priority, default, auto, a time between 5s and 24h such as \
+                   30s, 5m or 2h, or HHh-MMm-SSs";
+    Failure::client(Kind::InvalidStartWithin, message).about("start_within")
+}
+
+/// What a caller's own `service_tier` asks for, in the words of whichever dialect.
+pub(crate) fn service_tier(name: &str) -> Result<Start, Failure> {
+    match name.to_ascii_lowercase().as_str() {
+        "auto" => Ok(Start::Unsaid),
+        "default" | "standard" | "standard_only" | "on_demand" => Ok(Start::Default),
+        "flex" => Ok(Start::Flex),
+        "priority" | "fast" => Ok(Start::Priority),
+        _ => {
+            let message =
+                "this service_tier is not known here; auto, default, flex and priority are";
+            Err(Failure::client(Kind::BadRequest, message).about("service_tier"))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -149,10 +172,13 @@ mod tests {
     #[test]
     fn start_within_reads_its_forms() {
         let read = |text: &str| start_within(text).ok();
-        assert_eq!(read("30s"), Some(Some(Millis(30_000))));
-        assert_eq!(read("2h"), Some(Some(Millis(7_200_000))));
-        assert_eq!(read("01h-02m-03s"), Some(Some(Millis(3_723_000))));
-        assert_eq!(read("auto"), Some(None));
+        let within = |seconds: u64| Some(Start::Within(Millis(seconds * 1_000)));
+        assert_eq!(read("30s"), within(30));
+        assert_eq!(read("2h"), within(7_200));
+        assert_eq!(read("00h-00m-05s"), within(5));
+        assert_eq!(read("01h-02m-03s"), within(3_723));
+        assert_eq!(read("auto"), Some(Start::Unsaid));
+        assert_eq!(read("priority"), Some(Start::Priority));
         for text in [
             "",
             "-",
@@ -163,6 +189,9 @@ mod tests {
             "é",
             "-1s",
             "99999999h",
+            "4s",
+            "25h",
+            "standard",
         ] {
             assert_eq!(read(text), None, "{text:?}");
         }

@@ -75,6 +75,16 @@ pub(crate) enum Loss {
     BuiltInTool,
     /// The beginning of the answer, to be continued.
     Prefill,
+    /// Images or files in an earlier answer.
+    AnswerMedia,
+    /// A conversation that the provider is to remember from now on.
+    Thread,
+    /// How hard to think, where a call is demanded or no room is left for it.
+    Effort,
+    /// What a provider does with a conversation that grows too long.
+    ContextManagement,
+    /// What the answer is expected to be; it only saves time.
+    Prediction,
     /// A response, file or cache that one provider keeps.
     State,
     /// A field or part that only this dialect has.
@@ -89,6 +99,8 @@ impl Loss {
             | Self::File
             | Self::RemoteFile
             | Self::ToolMedia
+            | Self::AnswerMedia
+            | Self::Thread
             | Self::Stop
             | Self::Answers
             | Self::BuiltInTool
@@ -107,6 +119,9 @@ impl Loss {
             | Self::ToolFailure
             | Self::Strict
             | Self::OneCall
+            | Self::Effort
+            | Self::ContextManagement
+            | Self::Prediction
             | Self::Temperature => Grade::Hint,
         }
     }
@@ -136,6 +151,11 @@ impl fmt::Display for Loss {
             Self::Answers => "answers",
             Self::BuiltInTool => "built_in_tool",
             Self::Prefill => "prefill",
+            Self::AnswerMedia => "answer_media",
+            Self::Thread => "thread",
+            Self::Effort => "effort",
+            Self::ContextManagement => "context_management",
+            Self::Prediction => "prediction",
             Self::State => "state",
             Self::Own(name) => return write!(f, "own:{name}"),
         };
@@ -164,15 +184,47 @@ impl Setting {
     }
 }
 
-/// A few losses, each once.
+/// Losses that are named at most: callers make up names.
+const NAMED_MAX: usize = 16;
+/// Of a caller's own name so many characters are repeated, and only plain ones.
+const NAME_CHARS_MAX: usize = 32;
+
+/// A few losses, each once, and the worst grade of all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Losses(Vec<Loss>);
+pub(crate) struct Losses {
+    named: Vec<Loss>,
+    worst: Option<Grade>,
+}
 
 impl Losses {
     pub(crate) fn add(&mut self, loss: Loss) {
-        if !self.0.contains(&loss) {
-            self.0.push(loss);
+        self.worst = self.worst.max(Some(loss.grade()));
+        if self.named.len() < NAMED_MAX && !self.named.contains(&loss) {
+            self.named.push(loss);
         }
+    }
+
+    /// Something that only the caller's dialect has, by the name it has there.
+    pub(crate) fn own(&mut self, name: &str) {
+        let plain = name.chars().take(NAME_CHARS_MAX);
+        let plain = plain.map(|c| {
+            if c.is_ascii_graphic() || c == ' ' {
+                c
+            } else {
+                '?'
+            }
+        });
+        self.add(Loss::Own(plain.collect()));
+    }
+
+    pub(crate) fn names(&self, loss: &Loss) -> bool {
+        self.named.contains(loss)
+    }
+
+    /// Whether asking again would do something again, or elsewhere, or several times.
+    pub(crate) fn has_effects(&self) -> bool {
+        let effect = |loss: &Loss| matches!(loss, Loss::BuiltInTool | Loss::State | Loss::Answers);
+        self.named.iter().any(effect)
     }
 
     pub(crate) fn add_if(&mut self, condition: bool, loss: Loss) {
@@ -183,7 +235,7 @@ impl Losses {
 
     /// How true the request stays with these losses; `None`: not the same request at all.
     pub(crate) fn fidelity(&self) -> Option<Fidelity> {
-        match self.0.iter().map(Loss::grade).max() {
+        match self.worst {
             None => Some(Fidelity::Exact),
             Some(Grade::Hint) => Some(Fidelity::Hints),
             Some(Grade::Meaning) => Some(Fidelity::Any),
@@ -192,13 +244,13 @@ impl Losses {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.worst.is_none()
     }
 }
 
 impl fmt::Display for Losses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, loss) in self.0.iter().enumerate() {
+        for (i, loss) in self.named.iter().enumerate() {
             if i > 0 {
                 f.write_str(",")?;
             }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use spillway_routing::catalogue::{Tier, Usage};
 
 use super::peek::{at, list, text};
-use super::{Answer, Blame, Garbled, Meaning, Reported, WireRequest, usage};
+use super::{Answer, Blame, ErrorParts, Garbled, Meaning, Reported, WireRequest, seal, usage};
 use crate::chat::{Body, quoted};
 use crate::conversation::Setting;
 
@@ -34,7 +34,7 @@ const SETTINGS: [(Setting, &str); 3] = [
 
 /// The caller's body with this lane's model; all other values byte for byte. The tier is
 /// the caller's own word here unless the lane has one to say.
-pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier) -> WireRequest {
+pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier, stream: bool) -> WireRequest {
     let model = quoted(wire_model);
     let mut first = vec![("model", model.as_str())];
     let mut without = vec!["model", "start_within"];
@@ -43,9 +43,44 @@ pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier) -> WireRequest 
         first.push(("service_tier", tier.as_str()));
         without.push("service_tier");
     }
+    if stream && body.raw("stream") != Some("true") {
+        first.push(("stream", "true"));
+        without.push("stream");
+    }
+    let messages = body.raw("messages").and_then(cleaned);
+    if let Some(messages) = &messages {
+        first.push(("messages", messages));
+        without.push("messages");
+    }
     WireRequest {
         path: PATH.into(),
         body: body.rewritten(&first, &without),
+    }
+}
+
+/// Turns without what only others made: thoughts that nobody signed, ids with a seal.
+/// `None` where there is nothing of the kind.
+fn cleaned(raw: &str) -> Option<String> {
+    let sealless = seal::cut(raw);
+    if !raw.contains("\"thinking\"") || !raw.contains("\"signature\"") {
+        return sealless;
+    }
+    let mut turns: Value = serde_json::from_str(sealless.as_deref().unwrap_or(raw)).ok()?;
+    let unsigned = |block: &Value| {
+        text(block, "type") == Some("thinking") && text(block, "signature") == Some("")
+    };
+    let mut found = false;
+    for turn in turns.as_array_mut()? {
+        let Some(blocks) = turn.get_mut("content").and_then(Value::as_array_mut) else {
+            continue;
+        };
+        found |= blocks.iter().any(unsigned);
+        blocks.retain(|block| !unsigned(block));
+    }
+    if found {
+        Some(turns.to_string())
+    } else {
+        sealless
     }
 }
 
@@ -64,10 +99,15 @@ pub(super) fn meaning(data: &[u8], before: Option<&Usage>) -> Meaning {
     let mut meaning = Meaning::default();
     match text(&event, "type").unwrap_or_default() {
         "message_start" => {
+            // Its count of output is only a beginning.
             let message = at(&event, "message");
-            meaning.reported = message
-                .map(|message| reported(message, before))
-                .unwrap_or_default();
+            let begun = message.map(|message| reported(message, before));
+            let begun = begun.unwrap_or_default();
+            meaning.reported = Reported {
+                usage: None,
+                begun: begun.usage,
+                tier: begun.tier,
+            };
         }
         "content_block_start" => meaning.content = 1,
         "content_block_delta" => {
@@ -100,6 +140,7 @@ fn reported(message: &Value, before: Option<&Usage>) -> Reported {
     Reported {
         usage: usage.and_then(|usage| usage::of_anthropic(usage, before)),
         tier: usage.and_then(|usage| usage::tier(usage, "service_tier")),
+        begun: None,
     }
 }
 
@@ -138,7 +179,9 @@ fn blame_of(status: StatusCode, body: &Value) -> Blame {
         (429, _) | (200, "rate_limit_error") => Blame::Limit,
         (503 | 529, _) | (200, "overloaded_error") => Blame::Overload,
         (401, _) => Blame::Configuration,
-        (404, _) if says("model") => Blame::Configuration,
+        (404, _) if text(&error, "message").is_some_and(|said| said.starts_with("model:")) => {
+            Blame::Configuration
+        }
         // What one caller asked for can cause these: they say nothing of the lane.
         (402..=404 | 300..=399, _) => Blame::Elsewhere,
         (200, "invalid_request_error" | "request_too_large") => Blame::Request,
@@ -148,8 +191,8 @@ fn blame_of(status: StatusCode, body: &Value) -> Blame {
 }
 
 /// The error form of this dialect.
-pub(super) fn error_form(status: StatusCode, message: &str) -> Bytes {
-    let kind = match status.as_u16() {
+pub(super) fn error_form(parts: &ErrorParts<'_>) -> Bytes {
+    let kind = match parts.status.as_u16() {
         401 => "authentication_error",
         402 => "billing_error",
         403 => "permission_error",
@@ -161,6 +204,12 @@ pub(super) fn error_form(status: StatusCode, message: &str) -> Bytes {
         400..=499 => "invalid_request_error",
         _ => "api_error",
     };
-    let error = json!({ "type": kind, "message": message });
+    let mut error = json!({ "type": kind, "message": parts.message });
+    let details = parts
+        .details
+        .and_then(|json| serde_json::from_str::<Value>(json).ok());
+    if let Some(details) = details {
+        error["details"] = details;
+    }
     Bytes::from(json!({ "type": "error", "error": error }).to_string())
 }

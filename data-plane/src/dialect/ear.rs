@@ -2,12 +2,13 @@
 //!
 //! Owns: what a stream said so far that its later frames are read by. Pure.
 
+use serde::de::IgnoredAny;
 use spillway_routing::dialect::Dialect;
 
 use super::event::Event;
 use super::sse::Frame;
 use super::{
-    Meaning, Reported, anthropic_messages, gemini_generate, openai_chat, openai_responses,
+    Blame, Meaning, Reported, anthropic_messages, gemini_generate, openai_chat, openai_responses,
 };
 
 /// One stream's listener.
@@ -19,6 +20,8 @@ pub(crate) struct Ear {
     reported: Reported,
     /// Calls that began so far.
     calls: usize,
+    /// Of each call of a Chat stream the provider's index and id.
+    indices: Vec<(usize, String)>,
 }
 
 impl Ear {
@@ -28,6 +31,7 @@ impl Ear {
             translating,
             reported: Reported::default(),
             calls: 0,
+            indices: Vec::new(),
         }
     }
 
@@ -40,17 +44,50 @@ impl Ear {
             Dialect::OpenAiChat => openai_chat::meaning(&data),
             Dialect::OpenAiResponses => openai_responses::meaning(&data),
             Dialect::AnthropicMessages => {
-                anthropic_messages::meaning(&data, self.reported.usage.as_ref())
+                let before = self.reported.usage.or(self.reported.begun);
+                anthropic_messages::meaning(&data, before.as_ref())
             }
             Dialect::GeminiGenerate => gemini_generate::meaning(&data),
         };
         self.reported.add(meaning.reported);
         if self.translating {
+            // What cannot be read cannot be told: silence would be a false answer.
+            let unreadable = !data.trim_ascii().is_empty()
+                && serde_json::from_slice::<IgnoredAny>(&data).is_err();
+            if unreadable && !meaning.done && meaning.error.is_none() {
+                meaning.error = Some(Blame::Provider);
+            }
             meaning.events = self.events(&data);
+            if self.dialect == Dialect::OpenAiChat {
+                self.tell_apart(&mut meaning.events);
+            }
             let starts = |event: &&Event| matches!(event, Event::CallStarts { .. });
             self.calls += meaning.events.iter().filter(starts).count();
         }
         meaning
+    }
+
+    /// Some hosts give every call the same index, or repeat a call's name in every chunk:
+    /// a new id is a new call, and what comes without one belongs to the last of its index.
+    fn tell_apart(&mut self, events: &mut Vec<Event>) {
+        events.retain_mut(|event| match event {
+            Event::CallStarts { index, id, .. } => {
+                let last = self.indices.iter().rposition(|(known, _)| known == index);
+                let known = last.and_then(|last| self.indices.get(last));
+                if known.is_some_and(|(_, known)| id.is_empty() || known == id) {
+                    return false;
+                }
+                self.indices.push((*index, id.clone()));
+                *index = self.indices.len() - 1;
+                true
+            }
+            Event::CallArguments { index, .. } => {
+                let own = self.indices.iter().rposition(|(known, _)| known == index);
+                *index = own.unwrap_or(*index);
+                true
+            }
+            _ => true,
+        });
     }
 
     fn events(&self, data: &[u8]) -> Vec<Event> {

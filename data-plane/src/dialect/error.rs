@@ -19,6 +19,8 @@ pub(crate) struct ErrorParts<'a> {
     pub(crate) kind: &'a str,
     pub(crate) param: Option<&'a str>,
     pub(crate) code: &'a str,
+    /// JSON that an SDK may act upon; only Messages has a place for it.
+    pub(crate) details: Option<&'a str>,
 }
 
 impl ErrorParts<'_> {
@@ -33,13 +35,23 @@ pub(crate) fn error_form(dialect: Dialect, parts: &ErrorParts<'_>) -> Bytes {
         Dialect::OpenAiChat | Dialect::OpenAiResponses => {
             Bytes::from(json!({ "error": parts.openai() }).to_string())
         }
-        Dialect::AnthropicMessages => anthropic_messages::error_form(parts.status, parts.message),
+        Dialect::AnthropicMessages => anthropic_messages::error_form(parts),
         Dialect::GeminiGenerate => gemini_generate::error_form(parts.status, parts.message),
     }
 }
 
-/// The frame that ends a broken stream; `framed` as the stream is.
-pub(crate) fn error_frame(dialect: Dialect, parts: &ErrorParts<'_>, framed: bool) -> Bytes {
+/// How a stream is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    Events,
+    /// One JSON array, of which something has gone out or nothing yet.
+    Array {
+        begun: bool,
+    },
+}
+
+/// The frame that ends a broken stream.
+pub(crate) fn error_frame(dialect: Dialect, parts: &ErrorParts<'_>, framing: Framing) -> Bytes {
     let form = error_form(dialect, parts);
     let form = String::from_utf8_lossy(&form);
     let mut frame = Vec::new();
@@ -54,12 +66,14 @@ pub(crate) fn error_frame(dialect: Dialect, parts: &ErrorParts<'_>, framed: bool
             sse::write_event("error", &event.to_string(), &mut frame);
         }
         Dialect::AnthropicMessages => sse::write_event("error", &form, &mut frame),
-        Dialect::GeminiGenerate if framed => sse::write_data(&form, &mut frame),
-        Dialect::GeminiGenerate => {
-            frame.extend_from_slice(b",\n");
-            frame.extend_from_slice(form.as_bytes());
-            frame.push(b']');
-        }
+        Dialect::GeminiGenerate => match framing {
+            Framing::Events => sse::write_data(&form, &mut frame),
+            Framing::Array { begun } => {
+                frame.extend_from_slice(if begun { b",\n" } else { b"[" });
+                frame.extend_from_slice(form.as_bytes());
+                frame.push(b']');
+            }
+        },
     }
     Bytes::from(frame)
 }
@@ -76,7 +90,8 @@ pub(crate) fn is_error_form(own: Dialect, from: Dialect, body: &[u8]) -> bool {
 pub(crate) fn error_message(body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let body = body.get(0).unwrap_or(&body);
-    let error = at(body, "error").unwrap_or(body);
+    let nested = at(body, "response").and_then(|response| at(response, "error"));
+    let error = nested.or_else(|| at(body, "error")).unwrap_or(body);
     let message = text(error, "message").or_else(|| error.as_str())?;
     Some(message.to_owned())
 }

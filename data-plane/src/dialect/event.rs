@@ -83,6 +83,51 @@ pub(crate) enum Event {
     },
 }
 
+/// Puts an answer together from its steps.
+#[derive(Debug, Default)]
+pub(crate) struct Assembly {
+    pub(crate) said: Said,
+    /// Index of each call, and its place among the pieces.
+    calls: Vec<(usize, usize)>,
+}
+
+impl Assembly {
+    pub(crate) fn add(&mut self, event: Event) {
+        let pieces = &mut self.said.pieces;
+        match event {
+            Event::Text(text) => match pieces.last_mut() {
+                Some(Piece::Text(known)) => known.push_str(&text),
+                _ => pieces.push(Piece::Text(text)),
+            },
+            Event::Reasoning(text) => match pieces.last_mut() {
+                Some(Piece::Reasoning(known)) => known.push_str(&text),
+                _ => pieces.push(Piece::Reasoning(text)),
+            },
+            Event::Refusal(text) => match pieces.last_mut() {
+                Some(Piece::Refusal(known)) => known.push_str(&text),
+                _ => pieces.push(Piece::Refusal(text)),
+            },
+            Event::CallStarts { index, id, name } => {
+                self.calls.push((index, pieces.len()));
+                let arguments = String::new();
+                pieces.push(Piece::Call(ToolCall {
+                    id,
+                    name,
+                    arguments,
+                }));
+            }
+            Event::CallArguments { index, json } => {
+                let known = self.calls.iter().find(|(call, _)| *call == index);
+                let call = known.and_then(|(_, place)| pieces.get_mut(*place));
+                if let Some(Piece::Call(call)) = call {
+                    call.arguments.push_str(&json);
+                }
+            }
+            Event::Ends { end, stop } => (self.said.end, self.said.stop) = (end, stop),
+        }
+    }
+}
+
 /// What an answer says of itself beside its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {

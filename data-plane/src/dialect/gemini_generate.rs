@@ -34,6 +34,8 @@ const SETTINGS: [(Setting, &str); 7] = [
     (Setting::TopLogprobs, "logprobs"),
 ];
 
+const MALFORMED: &str = "MALFORMED_FUNCTION_CALL";
+
 /// Where a model is asked; streams always come as server-sent events.
 pub(super) fn path(wire_model: &str, stream: bool) -> String {
     let method = if stream {
@@ -46,13 +48,10 @@ pub(super) fn path(wire_model: &str, stream: bool) -> String {
 
 /// The caller's body at this lane's tier; all other values byte for byte.
 pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier, stream: bool) -> WireRequest {
-    let mut first = Vec::new();
-    let mut without = vec!["model", "start_within"];
     let tier = tier_name(tier).map(quoted);
-    if let Some(tier) = &tier {
-        first.push(("serviceTier", tier.as_str()));
-        without.extend(["serviceTier", "service_tier"]);
-    }
+    let first = tier.as_deref().map(|tier| ("serviceTier", tier));
+    let first: Vec<(&str, &str)> = first.into_iter().collect();
+    let without = ["model", "start_within", "serviceTier", "service_tier"];
     WireRequest {
         path: path(wire_model, stream).into(),
         body: body.rewritten(&first, &without),
@@ -75,11 +74,16 @@ pub(super) fn meaning(data: &[u8]) -> Meaning {
         .cloned()
         .unwrap_or_default();
     let error = at(&chunk, "error").is_some();
+    let content = content(&candidate);
+    // A call that came out as nonsense is no answer.
+    let malformed = content == 0 && text(&candidate, "finishReason") == Some(MALFORMED);
     Meaning {
-        content: content(&candidate),
+        content,
         finished: hear::ending(&chunk, &candidate).is_some(),
         reported: reported(&chunk),
-        error: error.then(|| blame_of(StatusCode::OK, &chunk)),
+        error: error
+            .then(|| blame_of(StatusCode::OK, &chunk))
+            .or(malformed.then_some(Blame::Provider)),
         ..Meaning::default()
     }
 }
@@ -104,6 +108,7 @@ fn content(candidate: &Value) -> u32 {
 fn reported(body: &Value) -> Reported {
     let usage = usage::found(body, "usageMetadata");
     Reported {
+        begun: None,
         usage: usage.and_then(usage::of_gemini),
         tier: usage.and_then(|usage| {
             usage::tier(usage, "serviceTier").or_else(|| usage::tier(usage, "trafficType"))
@@ -118,7 +123,8 @@ pub(super) fn answer(body: &[u8]) -> Result<Answer, Garbled> {
     let candidate = candidate.unwrap_or_default();
     let ended = hear::ending(&body, &candidate).is_some();
     let content = content(&candidate);
-    if at(&body, "error").is_some() || (content == 0 && !ended) {
+    let malformed = text(&candidate, "finishReason") == Some(MALFORMED);
+    if at(&body, "error").is_some() || (content == 0 && (!ended || malformed)) {
         return Err(Garbled);
     }
     Ok(Answer {
@@ -142,13 +148,16 @@ fn blame_of(status: StatusCode, body: &Value) -> Blame {
     let code = code
         .filter(|_| status.is_success())
         .unwrap_or(status.as_u16());
-    let says = |word: &str| text(&error, "message").is_some_and(|message| message.contains(word));
+    let reason = |detail: &Value| text(detail, "reason") == Some("API_KEY_INVALID");
+    let message = text(&error, "message").unwrap_or_default();
+    let unknown_key =
+        list(&error, "details").iter().any(reason) || message.starts_with("API key not valid");
     match (code, text(&error, "status").unwrap_or_default()) {
         (429, _) | (200, "RESOURCE_EXHAUSTED") => Blame::Limit,
         (503, _) | (200, "UNAVAILABLE") => Blame::Overload,
         (401, _) => Blame::Configuration,
         // An unknown key is an invalid argument at Google.
-        (400, _) if says("API key") => Blame::Configuration,
+        (400, _) if unknown_key => Blame::Configuration,
         (404, _) => Blame::Configuration,
         (402..=403 | 300..=399, _) => Blame::Elsewhere,
         (408 | 499.. | 100..=299, _) => Blame::Provider,

@@ -26,7 +26,7 @@ use crate::conversation::Setting;
 pub(super) use self::hear::{events, said};
 pub(super) use self::read::read;
 pub(super) use self::speak::{Speaker, whole};
-pub(super) use self::write::{losses, write};
+pub(super) use self::write::{audio_format, losses, write};
 
 pub(super) const PATH: &str = "/chat/completions";
 
@@ -60,6 +60,10 @@ pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier, stream: bool) -
         without.push("messages");
     }
     first.extend(tier.as_deref().map(|tier| ("service_tier", tier)));
+    if stream && body.raw("stream") != Some("true") {
+        first.push(("stream", "true"));
+        without.push("stream");
+    }
     if let Some(options) = &options {
         first.push(("stream_options", options));
         without.push("stream_options");
@@ -179,6 +183,7 @@ impl Chunk<'_> {
                 .usage
         };
         Reported {
+            begun: None,
             usage: given(self.usage).and_then(of).or_else(nested),
             tier: self.service_tier.as_deref().and_then(usage::tier_of),
         }
@@ -198,7 +203,9 @@ pub(super) fn meaning(data: &[u8]) -> Meaning {
     let mut ends = choices
         .iter()
         .filter_map(|choice| given(choice.finish_reason));
-    let broke = ends.clone().any(|reason| reason == "\"error\"");
+    // Hosts that gave up: OpenRouter, DeepSeek, vLLM.
+    let broken = ["\"error\"", "\"insufficient_system_resource\"", "\"abort\""];
+    let broke = ends.clone().any(|reason| broken.contains(&reason));
     let error = given(chunk.error).map(|error| {
         let error: Value = serde_json::from_str(error).unwrap_or_default();
         blame_of(StatusCode::OK, Some(&error))

@@ -13,7 +13,7 @@ use serde_json::Value;
 use spillway_routing::catalogue::Tier;
 
 use super::peek::{at, list, text};
-use super::{Answer, Garbled, Meaning, Reported, WireRequest, openai_chat, usage};
+use super::{Answer, Garbled, Meaning, Reported, WireRequest, openai_chat, seal, usage};
 use crate::chat::{Body, quoted};
 use crate::conversation::Setting;
 
@@ -36,12 +36,22 @@ const SETTINGS: [(Setting, &str); 7] = [
 ];
 
 /// The caller's body with this lane's model and tier; all other values byte for byte.
-pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier) -> WireRequest {
+pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier, stream: bool) -> WireRequest {
     let tier = openai_chat::tier_name(tier).map(quoted);
     let model = quoted(wire_model);
     let mut first = vec![("model", model.as_str())];
     first.extend(tier.as_deref().map(|tier| ("service_tier", tier)));
-    let without = ["model", "service_tier", "start_within"];
+    let mut without = vec!["model", "service_tier", "start_within"];
+    // Ids may carry what another provider wants back with them.
+    let input = body.raw("input").and_then(seal::cut);
+    if let Some(input) = &input {
+        first.push(("input", input));
+        without.push("input");
+    }
+    if stream && body.raw("stream") != Some("true") {
+        first.push(("stream", "true"));
+        without.push("stream");
+    }
     WireRequest {
         path: PATH.into(),
         body: body.rewritten(&first, &without),
@@ -82,6 +92,7 @@ pub(super) fn meaning(data: &[u8]) -> Meaning {
 
 fn reported(response: &Value) -> Reported {
     Reported {
+        begun: None,
         usage: usage::found(response, "usage").and_then(usage::of_responses),
         tier: usage::tier(response, "service_tier"),
     }
@@ -94,7 +105,9 @@ pub(super) fn answer(body: &[u8]) -> Result<Answer, Garbled> {
     // What runs in the background has no output yet, and is an answer all the same.
     let waiting = matches!(text(&response, "status"), Some("queued" | "in_progress"));
     let output = list(&response, "output");
-    if failed || at(&response, "error").is_some() || (output.is_empty() && !waiting) {
+    // An answer that was held back, or had no room, may have no output.
+    let said = text(&response, "status") == Some("incomplete") || !output.is_empty();
+    if failed || at(&response, "error").is_some() || !(said || waiting) {
         return Err(Garbled);
     }
     let bytes: usize = output.iter().map(|item| item.to_string().len()).sum();

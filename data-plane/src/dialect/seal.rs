@@ -6,8 +6,10 @@
 //!
 //! Owns: putting a signature into an id and taking it out again.
 
+use serde_json::Value;
+
 /// Between the id and the signature. Providers make ids of letters, digits and lines.
-const MARK: &str = "__sig__";
+const MARK: &str = "__spillway_sig__";
 
 /// Takes the place of a signature where a call was made by another model; documented by
 /// Google for histories of mixed origin.
@@ -49,17 +51,36 @@ pub(super) fn signature(id: &str) -> Option<String> {
     Some(signature)
 }
 
-/// Raw JSON with all signatures cut out of its ids.
+/// Fields that hold a call's id, in any dialect.
+const ID_FIELDS: [&str; 4] = ["id", "tool_call_id", "call_id", "tool_use_id"];
+
+/// Raw JSON with all signatures cut out of its ids; `None` where there are none. Only ids
+/// are touched: the mark in a caller's text is the caller's.
 pub(super) fn cut(raw: &str) -> Option<String> {
-    let mut rest = raw.split(MARK);
-    let mut kept = rest.next()?.to_owned();
-    let mut found = false;
-    for part in rest {
-        found = true;
-        let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        kept.push_str(part.trim_start_matches(safe));
+    if !raw.contains(MARK) {
+        return None;
     }
-    found.then_some(kept)
+    let mut value: Value = serde_json::from_str(raw).ok()?;
+    strip(&mut value).then(|| value.to_string())
+}
+
+fn strip(value: &mut Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter_mut().fold(false, |any, item| strip(item) | any),
+        Value::Object(fields) => fields.iter_mut().fold(false, |any, (name, field)| {
+            let sealed = match field {
+                Value::String(id) if ID_FIELDS.contains(&name.as_str()) => id.contains(MARK),
+                _ => false,
+            };
+            if sealed {
+                let bare = field.as_str().map(|id| stripped(id).to_owned());
+                *field = bare.into();
+                return true;
+            }
+            strip(field) | any
+        }),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -76,6 +97,12 @@ mod tests {
             let raw = format!(r#"[{{"id":"{sealed}","x":1}}]"#);
             prop_assert_eq!(cut(&raw), Some(format!(r#"[{{"id":"{id}","x":1}}]"#)));
         }
+    }
+
+    #[test]
+    fn the_mark_in_a_text_is_the_callers() {
+        let raw = r#"[{"content":"what does foo__spillway_sig__bar mean"}]"#;
+        assert_eq!(cut(raw), None);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::borrow::Cow;
 
 use bytes::{Bytes, BytesMut};
 
-/// A frame beyond this is an attack or a fault; no provider's comes near.
-pub(crate) const FRAME_BYTES_MAX: usize = 1 << 20;
+/// A frame beyond this is an attack or a fault; the largest hold an image.
+pub(crate) const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// One event with the blank line that ends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(crate) struct Frame(pub(crate) Bytes);
 
 /// No end within [`FRAME_BYTES_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a frame of the stream is longer than a mebibyte")]
+#[error("a frame of the stream is longer than {FRAME_BYTES_MAX} bytes")]
 pub(crate) struct FrameTooLong;
 
 #[derive(Debug, Default)]

@@ -82,9 +82,12 @@ pub(super) fn responses(usage: &Usage) -> Value {
 /// before.
 pub(super) fn of_anthropic(usage: &Value, before: Option<&Usage>) -> Option<Usage> {
     let own = count(usage.get("input_tokens"));
-    let cached = |field| count(usage.get(field)).unwrap_or_default();
-    let read = cached("cache_read_input_tokens");
-    let written = cached("cache_creation_input_tokens");
+    let cached = |field, known: fn(&Usage) -> Tokens| {
+        let said = count(usage.get(field));
+        said.or_else(|| before.map(known)).unwrap_or_default()
+    };
+    let read = cached("cache_read_input_tokens", |before| before.cache_read);
+    let written = cached("cache_creation_input_tokens", |before| before.cache_write);
     let reasoning = inner(usage, "output_tokens_details", "thinking_tokens");
     let output = count(usage.get("output_tokens"));
     let Some(own) = own else {
@@ -111,6 +114,7 @@ pub(super) fn anthropic(usage: &Usage) -> Value {
         "cache_creation_input_tokens": usage.cache_write.0,
         "cache_read_input_tokens": usage.cache_read.0,
         "output_tokens": usage.output.0,
+        "output_tokens_details": { "thinking_tokens": usage.reasoning.0 },
         "service_tier": "standard",
     })
 }
@@ -196,8 +200,7 @@ mod tests {
         let given = usage(1_200, 1_000, 24, 300, 128);
         assert_eq!(of_chat(&chat(&given)), Some(given));
         assert_eq!(of_responses(&responses(&given)), Some(given));
-        let without = usage(1_200, 1_000, 24, 300, 0);
-        assert_eq!(of_anthropic(&anthropic(&without), None), Some(without));
+        assert_eq!(of_anthropic(&anthropic(&given), None), Some(given));
         let without = usage(1_200, 1_000, 0, 300, 128);
         assert_eq!(of_gemini(&gemini(&without)), Some(without));
     }

@@ -34,10 +34,14 @@ pub(super) fn usage(record: &Record) -> (Usage, UsageSource) {
     let family = record.opening.table.model_of(lane).family;
     let o200k = u32::try_from(record.content_bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u32::MAX);
     let output = family.count(Tokens(o200k), facts.text_class);
-    let usage = Usage {
+    // A stream may have said what went in before it broke off.
+    let begun = record.reported.begun.unwrap_or(Usage {
         input: facts.input(family),
-        output,
         ..Usage::default()
+    });
+    let usage = Usage {
+        output: output.max(begun.output),
+        ..begun
     };
     (usage, UsageSource::Estimated)
 }

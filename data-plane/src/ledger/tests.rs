@@ -104,6 +104,7 @@ fn cost_and_baseline_follow_what_was_used() {
         ..Usage::default()
     };
     entry.reports(Reported {
+        begun: None,
         usage: Some(usage),
         tier: Some(Tier::Flex),
     });

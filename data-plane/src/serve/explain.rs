@@ -22,7 +22,7 @@ pub(super) async fn explain(proxy: &Proxy, inbound: Inbound<'_>) -> Result<Respo
     let table = proxy.table()?;
     let (_, facts) = exchange::read(proxy, &inbound).await?;
     let now = Instant::now();
-    let conditions = proxy.health.conditions(&table, now);
+    let conditions = proxy.health.conditions(&table, now, clock::hour());
     let decided = decide(
         &table,
         &facts,
@@ -54,7 +54,7 @@ pub(super) async fn explain(proxy: &Proxy, inbound: Inbound<'_>) -> Result<Respo
         Err(refusal) => {
             let considered = match &refusal {
                 Refusal::NothingFeasible(trail) | Refusal::AllShut(trail) => trail.as_slice(),
-                Refusal::UnknownRoute(_) => &[],
+                Refusal::UnknownRoute(_) | Refusal::NoTier(_) => &[],
             };
             json!({
                 "route": facts.route.as_ref().map(|route| route.as_str()),

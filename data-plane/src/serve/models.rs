@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 use spillway_routing::dialect::Dialect;
 use spillway_routing::table::Table;
@@ -23,14 +23,13 @@ struct Listed {
     is_policy: bool,
 }
 
-/// `GET /v1/models`. Anthropic's SDK is known by its version header.
-pub(super) async fn list(State(proxy): State<Arc<Proxy>>, headers: HeaderMap) -> Response {
-    let anthropic = headers.contains_key("anthropic-version");
-    let dialect = if anthropic {
-        Dialect::AnthropicMessages
-    } else {
-        Dialect::OpenAiChat
-    };
+/// `GET /v1/models` and `/v1beta/models`.
+pub(super) async fn list(
+    State(proxy): State<Arc<Proxy>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let dialect = asked_in(&uri, &headers);
     guarded(request_id(), dialect, async {
         let (table, listed) = allowed(&proxy, &headers)?;
         let made_at = table.draft().made_at;
@@ -46,25 +45,24 @@ pub(super) async fn list(State(proxy): State<Arc<Proxy>>, headers: HeaderMap) ->
                 "first_id": ends(listed.first()),
                 "last_id": ends(listed.last()),
             }),
-            _ => json!({ "object": "list", "data": data }),
+            Dialect::GeminiGenerate => json!({ "models": data }),
+            Dialect::OpenAiChat | Dialect::OpenAiResponses => {
+                json!({ "object": "list", "data": data })
+            }
         })
         .into_response())
     })
     .await
 }
 
-/// `GET /v1/models/{id}`.
+/// The same with a model's name.
 pub(super) async fn one(
     State(proxy): State<Arc<Proxy>>,
     Path(id): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let anthropic = headers.contains_key("anthropic-version");
-    let dialect = if anthropic {
-        Dialect::AnthropicMessages
-    } else {
-        Dialect::OpenAiChat
-    };
+    let dialect = asked_in(&uri, &headers);
     guarded(request_id(), dialect, async {
         let (table, listed) = allowed(&proxy, &headers)?;
         let found = listed.iter().find(|one| one.id == id).ok_or_else(|| {
@@ -76,17 +74,16 @@ pub(super) async fn one(
     .await
 }
 
-/// `GET /v1beta/models`.
-pub(super) async fn list_gemini(State(proxy): State<Arc<Proxy>>, headers: HeaderMap) -> Response {
-    guarded(request_id(), Dialect::GeminiGenerate, async {
-        let (_, listed) = allowed(&proxy, &headers)?;
-        let models: Vec<Value> = listed
-            .iter()
-            .map(|one| form(one, Dialect::GeminiGenerate, 0))
-            .collect();
-        Ok(Json(json!({ "models": models })).into_response())
-    })
-    .await
+/// The SDKs share a path; they are known by their headers.
+fn asked_in(uri: &Uri, headers: &HeaderMap) -> Dialect {
+    let google = ["x-goog-api-key", "x-goog-api-client"];
+    if headers.contains_key("anthropic-version") {
+        Dialect::AnthropicMessages
+    } else if uri.path().starts_with("/v1beta") || google.iter().any(|n| headers.contains_key(*n)) {
+        Dialect::GeminiGenerate
+    } else {
+        Dialect::OpenAiChat
+    }
 }
 
 fn allowed(proxy: &Proxy, headers: &HeaderMap) -> Result<(Arc<Table>, Vec<Listed>), Failure> {

@@ -18,14 +18,15 @@ use tokio::time::timeout_at;
 use super::client::{self, Clients};
 use super::reader::{Broken, Reader, begun, rest};
 use super::retry::{Class, Miss, retry_after};
+use crate::dialect::event::Said;
 use crate::dialect::sse::Frame;
-use crate::dialect::{self, Answer, Blame, Ear, Meaning, WireRequest};
+use crate::dialect::{self, Answer, Blame, Ear, Meaning, Reported, WireRequest};
 use crate::failure::Passed;
 use crate::ledger::Sent;
 
-/// Frames without content that are held back before the stream counts as begun: no
-/// host's preamble comes near.
-const HELD_BYTES_MAX: usize = 16 * 1024;
+/// Frames without content that are held back before the stream counts as begun. Some
+/// preambles repeat the request's instructions and tools, twice.
+const HELD_BYTES_MAX: usize = 4 << 20;
 /// An error's body is read so far, and so long.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 const ERROR_WITHIN: Duration = Duration::from_secs(5);
@@ -69,6 +70,12 @@ pub(crate) enum Committed {
     Stream {
         held: Vec<(Frame, Meaning)>,
         reader: Reader,
+    },
+    /// A whole answer that came as a stream.
+    Told {
+        said: Said,
+        reported: Reported,
+        content: u32,
     },
 }
 
@@ -124,7 +131,7 @@ pub(super) async fn attempt(
     })
 }
 
-fn too_late() -> Miss {
+pub(super) fn too_late() -> Miss {
     Miss::new(
         Class::Unknown,
         AttemptResult::TimedOut,
@@ -136,7 +143,7 @@ fn garbled() -> Miss {
     Miss::new(Class::Unknown, AttemptResult::Failed, "the answer is none")
 }
 
-fn broken(broken: &Broken) -> Miss {
+pub(super) fn broken(broken: &Broken) -> Miss {
     match broken {
         Broken::Silent => too_late(),
         Broken::Reset(_) => Miss::new(

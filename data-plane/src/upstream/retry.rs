@@ -26,6 +26,9 @@ const SAVED_MAX: f64 = 10.0;
 /// What another attempt would mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
+    /// The lane makes requests wait and did not begin this one. Free: nothing was done,
+    /// and waiting there is what the plan meant.
+    NotStarted,
     /// The lane will not serve this request. Free: it multiplies only the traffic of the
     /// caller who sends such requests, and must not eat the retries of the others.
     Elsewhere,
@@ -95,11 +98,27 @@ impl Miss {
         }
     }
 
+    /// What it means at a lane that makes requests wait: neither a refusal for want of room
+    /// nor silence is a failure there.
+    pub(super) fn deferred(self) -> Self {
+        let waited = matches!(self.class, Class::Limited | Class::Overloaded)
+            || self.result == AttemptResult::TimedOut;
+        if !waited {
+            return self;
+        }
+        Self {
+            class: Class::NotStarted,
+            result: AttemptResult::NotStarted,
+            cause: "not begun in time",
+            ..self
+        }
+    }
+
     /// What the lane's breaker learns from it, if anything.
     pub(super) fn event(&self) -> Option<Event> {
         let retry_after = self.retry_after;
         match self.class {
-            Class::Elsewhere => None,
+            Class::Elsewhere | Class::NotStarted => None,
             Class::Misconfigured => Some(Event::Misconfigured),
             Class::Unsent | Class::Unknown => Some(Event::Failed),
             Class::Limited => Some(Event::Limited { retry_after }),
@@ -114,7 +133,7 @@ impl Miss {
     /// for lanes that stay open and fail.
     pub(super) fn costs_budget(&self, lane_open: bool) -> bool {
         match self.class {
-            Class::Elsewhere | Class::Misconfigured | Class::Unsent => false,
+            Class::NotStarted | Class::Elsewhere | Class::Misconfigured | Class::Unsent => false,
             Class::Limited | Class::Overloaded | Class::Unknown => lane_open,
             // Never tried again.
             Class::Final => true,

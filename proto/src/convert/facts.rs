@@ -1,5 +1,6 @@
 //! Facts, conditions and decisions.
 
+use spillway_routing::catalogue::Tier;
 use spillway_routing::conditions::{Gate, LaneState};
 use spillway_routing::decide::{Considered, Decision, Limit, Need, Removal, Step, Verdict, Why};
 use spillway_routing::dialect::{Dialect, Reach};
@@ -8,6 +9,7 @@ use spillway_routing::features::{Facts, Features, Requirements};
 use spillway_routing::head::Abstention;
 use spillway_routing::id::{KeyId, LaneId, RouteId, SliceId};
 use spillway_routing::prompt::{Class, Form};
+use spillway_routing::start::{Start, Starts};
 use spillway_routing::tokens::TextClass;
 use spillway_routing::unit::{Millis, NanoUsd, Ppm, Tokens};
 
@@ -63,7 +65,10 @@ impl From<&Facts> for pb::Facts {
             tags: facts.tags.iter().map(tag).collect(),
             class: class_to_pb(facts.class).into(),
             stream: facts.stream,
-            start_within_ms: facts.start_within.map(|ms| ms.0),
+            start_within_ms: match facts.start {
+                Start::Within(wait) => Some(wait.0),
+                _ => None,
+            },
             min_quality_bps: facts.min_quality.map(|q| q.get().into()),
             needs_tools: facts.requirements.tools,
             form: form.into(),
@@ -84,6 +89,7 @@ impl From<&Facts> for pb::Facts {
                 .collect(),
             dialect: facts.dialect.name().to_owned(),
             reach: facts.requirements.reach.bits(),
+            start: facts.start.name().to_owned(),
         }
     }
 }
@@ -113,7 +119,8 @@ impl TryFrom<pb::Facts> for Facts {
                 .collect(),
             class: class_of(facts.class, "class")?,
             stream: facts.stream,
-            start_within: facts.start_within_ms.map(Millis),
+            start: Start::parse(&facts.start, facts.start_within_ms.map(Millis))
+                .ok_or_else(|| Invalid::new("start", InvalidFlaw::Unknown(facts.start.clone())))?,
             min_quality: facts
                 .min_quality_bps
                 .map(|q| bps(q, "min_quality_bps"))
@@ -148,6 +155,7 @@ pub(super) fn state_to_pb((lane, state): &(LaneId, LaneState)) -> pb::LaneState 
         in_flight: state.in_flight,
         first_token_ms: state.first_token.map(|ms| ms.0),
         per_token_us: state.per_token_us,
+        starts: state.starts.map(Starts::bits),
     }
 }
 
@@ -158,6 +166,7 @@ pub(super) fn state_of(state: pb::LaneState) -> Result<(LaneId, LaneState), Inva
         in_flight: state.in_flight,
         first_token: state.first_token_ms.map(Millis),
         per_token_us: state.per_token_us,
+        starts: state.starts.map(Starts::from_bits),
     };
     Ok((lane, state))
 }
@@ -173,6 +182,7 @@ impl From<&Why> for pb::Why {
             Why::Pinned(rule) => Kind::PinnedByRule(rule.to_string()),
             Why::Explored => Kind::Explored(true),
             Why::OnlyOne => Kind::OnlyOne(true),
+            Why::MayWait => Kind::MayWait(true),
         };
         Self { kind: Some(kind) }
     }
@@ -193,6 +203,7 @@ impl TryFrom<pb::Why> for Why {
             Kind::PinnedByRule(rule) => Self::Pinned(rule.as_str().into()),
             Kind::Explored(_) => Self::Explored,
             Kind::OnlyOne(_) => Self::OnlyOne,
+            Kind::MayWait(_) => Self::MayWait,
         })
     }
 }
@@ -209,6 +220,9 @@ impl From<&Removal> for pb::Removal {
             Removal::Lacks(need) => Kind::Lacks(need.name().to_owned()),
             Removal::ContextTooSmall { needs, has } => Kind::ContextTooSmall(size(needs, has)),
             Removal::OutputTooShort { needs, has } => Kind::OutputTooShort(size(needs, has)),
+            Removal::OtherTier(tier) => Kind::OtherTier(tier.name().to_owned()),
+            Removal::HardlyInTime(chance) => Kind::HardlyInTimeBps(chance.get().into()),
+            Removal::NotWorthWaiting => Kind::NotWorthWaiting(true),
             Removal::NoPrice => Kind::NoPrice(true),
             Removal::NoQuality => Kind::NoQuality(true),
             Removal::Shut => Kind::Shut(true),
@@ -248,6 +262,9 @@ impl TryFrom<pb::Removal> for Removal {
                 needs: Tokens(size.needs_tokens),
                 has: Tokens(size.has_tokens),
             },
+            Kind::OtherTier(tier) => Self::OtherTier(named(Tier::parse, &tier, "other_tier")?),
+            Kind::HardlyInTimeBps(chance) => Self::HardlyInTime(bps(chance, "hardly_in_time_bps")?),
+            Kind::NotWorthWaiting(_) => Self::NotWorthWaiting,
             Kind::NoPrice(_) => Self::NoPrice,
             Kind::NoQuality(_) => Self::NoQuality,
             Kind::Shut(_) => Self::Shut,

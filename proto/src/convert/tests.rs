@@ -27,6 +27,7 @@ use spillway_routing::outcome::{
 };
 use spillway_routing::prompt::{Class, PromptView, Role, Turn};
 use spillway_routing::rule::{Action, Match, Rule};
+use spillway_routing::start::{Start, Starts};
 use spillway_routing::table::{BarPoint, Certificate, Choice, Draft, Probe, Route, Table};
 use spillway_routing::tokens::{Family, TokenCounter};
 use spillway_routing::unit::{Bps, Millis, NanoUsd, NanoUsdPerMtok, Tokens, UnixMillis};
@@ -48,7 +49,7 @@ fn facts() -> Facts {
         tools: "[]",
         tool_count: 2,
         max_output: Some(Tokens(300)),
-        start_within: Some(Millis(5_000)),
+        start: Start::Within(Millis(5_000)),
         slice: Some("geography"),
         key: "team-a",
         tags: &[("team", "a")],
@@ -324,6 +325,7 @@ fn an_outcome_survives_the_wire() {
             in_flight: 3,
             first_token: Some(Millis(4)),
             per_token_us: Some(5),
+            starts: Some(Starts::from_bits(0xfac8_9664_3219_0a05)),
         },
     )];
     let order = table.draft().lanes.iter().map(|lane| &lane.id);

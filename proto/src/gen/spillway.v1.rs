@@ -55,6 +55,9 @@ pub struct Facts {
     /// How truly each dialect can say the request, two bits each.
     #[prost(uint32, tag = "22")]
     pub reach: u32,
+    /// What is said of the start beside start_within_ms: default, priority, flex, or nothing.
+    #[prost(string, tag = "23")]
+    pub start: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LaneState {
@@ -68,10 +71,14 @@ pub struct LaneState {
     pub first_token_ms: ::core::option::Option<u64>,
     #[prost(uint32, optional, tag = "5")]
     pub per_token_us: ::core::option::Option<u32>,
+    /// How likely requests begin by each of the edges, a byte each; none for a lane that
+    /// makes no request wait.
+    #[prost(fixed64, optional, tag = "6")]
+    pub starts: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Why {
-    #[prost(oneof = "why::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "why::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub kind: ::core::option::Option<why::Kind>,
 }
 /// Nested message and enum types in `Why`.
@@ -92,11 +99,16 @@ pub mod why {
         Explored(bool),
         #[prost(bool, tag = "7")]
         OnlyOne(bool),
+        #[prost(bool, tag = "8")]
+        MayWait(bool),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Removal {
-    #[prost(oneof = "removal::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(
+        oneof = "removal::Kind",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+    )]
     pub kind: ::core::option::Option<removal::Kind>,
 }
 /// Nested message and enum types in `Removal`.
@@ -155,6 +167,12 @@ pub mod removal {
         BelowMinimum(Below),
         #[prost(bool, tag = "12")]
         PlanFull(bool),
+        #[prost(string, tag = "13")]
+        OtherTier(::prost::alloc::string::String),
+        #[prost(uint32, tag = "14")]
+        HardlyInTimeBps(u32),
+        #[prost(bool, tag = "15")]
+        NotWorthWaiting(bool),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -5,14 +5,21 @@
 
 use super::{Considered, Limit, Need, Removal, Verdict, Why};
 use crate::conditions::{Conditions, Gate};
+use crate::dialect::Dialect;
 use crate::features::Facts;
 use crate::head::{Abstention, Score, Scores};
 use crate::id::RuleId;
 use crate::prompt::Form;
 use crate::rule::{Action, Rule};
+use crate::start::Start;
 use crate::table::{Choice, Route, Table};
 use crate::unit::{Bps, Millis, NanoUsd, Tokens, UnixMillis};
 
+/// What is believed of a lane that makes requests wait and was never tried.
+const CHANCE_UNSEEN: Bps = Bps::new(5_000);
+/// Waiting in vain costs no money, but it takes the caller's time and a place at the lane:
+/// below one in twenty it is not worth either.
+const CHANCE_MIN: Bps = Bps::new(500);
 /// In-flight requests that double a lane's expected time to the first token.
 const DOUBLING_IN_FLIGHT: u64 = 32;
 
@@ -30,6 +37,8 @@ pub(super) struct Assessed {
     pub(super) baseline_cost: NanoUsd,
     /// The answer is wanted whole, not streamed.
     pub(super) whole: bool,
+    /// Per line how likely the answer begins in time, where it may have to wait.
+    pub(super) chances: Vec<Option<Bps>>,
 }
 
 pub(super) fn assess(
@@ -49,6 +58,7 @@ pub(super) fn assess(
         pinned: None,
         baseline_cost: NanoUsd::ZERO,
         whole: !facts.stream,
+        chances: Vec::with_capacity(lanes.len()),
     };
     let rules: Vec<&Rule> = table
         .draft()
@@ -74,6 +84,7 @@ pub(super) fn assess(
         };
         let removal = hard.or_else(|| soft.first().map(|(_, removal)| removal.clone()));
         assessed.soft.push(soft);
+        assessed.chances.push(request.chance(*lane));
         // Feasible lines get their place from `order`; until then they count as chosen.
         let verdict = removal.map_or(Verdict::Chosen(Why::OnlyOne), Verdict::Removed);
         assessed
@@ -192,9 +203,22 @@ impl Request<'_> {
         }
     }
 
+    /// How likely an answer begins in time at a lane that makes requests wait.
+    fn chance(&self, lane: usize) -> Option<Bps> {
+        let Start::Within(within) = self.facts.start.or_by_class(self.facts.class) else {
+            return None;
+        };
+        let deferred = self.table.lane(lane).tier.is_deferred();
+        deferred.then(|| {
+            let starts = self.conditions.lane(lane).starts;
+            starts.map_or(CHANCE_UNSEEN, |starts| starts.chance(within))
+        })
+    }
+
     /// The first reason against a lane that nothing can relax.
     fn hard(&self, lane: usize, estimate: &Estimate, rules: &[&Rule]) -> Option<Removal> {
         self.by_rule(lane, rules)
+            .or_else(|| self.by_start(lane))
             .or_else(|| self.by_need(lane))
             .or_else(|| self.by_size(lane, estimate))
             .or_else(|| estimate.cost.is_none().then_some(Removal::NoPrice))
@@ -214,6 +238,16 @@ impl Request<'_> {
             .iter()
             .find(excludes)
             .map(|rule| Removal::Rule(rule.id.clone()))
+    }
+
+    fn by_start(&self, lane: usize) -> Option<Removal> {
+        let start = self.facts.start.or_by_class(self.facts.class);
+        let tier = self.table.lane(lane).tier;
+        if !start.takes(tier) {
+            return Some(Removal::OtherTier(tier));
+        }
+        let chance = self.chance(lane)?;
+        (chance < CHANCE_MIN).then_some(Removal::HardlyInTime(chance))
     }
 
     fn by_need(&self, lane: usize) -> Option<Removal> {
@@ -251,6 +285,11 @@ impl Request<'_> {
                 needs: estimate.input,
                 has: model.context,
             });
+        }
+        // Messages callers have to name a limit, and their SDKs name the largest there is:
+        // it is no wish.
+        if self.facts.dialect == Dialect::AnthropicMessages {
+            return None;
         }
         let needs = self
             .facts

@@ -4,10 +4,12 @@
 //! Knows nothing of how estimates were made: that is `candidate.rs`.
 
 use super::candidate::Assessed;
+use super::waiting;
 use super::{
     Considered, Decision, Draw, Limit, Offer, Refusal, Removal, Step, Verdict, Why, choose,
 };
 use crate::float;
+use crate::start::Start;
 use crate::table::{Choice, Route, Table};
 use crate::unit::{Bps, Millis, Ppm};
 
@@ -18,6 +20,8 @@ const EXPLORE_WITHIN: i64 = 1_000 * 1_000_000;
 const EXPLORE_TEMPERATURE: f64 = 300.0 * 1e6;
 /// Part of a request's deadline that is kept for each later attempt.
 const RESERVED_PARTS: u64 = 4;
+/// How long a start on the flex tier is waited for.
+const FLEX_WITHIN: Millis = Millis(600_000);
 /// Answers are often longer and lanes slower than expected; a whole answer is given up
 /// only when it takes this many times its expected writing time.
 const WRITING_SLACK: u64 = 10;
@@ -26,6 +30,7 @@ pub(super) fn order(
     table: &Table,
     route: &Route,
     mut assessed: Assessed,
+    start: Start,
     draw: Draw,
 ) -> Result<Decision, Refusal> {
     let relaxed = relax(&mut assessed);
@@ -34,19 +39,51 @@ pub(super) fn order(
         return Err(refusal(assessed));
     }
     weigh(route, &mut assessed.trail, &feasible);
-    let pick = pick(table, route, &assessed, &feasible, draw);
-    let plan = fallbacks(table, route, &assessed, &feasible, pick.line);
+    // The choice is made among lanes that answer at once, where there are any.
+    let waits = |line: &usize| waiting::is_deferred(table, &assessed, *line);
+    let (deferred, prompt): (Vec<usize>, Vec<usize>) = feasible.iter().copied().partition(waits);
+    let choosable = if prompt.is_empty() {
+        &deferred
+    } else {
+        &prompt
+    };
+    let pick = pick(table, route, &assessed, choosable, draw);
+    let mut plan = match start {
+        Start::Within(_) => waiting::lines(table, route, &assessed, &deferred, pick.line),
+        _ => Vec::new(),
+    };
+    let first = plan.len();
+    let room = usize::from(route.attempts_max) - first;
+    plan.extend(fallbacks(table, room, &assessed, choosable, pick.line));
     for line in &feasible {
         let place = plan.iter().position(|planned| planned == line);
         assessed.trail[*line].verdict = match place {
+            Some(0) if first > 0 => Verdict::Chosen(Why::MayWait),
             Some(0) => Verdict::Chosen(pick.why.clone()),
             Some(rank) => Verdict::Fallback(rank as u8),
-            None => Verdict::Removed(Removal::PlanFull),
+            None if prompt.is_empty() || prompt.contains(line) => {
+                Verdict::Removed(Removal::PlanFull)
+            }
+            None => Verdict::Removed(Removal::NotWorthWaiting),
         };
     }
+    let waiting = Waiting {
+        steps: first,
+        until: if first > 0 {
+            waiting::until(start, &assessed, pick.line)
+        } else {
+            Millis(0)
+        },
+    };
+    // Whoever wants the flex tier and no other waits as long as that may take.
+    let deadline = if start == Start::Flex {
+        route.deadline.max(FLEX_WITHIN)
+    } else {
+        route.deadline
+    };
     Ok(Decision {
         route: route.id.clone(),
-        plan: steps(route, &assessed, &plan),
+        plan: steps(deadline, &waiting, &assessed, &plan),
         trail: assessed.trail,
         abstention: assessed.abstention,
         explored: pick.why == Why::Explored,
@@ -252,14 +289,14 @@ fn drawn(near: &[usize], odds: &[f64], draw: Draw) -> usize {
 /// domains that the plan does not have yet, and among all once it has every one.
 fn fallbacks(
     table: &Table,
-    route: &Route,
+    room: usize,
     assessed: &Assessed,
     feasible: &[usize],
     chosen: usize,
 ) -> Vec<usize> {
     let provider = |line: usize| &table.upstream_of(assessed.lanes[line]).provider;
     let mut plan = vec![chosen];
-    while plan.len() < usize::from(route.attempts_max) {
+    while plan.len() < room {
         let rank = |line: &usize| {
             let new_domain = plan
                 .iter()
@@ -279,24 +316,38 @@ fn fallbacks(
     plan
 }
 
+/// The steps that make the request wait, and until when.
+struct Waiting {
+    steps: usize,
+    until: Millis,
+}
+
 /// The plan with its deadlines: each later lane keeps its part of the route's deadline.
 /// A whole answer is not seen before it is written, so its writing time is added, for
-/// every lane up to and with its own.
-fn steps(route: &Route, assessed: &Assessed, plan: &[usize]) -> Vec<Step> {
-    let reserve = route.deadline.0 / RESERVED_PARTS;
+/// every lane up to and with its own. Lanes that make the request wait have their own
+/// time, before all others'.
+fn steps(deadline: Millis, waiting: &Waiting, assessed: &Assessed, plan: &[usize]) -> Vec<Step> {
+    let reserve = deadline.0 / RESERVED_PARTS;
     let mut writing = 0u64;
     let mut steps = Vec::with_capacity(plan.len());
     for (i, line) in plan.iter().enumerate() {
         let considered = &assessed.trail[*line];
+        if i < waiting.steps {
+            steps.push(Step {
+                lane: considered.lane.clone(),
+                give_up: waiting.until,
+            });
+            continue;
+        }
         if assessed.whole {
             let expected = considered.total.saturating_sub(considered.first_token).0;
             writing = writing.saturating_add(expected.saturating_mul(WRITING_SLACK));
         }
         let later = (plan.len() - 1 - i) as u64;
-        let give_up = (route.deadline.0 - reserve * later).saturating_add(writing);
+        let give_up = (deadline.0 - reserve * later).saturating_add(writing);
         steps.push(Step {
             lane: considered.lane.clone(),
-            give_up: Millis(give_up),
+            give_up: Millis(give_up).saturating_add(waiting.until),
         });
     }
     steps

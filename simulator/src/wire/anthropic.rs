@@ -195,11 +195,11 @@ pub(super) fn refusal_body(refusal: &Refusal, request_id: &str) -> String {
         500..=599 => "api_error",
         _ => "invalid_request_error",
     };
-    json!({
-        "type": "error", "error": {"type": sort, "message": refusal.message},
-        "request_id": request_id,
-    })
-    .to_string()
+    let mut error = json!({"type": sort, "message": refusal.message});
+    if let Some(code) = refusal.code {
+        error["details"] = json!({"error_code": code, "unsupported": [refusal.param]});
+    }
+    json!({"type": "error", "error": error, "request_id": request_id}).to_string()
 }
 
 pub(super) fn model_list(names: &[&str]) -> String {

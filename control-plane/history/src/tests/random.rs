@@ -17,6 +17,7 @@ use spillway_routing::outcome::{
     VerdictSource,
 };
 use spillway_routing::prompt::{Class, Form};
+use spillway_routing::start::{Start, Starts};
 use spillway_routing::tokens::TextClass;
 use spillway_routing::unit::{Bps, Millis, NanoUsd, Ppm, Tokens, UnixMillis};
 
@@ -74,7 +75,15 @@ pub(super) fn facts() -> impl Strategy<Value = Facts> {
     let wishes = (
         select(classes),
         any::<bool>(),
-        of(millis()),
+        prop_oneof![
+            select(vec![
+                Start::Unsaid,
+                Start::Default,
+                Start::Priority,
+                Start::Flex
+            ]),
+            millis().prop_map(Start::Within),
+        ],
         of(bps()),
         requirements(),
         select(Dialect::ALL.to_vec()),
@@ -87,7 +96,7 @@ pub(super) fn facts() -> impl Strategy<Value = Facts> {
     );
     (caller, wishes, counts, vectors).prop_map(|(caller, wishes, counts, vectors)| {
         let (route, key, slice, tags) = caller;
-        let (class, stream, start_within, min_quality, requirements, dialect) = wishes;
+        let (class, stream, start, min_quality, requirements, dialect) = wishes;
         let ([turns, images, tool_count], o200k, text_class) = counts;
         let (features, encoder, encoding) = vectors;
         Facts {
@@ -98,7 +107,7 @@ pub(super) fn facts() -> impl Strategy<Value = Facts> {
             tags,
             class,
             stream,
-            start_within,
+            start,
             min_quality,
             requirements,
             turns,
@@ -122,6 +131,7 @@ fn why() -> impl Strategy<Value = Why> {
         name::<RuleId>().prop_map(Why::Pinned),
         Just(Why::Explored),
         Just(Why::OnlyOne),
+        Just(Why::MayWait),
     ]
 }
 
@@ -131,6 +141,9 @@ fn removal() -> impl Strategy<Value = Removal> {
         select(Need::ALL.to_vec()).prop_map(Removal::Lacks),
         (tokens(), tokens()).prop_map(|(needs, has)| Removal::ContextTooSmall { needs, has }),
         (tokens(), tokens()).prop_map(|(needs, has)| Removal::OutputTooShort { needs, has }),
+        select(Tier::ALL.to_vec()).prop_map(Removal::OtherTier),
+        bps().prop_map(Removal::HardlyInTime),
+        Just(Removal::NotWorthWaiting),
         Just(Removal::NoPrice),
         Just(Removal::NoQuality),
         Just(Removal::Shut),
@@ -217,12 +230,15 @@ fn attempt() -> impl Strategy<Value = Attempt> {
 
 fn state() -> impl Strategy<Value = LaneState> {
     let gates = select(Gate::ALL.to_vec());
-    (gates, any::<u32>(), of(millis()), of(any::<u32>())).prop_map(
-        |(gate, in_flight, first_token, per_token_us)| LaneState {
+    let starts = of(any::<u64>().prop_map(Starts::from_bits));
+    let state = (gates, any::<u32>(), of(millis()), of(any::<u32>()), starts);
+    state.prop_map(
+        |(gate, in_flight, first_token, per_token_us, starts)| LaneState {
             gate,
             in_flight,
             first_token,
             per_token_us,
+            starts,
         },
     )
 }

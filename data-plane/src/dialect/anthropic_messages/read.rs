@@ -76,7 +76,7 @@ fn setting(field: &Field, into: &mut Conversation) {
         return;
     }
     let Some(value) = field.parsed() else {
-        return into.own.add(Loss::Own(name.to_owned()));
+        return into.own.own(name);
     };
     if is_idle(&value) {
         return;
@@ -99,7 +99,8 @@ fn setting(field: &Field, into: &mut Conversation) {
                 Some("tool") => {
                     ToolChoice::Named(text(&value, "name").unwrap_or_default().to_owned())
                 }
-                _ => ToolChoice::Auto,
+                Some("auto") => ToolChoice::Auto,
+                _ => return into.own.own("tool_choice"),
             };
         }
         "stop_sequences" => into.stop = texts(&value),
@@ -115,15 +116,19 @@ fn setting(field: &Field, into: &mut Conversation) {
                 into.form = Form::JsonSchema {
                     name: None,
                     schema: schema.clone(),
-                    strict: Some(true),
+                    strict: None,
                 };
             }
         }
         "cache_control" => into.own.add(Loss::CacheHint),
         "container" => into.own.add(Loss::State),
         "mcp_servers" => into.own.add(Loss::BuiltInTool),
+        // A thread that goes on has its history at the provider.
+        "thread" if text(&value, "type") == Some("create") => into.own.add(Loss::Thread),
+        "thread" => into.own.add(Loss::State),
+        "context_management" => into.own.add(Loss::ContextManagement),
         "speed" if value == "standard" => {}
-        other => into.own.add(Loss::Own(other.to_owned())),
+        other => into.own.own(other),
     }
 }
 
@@ -155,7 +160,7 @@ fn tool(value: &Value, into: &mut Conversation) {
 fn message(raw: &str, into: &mut Conversation) {
     let Ok(message) = serde_json::from_str::<Value>(raw) else {
         // Serde refuses lone surrogates; the raw text is near enough to route by.
-        into.own.add(Loss::Own("message".to_owned()));
+        into.own.own("message");
         let parts = vec![Part::Text(raw.to_owned())];
         return into.turns.push(Turn {
             role: Role::User,
@@ -168,7 +173,19 @@ fn message(raw: &str, into: &mut Conversation) {
         _ => Role::User,
     };
     let parts = content(&message["content"], into);
-    into.turns.push(Turn { role, parts });
+    let is_result = |part: &Part| matches!(part, Part::Result(_));
+    let (results, rest): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(is_result);
+    // What a tool gave is not what the user said.
+    if !results.is_empty() {
+        into.turns.push(Turn {
+            role: Role::Tool,
+            parts: results,
+        });
+        if rest.is_empty() {
+            return;
+        }
+    }
+    into.turns.push(Turn { role, parts: rest });
 }
 
 fn content(content: &Value, into: &mut Conversation) -> Vec<Part> {
@@ -200,7 +217,10 @@ fn block(value: &Value, parts: &mut Vec<Part>, into: &mut Conversation) {
                 source,
                 name: text(value, "title").map(str::to_owned),
             }),
-            None => into.own.add(Loss::Own("document".to_owned())),
+            None => match at(value, "source").and_then(|source| text(source, "data")) {
+                Some(plain) => parts.push(Part::Text(plain.to_owned())),
+                None => into.own.own("document"),
+            },
         },
         "tool_use" => {
             let input = at(value, "input").map_or_else(|| "{}".to_owned(), Value::to_string);
@@ -223,7 +243,7 @@ fn block(value: &Value, parts: &mut Vec<Part>, into: &mut Conversation) {
         kind if kind.starts_with("server_tool") || kind.ends_with("_tool_result") => {
             into.own.add(Loss::BuiltInTool);
         }
-        other => into.own.add(Loss::Own(format!("block {other}"))),
+        other => into.own.own(&format!("block {other}")),
     }
 }
 

@@ -22,7 +22,7 @@ fn reason(end: End, calls: bool, stop: Option<&str>) -> &'static str {
 /// A whole answer.
 pub(in crate::dialect) fn whole(said: &Said, reported: &Reported, stamp: &Stamp) -> Bytes {
     let blocks = said.pieces.iter().filter_map(|piece| match piece {
-        Piece::Text(text) | Piece::Refusal(text) if text.is_empty() => None,
+        Piece::Text(text) | Piece::Refusal(text) if text.trim().is_empty() => None,
         Piece::Text(text) | Piece::Refusal(text) => Some(json!({ "type": "text", "text": text })),
         Piece::Reasoning(text) => {
             Some(json!({ "type": "thinking", "thinking": text, "signature": "" }))

@@ -10,8 +10,7 @@ use spillway_routing::unit::Tokens;
 
 use super::SETTINGS;
 use crate::conversation::{
-    Conversation, Effort, Form, Loss, Losses, Part, Setting, Source, Thinking, ToolChoice,
-    ToolResult,
+    Conversation, Effort, Form, Loss, Losses, Part, Setting, Source, ToolChoice, ToolResult,
 };
 use crate::dialect::seal;
 
@@ -19,6 +18,12 @@ use crate::dialect::seal;
 const JSON_ONLY: &str = "Answer with one JSON object and nothing else.";
 /// The shortest time to think.
 const BUDGET_MIN: u64 = 1_024;
+/// From this version on models decide by themselves how long they think.
+const ADAPTIVE: (u32, u32) = (4, 6);
+/// From this version on models refuse to have their sampling changed.
+const OWN_SAMPLING: (u32, u32) = (4, 7);
+/// Stands where a conversation has no user turn to begin with.
+const OPENING: &str = "Continue.";
 
 /// What this dialect cannot say of a conversation.
 pub(in crate::dialect) fn losses(conversation: &Conversation) -> Losses {
@@ -30,8 +35,26 @@ pub(in crate::dialect) fn losses(conversation: &Conversation) -> Losses {
     losses.add_if(conversation.ends_with_answer(), Loss::Prefill);
     let hot = |value: &Value| value.as_f64().is_some_and(|degree| degree > 1.0);
     let temperature = conversation.setting(Setting::Temperature);
-    let dropped = temperature.is_some() && thinks(conversation.thinking);
-    losses.add_if(temperature.is_some_and(hot) || dropped, Loss::Temperature);
+    losses.add_if(temperature.is_some_and(hot), Loss::Temperature);
+    if thinks(conversation) {
+        for setting in [Setting::Temperature, Setting::TopP, Setting::TopK] {
+            let given = conversation.setting(setting).is_some();
+            losses.add_if(given, Loss::Setting(setting));
+        }
+    }
+    let blank = |stop: &String| stop.trim().is_empty();
+    losses.add_if(conversation.stop.iter().any(blank), Loss::Stop);
+    let wanted = conversation
+        .thinking
+        .effort
+        .is_some_and(|effort| effort > Effort::None);
+    let room = conversation
+        .max_output
+        .is_none_or(|most| most >= 2 * BUDGET_MIN);
+    losses.add_if(
+        wanted && (!room || forces_a_call(conversation)),
+        Loss::Effort,
+    );
     for part in conversation.turns.iter().flat_map(|turn| &turn.parts) {
         match part {
             Part::Audio(_) => losses.add(Loss::Audio),
@@ -58,13 +81,13 @@ pub(in crate::dialect) fn write(
 ) -> Map<String, Value> {
     let mut body = Map::new();
     body.insert("model".into(), upstream.wire_model.as_str().into());
-    let mut limit = conversation.max_output.unwrap_or(u64::from(most.0));
-    thinking(
-        conversation.thinking,
-        &upstream.wire_model,
-        &mut limit,
-        &mut body,
-    );
+    let most = u64::from(most.0);
+    let limit = conversation
+        .max_output
+        .map_or(most, |limit| limit.min(most));
+    if let Some(effort) = conversation.thinking.effort {
+        thinking(effort, conversation, &upstream.wire_model, limit, &mut body);
+    }
     body.insert("max_tokens".into(), limit.into());
     let mut system: Vec<&str> = conversation.system();
     if conversation.form == Form::JsonObject {
@@ -74,54 +97,74 @@ pub(in crate::dialect) fn write(
         body.insert("system".into(), system.join("\n\n").into());
     }
     body.insert("messages".into(), messages(conversation).into());
-    if !conversation.stop.is_empty() {
-        body.insert("stop_sequences".into(), json!(conversation.stop));
+    let stops: Vec<&String> = conversation
+        .stop
+        .iter()
+        .filter(|s| !s.trim().is_empty())
+        .collect();
+    if !stops.is_empty() {
+        body.insert("stop_sequences".into(), json!(stops));
     }
     tools(conversation, &mut body);
     if let Form::JsonSchema { schema, .. } = &conversation.form {
         let config = body.entry("output_config").or_insert_with(|| json!({}));
         config["format"] = json!({ "type": "json_schema", "schema": schema });
     }
-    for (setting, value) in &conversation.settings {
-        match setting {
-            Setting::Temperature if thinks(conversation.thinking) => {}
-            Setting::Temperature => {
-                let degree = value.as_f64().unwrap_or(1.0).min(1.0);
-                body.insert("temperature".into(), degree.into());
-            }
-            Setting::User => {
-                body.insert("metadata".into(), json!({ "user_id": value }));
-            }
-            other => {
-                if let Some((_, name)) = SETTINGS.iter().find(|(known, _)| known == other) {
-                    body.insert((*name).into(), value.clone());
-                }
-            }
-        }
-    }
+    settings(conversation, &upstream.wire_model, &mut body);
     body
 }
 
-fn thinks(thinking: Thinking) -> bool {
-    thinking.effort.is_some_and(|effort| effort > Effort::None)
+fn settings(conversation: &Conversation, wire_model: &str, body: &mut Map<String, Value>) {
+    let sampled = !thinks(conversation) && version(wire_model) < OWN_SAMPLING;
+    for (setting, value) in &conversation.settings {
+        if *setting == Setting::User {
+            body.insert("metadata".into(), json!({ "user_id": value }));
+            continue;
+        }
+        let Some((_, name)) = SETTINGS.iter().find(|(known, _)| known == setting) else {
+            continue;
+        };
+        if sampled {
+            let degree = value.as_f64().filter(|_| *setting == Setting::Temperature);
+            let value = degree.map_or_else(|| value.clone(), |degree| degree.min(1.0).into());
+            body.insert((*name).into(), value);
+        }
+    }
+}
+
+/// Whether the model is to think; where a call is demanded it may not.
+fn thinks(conversation: &Conversation) -> bool {
+    let effort = conversation.thinking.effort;
+    effort.is_some_and(|effort| effort > Effort::None) && !forces_a_call(conversation)
+}
+
+fn forces_a_call(conversation: &Conversation) -> bool {
+    let forced = matches!(
+        conversation.tool_choice,
+        ToolChoice::Required | ToolChoice::Named(_)
+    );
+    forced && !conversation.tools.is_empty()
 }
 
 /// Newer models think as they see fit and take an effort; older ones take a budget, which
-/// must stay below the limit of the whole answer.
-fn thinking(thinking: Thinking, wire_model: &str, limit: &mut u64, body: &mut Map<String, Value>) {
-    let Some(effort) = thinking.effort else {
-        return;
-    };
+/// must leave room below the limit of the whole answer.
+fn thinking(
+    effort: Effort,
+    conversation: &Conversation,
+    wire_model: &str,
+    limit: u64,
+    body: &mut Map<String, Value>,
+) {
     if effort == Effort::None {
         body.insert("thinking".into(), json!({ "type": "disabled" }));
         return;
     }
-    if is_adaptive(wire_model) {
-        let display = if thinking.shown {
-            "summarized"
-        } else {
-            "omitted"
-        };
+    if !thinks(conversation) {
+        return;
+    }
+    if version(wire_model) >= ADAPTIVE {
+        let shown = conversation.thinking.shown;
+        let display = if shown { "summarized" } else { "omitted" };
         let adaptive = json!({ "type": "adaptive", "display": display });
         body.insert("thinking".into(), adaptive);
         let name = match effort {
@@ -131,27 +174,23 @@ fn thinking(thinking: Thinking, wire_model: &str, limit: &mut u64, body: &mut Ma
         body.insert("output_config".into(), json!({ "effort": name }));
         return;
     }
-    let budget = effort.budget().max(BUDGET_MIN);
-    *limit = (*limit).max(budget + BUDGET_MIN);
-    let enabled = json!({ "type": "enabled", "budget_tokens": budget });
-    body.insert("thinking".into(), enabled);
+    let room = limit.saturating_sub(BUDGET_MIN);
+    if room >= BUDGET_MIN {
+        let budget = effort.budget().clamp(BUDGET_MIN, room);
+        let enabled = json!({ "type": "enabled", "budget_tokens": budget });
+        body.insert("thinking".into(), enabled);
+    }
 }
 
-/// Whether a model decides by itself how long it thinks: those from 4.6 on, by the
-/// version in its name (`claude-opus-4-6`, `claude-sonnet-5`).
-fn is_adaptive(wire_model: &str) -> bool {
+/// A model's version, by the numbers in its name (`claude-opus-4-6`, `claude-sonnet-5`).
+fn version(wire_model: &str) -> (u32, u32) {
     let name = wire_model
         .split_once("claude-")
         .map_or("", |(_, name)| name);
     let parts = name.split(['-', '.', '@', ':']);
     // A date is no version.
-    let numbers = parts.filter_map(|part| part.parse::<u32>().ok().filter(|n| *n < 100));
-    let numbers: Vec<u32> = numbers.collect();
-    match numbers.as_slice() {
-        [4, minor, ..] => *minor >= 6,
-        [major, ..] => *major >= 5,
-        [] => false,
-    }
+    let mut numbers = parts.filter_map(|part| part.parse::<u32>().ok().filter(|n| *n < 100));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 fn messages(conversation: &Conversation) -> Vec<Value> {
@@ -171,14 +210,20 @@ fn messages(conversation: &Conversation) -> Vec<Value> {
         } else {
             "user"
         };
+        if messages.is_empty() && role == "assistant" {
+            messages.push(json!({ "role": "user", "content": OPENING }));
+        }
         messages.push(json!({ "role": role, "content": blocks }));
+    }
+    if messages.is_empty() {
+        messages.push(json!({ "role": "user", "content": OPENING }));
     }
     messages
 }
 
 fn block(part: &Part) -> Option<Value> {
     Some(match part {
-        Part::Text(text) | Part::Refusal(text) if text.is_empty() => return None,
+        Part::Text(text) | Part::Refusal(text) if text.trim().is_empty() => return None,
         Part::Text(text) | Part::Refusal(text) => json!({ "type": "text", "text": text }),
         Part::Image(source) => json!({ "type": "image", "source": self::source(source) }),
         Part::File { source, name } => {
@@ -269,7 +314,7 @@ mod tests {
             ("anthropic.claude-opus-4-8-v1:0", true),
             ("small", false),
         ] {
-            assert_eq!(is_adaptive(name), adaptive, "{name}");
+            assert_eq!(version(name) >= ADAPTIVE, adaptive, "{name}");
         }
     }
 }

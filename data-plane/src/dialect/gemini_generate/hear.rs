@@ -17,7 +17,7 @@ pub(in crate::dialect) fn said(body: &[u8]) -> Said {
         .cloned()
         .unwrap_or_default();
     Said {
-        pieces: pieces(&candidate, 0),
+        pieces: pieces(&body, &candidate, 0),
         end: ending(&body, &candidate).unwrap_or_default(),
         stop: None,
     }
@@ -32,7 +32,7 @@ pub(in crate::dialect) fn events(data: &[u8], calls: usize) -> Vec<Event> {
         .unwrap_or_default();
     let mut events = Vec::new();
     let mut index = calls;
-    for piece in pieces(&candidate, calls) {
+    for piece in pieces(&chunk, &candidate, calls) {
         match piece {
             Piece::Text(text) => events.push(Event::Text(text)),
             Piece::Reasoning(text) => events.push(Event::Reasoning(text)),
@@ -67,7 +67,15 @@ pub(super) fn ending(body: &Value, candidate: &Value) -> Option<End> {
     }
 }
 
-fn pieces(candidate: &Value, mut calls: usize) -> Vec<Piece> {
+/// An id for a call that has none: no other answer's, in characters everybody takes.
+fn made_up(body: &Value, calls: usize) -> String {
+    let answer = text(body, "responseId").unwrap_or_default();
+    let safe = answer.chars().filter(char::is_ascii_alphanumeric);
+    let safe: String = safe.take(24).collect();
+    format!("call_{safe}_{calls}")
+}
+
+fn pieces(body: &Value, candidate: &Value, mut calls: usize) -> Vec<Piece> {
     let content = at(candidate, "content").cloned().unwrap_or_default();
     let mut pieces = Vec::new();
     for part in list(&content, "parts") {
@@ -83,7 +91,7 @@ fn pieces(candidate: &Value, mut calls: usize) -> Vec<Piece> {
             let name = text(call, "name").unwrap_or_default().to_owned();
             let signature = either(part, "thoughtSignature", "thought_signature");
             let id = text(call, "id").map(str::to_owned);
-            let id = id.unwrap_or_else(|| format!("call_{calls}_{name}"));
+            let id = id.unwrap_or_else(|| made_up(body, calls));
             calls += 1;
             pieces.push(Piece::Call(ToolCall {
                 id: seal::sealed(&id, signature.and_then(Value::as_str)),

@@ -4,6 +4,9 @@
 //! (camelCase and snake_case) are read, as Google's own servers do. The model and whether
 //! to stream stand in the path.
 
+use std::collections::{BTreeMap, VecDeque};
+
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use spillway_routing::prompt::Role;
 
@@ -41,20 +44,30 @@ const SILENT: [&str; 7] = [
 
 pub(in crate::dialect) fn read(body: &Body, asking: &Asking) -> Result<Read, Failure> {
     body.once(&ONCE)?;
-    let contents = body.list("contents")?;
+    let contents = body.raw("contents").unwrap_or_default();
+    // One content may stand for a list of one.
+    let one = contents.starts_with('{');
+    let one = one
+        .then(|| serde_json::from_str::<&RawValue>(contents).ok())
+        .flatten();
+    let contents = match one {
+        Some(one) => vec![one],
+        None => body.list("contents")?,
+    };
     let mut conversation = Conversation::default();
+    let mut calls = Calls::default();
     let system = body
         .value("systemInstruction")
         .or_else(|| body.value("system_instruction"));
     if let Some(system) = system {
-        turn(&system, Some(Role::System), &mut conversation);
+        turn(&system, Some(Role::System), &mut calls, &mut conversation);
     }
     for raw in contents {
         match serde_json::from_str::<Value>(raw.get()) {
-            Ok(content) => turn(&content, None, &mut conversation),
+            Ok(content) => turn(&content, None, &mut calls, &mut conversation),
             // Serde refuses lone surrogates; the raw text is near enough to route by.
             Err(_) => {
-                conversation.own.add(Loss::Own("contents".to_owned()));
+                conversation.own.own("contents");
                 let parts = vec![Part::Text(raw.get().to_owned())];
                 let role = Role::User;
                 conversation.turns.push(Turn { role, parts });
@@ -65,7 +78,7 @@ pub(in crate::dialect) fn read(body: &Body, asking: &Asking) -> Result<Read, Fai
         setting(field, &mut conversation);
     }
     Ok(Read {
-        model: required_model(asking.model.clone())?,
+        model: required_model(asking.model.clone().or_else(|| body.text("model")))?,
         stream: asking.stream,
         wants_usage: true,
         conversation,
@@ -78,7 +91,7 @@ fn setting(field: &Field, into: &mut Conversation) {
         return;
     }
     let Some(value) = field.parsed() else {
-        return into.own.add(Loss::Own(name.to_owned()));
+        return into.own.own(name);
     };
     if value.is_null() {
         return;
@@ -100,7 +113,7 @@ fn setting(field: &Field, into: &mut Conversation) {
         "safetySettings" | "safety_settings" => into.own.add(Loss::SafetySettings),
         "labels" => into.settings.push((Setting::Metadata, value)),
         "cachedContent" | "cached_content" => into.own.add(Loss::State),
-        other => into.own.add(Loss::Own(other.to_owned())),
+        other => into.own.own(other),
     }
 }
 
@@ -135,7 +148,7 @@ fn config(name: &str, value: &Value, into: &mut Conversation) {
         "mediaResolution" => into.own.add(Loss::ImageDetail),
         "responseModalities" if *value == json!(["TEXT"]) => {}
         "thinkingConfig" => thinking(value, into),
-        other => into.own.add(Loss::Own(other.to_owned())),
+        other => into.own.own(other),
     }
 }
 
@@ -184,7 +197,8 @@ fn tool_config(value: &Value, into: &mut Conversation) {
         ("NONE", _) => ToolChoice::None,
         ("ANY", [one]) => ToolChoice::Named(one.clone()),
         ("ANY", _) => ToolChoice::Required,
-        _ => ToolChoice::Auto,
+        ("AUTO" | "VALIDATED" | "MODE_UNSPECIFIED", _) => ToolChoice::Auto,
+        _ => return into.own.own("toolConfig"),
     };
     if names.len() > 1 {
         into.tools.retain(|tool| names.contains(&tool.name));
@@ -223,7 +237,7 @@ fn json_schema(value: &Value) -> Value {
     }
 }
 
-fn turn(content: &Value, role: Option<Role>, into: &mut Conversation) {
+fn turn(content: &Value, role: Option<Role>, calls: &mut Calls, into: &mut Conversation) {
     let role = role.unwrap_or_else(|| match text(content, "role") {
         Some("model") => Role::Assistant,
         Some("system") => Role::System,
@@ -232,16 +246,31 @@ fn turn(content: &Value, role: Option<Role>, into: &mut Conversation) {
     let mut parts = Vec::new();
     match content {
         Value::String(text) => parts.push(Part::Text(text.clone())),
-        content => {
-            for one in list(content, "parts") {
-                part(one, &mut parts, into);
+        content => match at(content, "parts") {
+            Some(one @ Value::Object(_)) => part(one, &mut parts, calls, into),
+            _ => {
+                for one in list(content, "parts") {
+                    part(one, &mut parts, calls, into);
+                }
             }
+        },
+    }
+    let is_result = |part: &Part| matches!(part, Part::Result(_));
+    let (results, rest): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(is_result);
+    // What a tool gave is not what the user said.
+    if !results.is_empty() {
+        into.turns.push(Turn {
+            role: Role::Tool,
+            parts: results,
+        });
+        if rest.is_empty() {
+            return;
         }
     }
-    into.turns.push(Turn { role, parts });
+    into.turns.push(Turn { role, parts: rest });
 }
 
-fn part(value: &Value, parts: &mut Vec<Part>, into: &mut Conversation) {
+fn part(value: &Value, parts: &mut Vec<Part>, calls: &mut Calls, into: &mut Conversation) {
     let signature = either(value, "thoughtSignature", "thought_signature").and_then(Value::as_str);
     if let Some(said) = text(value, "text") {
         let thought = at(value, "thought") == Some(&Value::Bool(true));
@@ -272,26 +301,25 @@ fn part(value: &Value, parts: &mut Vec<Part>, into: &mut Conversation) {
     if let Some(call) = either(value, "functionCall", "function_call") {
         let name = text(call, "name").unwrap_or_default().to_owned();
         let id = text(call, "id").map(str::to_owned);
-        let id = id.unwrap_or_else(|| made_up(into, parts, &name));
         return parts.push(Part::Call(ToolCall {
-            id: seal::sealed(&id, signature),
+            id: calls.begin(id, &name, signature),
             name,
             arguments: at(call, "args").map_or_else(|| "{}".to_owned(), Value::to_string),
         }));
     }
     if let Some(result) = either(value, "functionResponse", "function_response") {
-        return parts.push(Part::Result(tool_result(result, parts, into)));
+        return parts.push(Part::Result(tool_result(result, calls)));
     }
     let name = value.as_object().and_then(|fields| fields.keys().next());
     let name = name.map_or("empty", String::as_str);
-    into.own.add(Loss::Own(format!("part {name}")));
+    into.own.own(&format!("part {name}"));
 }
 
 fn media_part(media: Option<&str>, base64: &str) -> Part {
     let media = media.unwrap_or("application/octet-stream").to_owned();
     let source = Source::Data {
         media: media.clone(),
-        base64: base64.to_owned(),
+        base64: standard(base64),
     };
     match media.split('/').next() {
         Some("image") => Part::Image(source),
@@ -300,17 +328,56 @@ fn media_part(media: Option<&str>, base64: &str) -> Part {
     }
 }
 
-/// Callers may leave ids out; a call is then known by its name and its turn.
-fn made_up(into: &Conversation, parts: &[Part], name: &str) -> String {
-    let earlier = into.turns.iter().flat_map(|turn| &turn.parts).chain(parts);
-    let calls = earlier.filter(|part| matches!(part, Part::Call(_))).count();
-    format!("call_{calls}_{name}")
+/// Google takes base64 in both alphabets, with padding or without, and its SDKs send the
+/// one for URLs; everybody else takes the standard form only.
+fn standard(base64: &str) -> String {
+    let bare = base64.trim_end_matches('=').chars().map(|c| match c {
+        '-' => '+',
+        '_' => '/',
+        other => other,
+    });
+    let mut standard: String = bare.collect();
+    while !standard.len().is_multiple_of(4) {
+        standard.push('=');
+    }
+    standard
 }
 
-fn tool_result(result: &Value, parts: &[Part], into: &Conversation) -> ToolResult {
+/// Calls so far. Callers may leave ids out; a call is then known by its name and its
+/// turn. An id carries the call's signature; a result names the bare one.
+#[derive(Default)]
+struct Calls {
+    count: usize,
+    /// Full ids by the bare ones.
+    full: BTreeMap<String, String>,
+    /// Of each tool the calls that have no result yet.
+    open: BTreeMap<String, VecDeque<String>>,
+}
+
+impl Calls {
+    fn begin(&mut self, id: Option<String>, name: &str, signature: Option<&str>) -> String {
+        let id = id.unwrap_or_else(|| format!("call_{}", self.count));
+        self.count += 1;
+        let full = seal::sealed(&id, signature);
+        self.full.insert(id, full.clone());
+        let open = self.open.entry(name.to_owned()).or_default();
+        open.push_back(full.clone());
+        full
+    }
+
+    fn end(&mut self, id: Option<&str>, name: &str) -> String {
+        if let Some(id) = id {
+            let full = self.full.get(id);
+            return full.cloned().unwrap_or_else(|| id.to_owned());
+        }
+        let open = self.open.get_mut(name).and_then(VecDeque::pop_front);
+        open.unwrap_or_else(|| name.to_owned())
+    }
+}
+
+fn tool_result(result: &Value, calls: &mut Calls) -> ToolResult {
     let name = text(result, "name").unwrap_or_default();
-    let id =
-        text(result, "id").map_or_else(|| earliest_open(into, parts, name), |id| full_id(into, id));
+    let id = calls.end(text(result, "id"), name);
     let response = at(result, "response").cloned().unwrap_or_default();
     let failed = at(&response, "error");
     let plain = failed
@@ -327,27 +394,6 @@ fn tool_result(result: &Value, parts: &[Part], into: &Conversation) -> ToolResul
         parts: vec![Part::Text(said)],
         failed: failed.is_some() && only,
     }
-}
-
-/// Calls carry their signature in their id here; a result names the bare one.
-fn full_id(into: &Conversation, bare: &str) -> String {
-    let parts = into.turns.iter().flat_map(|turn| &turn.parts);
-    let mut ids = parts.filter_map(|part| match part {
-        Part::Call(call) if seal::stripped(&call.id) == bare => Some(call.id.clone()),
-        _ => None,
-    });
-    ids.next().unwrap_or_else(|| bare.to_owned())
-}
-
-/// The first call of that name that has no result yet.
-fn earliest_open(into: &Conversation, parts: &[Part], name: &str) -> String {
-    let all = || into.turns.iter().flat_map(|turn| &turn.parts).chain(parts);
-    let answered = |id: &str| all().any(|part| matches!(part, Part::Result(r) if r.id == id));
-    let mut open = all().filter_map(|part| match part {
-        Part::Call(call) if call.name == name && !answered(&call.id) => Some(call.id.clone()),
-        _ => None,
-    });
-    open.next().unwrap_or_else(|| name.to_owned())
 }
 
 /// `max_output_tokens` → `maxOutputTokens`.
@@ -375,6 +421,13 @@ mod tests {
         assert_eq!(camel("max_output_tokens"), "maxOutputTokens");
         assert_eq!(camel("maxOutputTokens"), "maxOutputTokens");
         assert_eq!(camel("_responseJsonSchema"), "_responseJsonSchema");
+    }
+
+    #[test]
+    fn base64_takes_the_standard_form() {
+        assert_eq!(standard("-_8"), "+/8=");
+        assert_eq!(standard("+/8="), "+/8=");
+        assert_eq!(standard(""), "");
     }
 
     #[test]

@@ -31,9 +31,12 @@ fn part(piece: &Piece) -> Value {
         Piece::Text(text) | Piece::Refusal(text) => json!({ "text": text }),
         Piece::Reasoning(text) => json!({ "text": text, "thought": true }),
         Piece::Call(call) => {
-            json!({ "functionCall": {
-                "id": seal::stripped(&call.id), "name": call.name, "args": call.object(),
-            } })
+            // Google's own models want every call signed when it comes back.
+            let id = seal::stripped(&call.id);
+            json!({
+                "functionCall": { "id": id, "name": call.name, "args": call.object() },
+                "thoughtSignature": seal::UNSIGNED,
+            })
         }
     }
 }

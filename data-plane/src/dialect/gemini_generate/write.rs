@@ -2,6 +2,8 @@
 //!
 //! Owns: the body that is sent, and what it cannot say.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 use spillway_routing::catalogue::Upstream;
 use spillway_routing::prompt::Role;
@@ -13,6 +15,8 @@ use crate::conversation::{
 };
 use crate::dialect::seal;
 
+/// Stands where a conversation has no turn at all.
+const OPENING: &str = "Continue.";
 /// Stop sequences at most.
 const STOPS_MAX: usize = 5;
 /// What this dialect cannot say of a conversation.
@@ -70,19 +74,23 @@ pub(in crate::dialect) fn write(
         let parts: Vec<Value> = system.iter().map(|text| json!({ "text": text })).collect();
         body.insert("systemInstruction".into(), json!({ "parts": parts }));
     }
+    let names = conversation.called();
     let contents = conversation.exchanges().into_iter().map(|(role, parts)| {
         let role = if role == Role::Assistant {
             "model"
         } else {
             "user"
         };
-        let parts = parts
-            .iter()
-            .filter_map(|part| self::part(part, conversation));
+        let parts = parts.iter().filter_map(|part| self::part(part, &names));
         json!({ "role": role, "parts": parts.collect::<Vec<_>>() })
     });
     let spoken = |content: &Value| !content["parts"].as_array().is_none_or(Vec::is_empty);
-    body.insert("contents".into(), contents.filter(spoken).collect());
+    let mut contents: Vec<Value> = contents.filter(spoken).collect();
+    // Google wants somebody to have said something.
+    if contents.is_empty() {
+        contents.push(json!({ "role": "user", "parts": [{ "text": OPENING }] }));
+    }
+    body.insert("contents".into(), contents.into());
     tools(conversation, &mut body);
     let config = config(conversation, &upstream.wire_model);
     if !config.is_empty() {
@@ -91,7 +99,7 @@ pub(in crate::dialect) fn write(
     body
 }
 
-fn part(part: &Part, conversation: &Conversation) -> Option<Value> {
+fn part(part: &Part, names: &BTreeMap<&str, &str>) -> Option<Value> {
     Some(match part {
         Part::Text(text) | Part::Refusal(text) if text.is_empty() => return None,
         Part::Text(text) | Part::Refusal(text) => json!({ "text": text }),
@@ -112,7 +120,7 @@ fn part(part: &Part, conversation: &Conversation) -> Option<Value> {
         }
         Part::Result(result) => json!({ "functionResponse": {
             "id": seal::stripped(&result.id),
-            "name": conversation.called(&result.id).unwrap_or(&result.id),
+            "name": names.get(result.id.as_str()).copied().unwrap_or(&result.id),
             "response": response(result),
         } }),
         Part::Reasoning(_) => return None,
@@ -197,7 +205,8 @@ fn config(conversation: &Conversation, wire_model: &str) -> Map<String, Value> {
 
 /// Models of the second generation take a budget, later ones a level.
 fn thinking(thinking: Thinking, wire_model: &str) -> Option<Value> {
-    let effort = thinking.effort?;
+    // Some models cannot be told not to think.
+    let effort = thinking.effort.filter(|effort| *effort > Effort::None)?;
     let mut config = if wire_model.contains("gemini-2") {
         json!({ "thinkingBudget": effort.budget() })
     } else {

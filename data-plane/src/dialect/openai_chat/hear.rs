@@ -79,7 +79,7 @@ pub(in crate::dialect) fn events(data: &[u8]) -> Vec<Event> {
 
 fn end(reason: Option<&str>) -> End {
     match reason {
-        Some("length") => End::CutOff,
+        Some("length" | "model_length") => End::CutOff,
         Some("content_filter") => End::Refused,
         _ => End::Whole,
     }

@@ -64,7 +64,7 @@ fn setting(field: &Field, into: &mut Conversation) {
         return;
     }
     let Some(value) = field.parsed() else {
-        return into.own.add(Loss::Own(name.to_owned()));
+        return into.own.own(name);
     };
     if is_idle(&value) && name != "parallel_tool_calls" {
         return;
@@ -85,13 +85,16 @@ fn setting(field: &Field, into: &mut Conversation) {
         "response_format" => into.form = form(&value),
         "stop" => into.stop = texts(&value),
         "reasoning_effort" => into.thinking = thinking(&value),
+        // Not OpenAI's, but many hosts take it.
+        "top_k" => into.settings.push((Setting::TopK, value)),
+        "prediction" => into.own.add(Loss::Prediction),
         "safety_identifier" => into.settings.push((Setting::User, value)),
         "n" => into.own.add_if(value != 1, Loss::Answers),
         "prompt_cache_options" | "prompt_cache_retention" => into.own.add(Loss::CacheHint),
         "web_search_options" => into.own.add(Loss::BuiltInTool),
         "modalities" if value == serde_json::json!(["text"]) => {}
         "audio" | "modalities" => into.own.add(Loss::Audio),
-        other => into.own.add(Loss::Own(other.to_owned())),
+        other => into.own.own(other),
     }
 }
 
@@ -135,7 +138,8 @@ fn tool_choice(value: &Value, into: &mut Conversation) {
     into.tool_choice = match value.as_str() {
         Some("none") => ToolChoice::None,
         Some("required" | "any") => ToolChoice::Required,
-        Some(_) => ToolChoice::Auto,
+        Some("auto") => ToolChoice::Auto,
+        Some(_) => return into.own.own("tool_choice"),
         None => match text(value, "type") {
             Some("function") => {
                 let function = at(value, "function").cloned().unwrap_or_default();
@@ -155,7 +159,7 @@ fn tool_choice(value: &Value, into: &mut Conversation) {
                 }
             }
             _ => {
-                into.own.add(Loss::Own("tool_choice".to_owned()));
+                into.own.own("tool_choice");
                 ToolChoice::Auto
             }
         },
@@ -165,7 +169,7 @@ fn tool_choice(value: &Value, into: &mut Conversation) {
 fn message(raw: &str, into: &mut Conversation) {
     let Ok(message) = serde_json::from_str::<Value>(raw) else {
         // Serde refuses lone surrogates; the raw text is near enough to route by.
-        into.own.add(Loss::Own("message".to_owned()));
+        into.own.own("message");
         let parts = vec![Part::Text(raw.to_owned())];
         return into.turns.push(Turn {
             role: Role::User,
@@ -264,6 +268,6 @@ fn part(value: &Value, parts: &mut Vec<Part>, into: &mut Conversation) {
         },
         // Mistral's models show their reasoning so.
         "thinking" => parts.push(Part::Reasoning(inner.to_string())),
-        other => into.own.add(Loss::Own(format!("part {other}"))),
+        other => into.own.own(&format!("part {other}")),
     }
 }

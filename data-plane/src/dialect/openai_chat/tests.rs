@@ -54,6 +54,7 @@ fn the_usage_chunk_is_told_from_others() {
     assert_eq!(
         last.reported,
         Reported {
+            begun: None,
             usage: Some(expected),
             tier: Some(Tier::Standard)
         }

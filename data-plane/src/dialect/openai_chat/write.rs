@@ -8,15 +8,16 @@ use spillway_routing::prompt::Role;
 
 use super::SETTINGS;
 use crate::conversation::{
-    Conversation, Form, Loss, Losses, Part, Source, Tool, ToolChoice, ToolResult, Turn, texts,
+    Conversation, Effort, Form, Loss, Losses, Part, Source, Tool, ToolChoice, ToolResult, Turn,
+    texts,
 };
 use crate::dialect::seal;
 
 /// Stop sequences at most.
 const STOPS_MAX: usize = 4;
-/// Providers whose own models refuse the older name of the output limit; the many others
+/// OpenAI's reasoning models refuse the older name of the output limit; many other hosts
 /// know only that one.
-const NEW_LIMIT: [&str; 2] = ["openai", "azure"];
+const NEW_LIMIT: [&str; 5] = ["gpt-5", "gpt-6", "o1", "o3", "o4"];
 
 /// What this dialect cannot say of a conversation.
 pub(in crate::dialect) fn losses(conversation: &Conversation) -> Losses {
@@ -32,6 +33,10 @@ pub(in crate::dialect) fn losses(conversation: &Conversation) -> Losses {
                     ..
                 }
                 | Part::Audio(Source::Url(_)) => losses.add(Loss::RemoteFile),
+                Part::File {
+                    source: Source::Data { media, .. },
+                    ..
+                } => losses.add_if(media != "application/pdf", Loss::File),
                 Part::Result(result) => {
                     let media = |part: &Part| !matches!(part, Part::Text(_) | Part::Refusal(_));
                     losses.add_if(result.parts.iter().any(media), Loss::ToolMedia);
@@ -55,7 +60,10 @@ pub(in crate::dialect) fn write(
     let messages: Vec<Value> = conversation.turns.iter().flat_map(messages).collect();
     body.insert("messages".into(), messages.into());
     if let Some(most) = conversation.max_output {
-        let newer = NEW_LIMIT.contains(&upstream.provider.as_str());
+        let newer = matches!(upstream.provider.as_str(), "openai" | "azure")
+            || NEW_LIMIT
+                .iter()
+                .any(|model| upstream.wire_model.starts_with(model));
         let name = if newer {
             "max_completion_tokens"
         } else {
@@ -67,7 +75,9 @@ pub(in crate::dialect) fn write(
         let some = &conversation.stop[..conversation.stop.len().min(STOPS_MAX)];
         body.insert("stop".into(), json!(some));
     }
-    if let Some(effort) = conversation.thinking.effort {
+    // Models that do not think refuse to be told not to.
+    let effort = conversation.thinking.effort;
+    if let Some(effort) = effort.filter(|effort| *effort > Effort::None) {
         body.insert("reasoning_effort".into(), effort.name().into());
     }
     if !conversation.tools.is_empty() {
@@ -161,11 +171,20 @@ fn part(part: &Part) -> Option<Value> {
             "file": { "filename": name.as_deref().unwrap_or("file"), "file_data": source.to_url() },
         }),
         Part::Audio(Source::Data { media, base64 }) => {
-            let format = media.rsplit('/').next().unwrap_or("wav");
+            let format = audio_format(media);
             json!({ "type": "input_audio", "input_audio": { "data": base64, "format": format } })
         }
         Part::Audio(_) | Part::Reasoning(_) | Part::Call(_) | Part::Result(_) => return None,
     })
+}
+
+/// OpenAI's names for what media types call otherwise.
+pub(in crate::dialect) fn audio_format(media: &str) -> &str {
+    match media.rsplit('/').next().unwrap_or("wav") {
+        "mpeg" => "mp3",
+        "x-wav" | "wave" => "wav",
+        other => other,
+    }
 }
 
 fn tool(tool: &Tool) -> Value {

@@ -62,7 +62,7 @@ pub(in crate::dialect) fn read(body: &Body) -> Result<Read, Failure> {
         }
         // Serde refuses lone surrogates; the raw text is near enough to route by.
         None if body.raw("input").is_some() => {
-            conversation.own.add(Loss::Own("input".to_owned()));
+            conversation.own.own("input");
             let raw = body.raw("input").unwrap_or_default().to_owned();
             conversation.turns.push(said(Role::User, raw));
         }
@@ -97,7 +97,7 @@ fn setting(field: &Field, into: &mut Conversation) {
         return;
     }
     let Some(value) = field.parsed() else {
-        return into.own.add(Loss::Own(name.to_owned()));
+        return into.own.own(name);
     };
     if name == "parallel_tool_calls" {
         into.one_call = value == Value::Bool(false);
@@ -143,7 +143,7 @@ fn setting(field: &Field, into: &mut Conversation) {
         "truncation" if value == "disabled" => {}
         "prompt_cache_options" | "prompt_cache_retention" => into.own.add(Loss::CacheHint),
         _ if STATE.contains(&name) => into.own.add(Loss::State),
-        other => into.own.add(Loss::Own(other.to_owned())),
+        other => into.own.own(other),
     }
 }
 
@@ -178,7 +178,8 @@ fn tool_choice(value: &Value, into: &mut Conversation) {
     into.tool_choice = match value.as_str() {
         Some("none") => ToolChoice::None,
         Some("required") => ToolChoice::Required,
-        Some(_) => ToolChoice::Auto,
+        Some("auto") => ToolChoice::Auto,
+        Some(_) => return into.own.own("tool_choice"),
         None => match text(value, "type") {
             Some("function") => {
                 ToolChoice::Named(text(value, "name").unwrap_or_default().to_owned())
@@ -234,7 +235,7 @@ fn item(value: &Value, into: &mut Conversation) {
             (Role::Assistant, vec![Part::Reasoning(texts.join("\n"))])
         }
         "item_reference" => return into.own.add(Loss::State),
-        other => return into.own.add(Loss::Own(format!("item {other}"))),
+        other => return into.own.own(&format!("item {other}")),
     };
     // An answer is several items here and one message elsewhere.
     match into.turns.last_mut() {
@@ -291,6 +292,6 @@ fn part(value: &Value, parts: &mut Vec<Part>, into: &mut Conversation) {
                 base64: text(&audio, "data").unwrap_or_default().to_owned(),
             }));
         }
-        other => into.own.add(Loss::Own(format!("part {other}"))),
+        other => into.own.own(&format!("part {other}")),
     }
 }

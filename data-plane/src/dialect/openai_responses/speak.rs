@@ -177,8 +177,8 @@ pub(crate) struct Speaker {
     items: Vec<Item>,
     /// The last item is not finished.
     open: bool,
-    /// Index of the open call in its provider's words.
-    call: Option<usize>,
+    /// Calls so far: index in the provider's words, and the item.
+    calls: Vec<(usize, usize)>,
     end: Option<End>,
 }
 
@@ -192,13 +192,16 @@ impl Speaker {
             Event::CallStarts { index, id, name } => {
                 self.closes(stamp, out);
                 self.opens(Kind::Call { id, name }, stamp, out);
-                self.call = Some(index);
+                self.calls.push((index, self.items.len() - 1));
             }
-            Event::CallArguments { index, json } if self.call == Some(index) => {
-                self.delta(&json, stamp, out);
+            // Also for an item that has ended: readers go by its index, and the last event
+            // has all of it.
+            Event::CallArguments { index, json } => {
+                let known = self.calls.iter().rev().find(|(call, _)| *call == index);
+                if let Some((_, item)) = known {
+                    self.delta(*item, &json, stamp, out);
+                }
             }
-            // No provider goes back to a call after it began another item.
-            Event::CallArguments { .. } => {}
             Event::Ends { end, .. } => self.end = Some(end),
         }
     }
@@ -253,7 +256,7 @@ impl Speaker {
             self.closes(stamp, out);
             self.opens(kind, stamp, out);
         }
-        self.delta(text, stamp, out);
+        self.delta(self.items.len() - 1, text, stamp, out);
     }
 
     fn opens(&mut self, kind: Kind, stamp: &Stamp, out: &mut Vec<u8>) {
@@ -277,9 +280,8 @@ impl Speaker {
         }
     }
 
-    fn delta(&mut self, text: &str, stamp: &Stamp, out: &mut Vec<u8>) {
-        let index = self.items.len().saturating_sub(1);
-        let Some(item) = self.items.last_mut() else {
+    fn delta(&mut self, index: usize, text: &str, stamp: &Stamp, out: &mut Vec<u8>) {
+        let Some(item) = self.items.get_mut(index) else {
             return;
         };
         item.text.push_str(text);
@@ -296,7 +298,6 @@ impl Speaker {
     }
 
     fn closes(&mut self, stamp: &Stamp, out: &mut Vec<u8>) {
-        self.call = None;
         if !std::mem::take(&mut self.open) {
             return;
         }

@@ -9,9 +9,9 @@ use spillway_routing::prompt::Role;
 
 use super::SETTINGS;
 use crate::conversation::{
-    Conversation, Form, Loss, Losses, Part, Setting, Source, Tool, ToolChoice, Turn, texts,
+    Conversation, Effort, Form, Loss, Losses, Part, Setting, Source, Tool, ToolChoice, Turn, texts,
 };
-use crate::dialect::seal;
+use crate::dialect::{openai_chat, seal};
 
 /// What this dialect cannot say of a conversation.
 pub(in crate::dialect) fn losses(conversation: &Conversation) -> Losses {
@@ -24,11 +24,11 @@ pub(in crate::dialect) fn losses(conversation: &Conversation) -> Losses {
         match part {
             Part::Reasoning(_) => losses.add(Loss::EarlierReasoning),
             Part::Audio(Source::Url(_)) => losses.add(Loss::RemoteFile),
-            Part::Result(result) => {
-                let media = |part: &Part| !matches!(part, Part::Text(_) | Part::Refusal(_));
-                losses.add_if(result.parts.iter().any(media), Loss::ToolMedia);
-                losses.add_if(result.failed, Loss::ToolFailure);
-            }
+            Part::Result(result) => losses.add_if(result.failed, Loss::ToolFailure),
+            Part::File {
+                source: Source::Data { media, .. },
+                ..
+            } => losses.add_if(media != "application/pdf", Loss::File),
             _ => {}
         }
     }
@@ -48,7 +48,9 @@ pub(in crate::dialect) fn write(
     if let Some(most) = conversation.max_output {
         body.insert("max_output_tokens".into(), most.into());
     }
-    if let Some(effort) = conversation.thinking.effort {
+    // Models that do not think refuse to be told not to.
+    let effort = conversation.thinking.effort;
+    if let Some(effort) = effort.filter(|effort| *effort > Effort::None) {
         let mut reasoning = json!({ "effort": effort.name() });
         if conversation.thinking.shown {
             reasoning["summary"] = "auto".into();
@@ -100,7 +102,7 @@ fn items(turn: &Turn) -> Vec<Value> {
             Part::Result(result) => items.push(json!({
                 "type": "function_call_output",
                 "call_id": seal::stripped(&result.id),
-                "output": texts(&result.parts),
+                "output": output(&result.parts),
             })),
             part => said.extend(self::part(part, turn.role)),
         }
@@ -124,6 +126,20 @@ fn items(turn: &Turn) -> Vec<Value> {
         }
     }
     items
+}
+
+/// Plain text where there is nothing else.
+fn output(parts: &[Part]) -> Value {
+    if parts
+        .iter()
+        .all(|part| matches!(part, Part::Text(_) | Part::Refusal(_)))
+    {
+        return texts(parts).into();
+    }
+    parts
+        .iter()
+        .filter_map(|part| self::part(part, Role::User))
+        .collect()
 }
 
 fn part(part: &Part, role: Role) -> Option<Value> {
@@ -150,7 +166,7 @@ fn part(part: &Part, role: Role) -> Option<Value> {
             }),
         },
         Part::Audio(Source::Data { media, base64 }) => {
-            let format = media.rsplit('/').next().unwrap_or("wav");
+            let format = openai_chat::audio_format(media);
             json!({ "type": "input_audio", "input_audio": { "data": base64, "format": format } })
         }
         Part::Audio(_) | Part::Reasoning(_) | Part::Call(_) | Part::Result(_) => return None,

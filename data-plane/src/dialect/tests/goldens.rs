@@ -63,7 +63,7 @@ fn requests_are_as_their_goldens_say() {
             let asked = chat(own, golden["in"].get());
             let mut lines = Vec::new();
             for to in Dialect::ALL {
-                let wire = request(&asked, to, &upstream(to), Tier::Flex, Tokens(4_096));
+                let wire = request(&asked, to, &upstream(to), Tier::Flex, false, Tokens(4_096));
                 let losses = asked.losses(to);
                 let fidelity = losses.fidelity().map_or("never", Fidelity::name);
                 lines.push(format!(

@@ -186,6 +186,7 @@ fn steps(said: &Said) -> Vec<Event> {
 
 fn reported() -> Reported {
     Reported {
+        begun: None,
         usage: Some(Usage {
             input: Tokens(100),
             cache_read: Tokens(60),

@@ -155,6 +155,7 @@ fn recorded(draft: &Draft) -> Vec<Probe> {
             in_flight: 3,
             first_token: Some(Millis(400)),
             per_token_us: Some(9_000),
+            starts: None,
         };
         (lane.id.clone(), state)
     };

@@ -52,6 +52,11 @@ pub(in crate::wire) fn read(inbound: &Inbound<'_>) -> Result<(Ask, wire::Pen), R
     let body: Value = serde_json::from_slice(inbound.body).map_err(|error| {
         Refusal::invalid(format!("The request body is not valid JSON: {error}"))
     })?;
+    // Threads are a beta that this provider does not offer; SDKs go on without one.
+    if body.get("thread").is_some() {
+        let refusal = Refusal::invalid("thread: threads are not supported here");
+        return Err(refusal.about("thread").coded("thread_unsupported_request"));
+    }
     if let Some(name) = wire::unknown_member(&body, &KNOWN) {
         let message = format!("{name}: Extra inputs are not permitted");
         return Err(Refusal::invalid(message));

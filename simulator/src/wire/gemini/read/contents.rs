@@ -235,7 +235,7 @@ fn is_image(part: &Value, at: &str) -> Result<bool, Refusal> {
     {
         return Err(unknown_name(name, &format!(" at '{at}.inline_data'")));
     }
-    let bytes = data["data"].as_str().and_then(base64::decode);
+    let bytes = data["data"].as_str().and_then(base64::decode_any);
     if bytes.is_none_or(|bytes| bytes.is_empty()) {
         return Err(Refusal::invalid(format!(
             "Invalid value at '{at}.inline_data.data' (TYPE_BYTES), Base64 decoding failed"

@@ -1,0 +1,75 @@
+//! A whole answer out of a stream.
+//!
+//! Owns: hearing a stream to its end for a caller who wants one whole answer. A lane that
+//! makes requests wait is asked for a stream: only by its first content can it be seen
+//! that it began. Nothing of it is with the caller yet, so whatever fails is a miss.
+
+use std::time::{Duration, Instant};
+
+use spillway_routing::outcome::AttemptResult;
+use tokio::time::timeout_at;
+
+use super::attempt::{Committed, broken, too_late};
+use super::reader::Reader;
+use super::retry::{Class, Miss};
+use crate::dialect::event::Assembly;
+use crate::dialect::sse::Frame;
+use crate::dialect::{Meaning, Reported};
+
+/// A stream that has begun is heard so long.
+const WITHIN: Duration = Duration::from_secs(600);
+
+pub(super) async fn assemble(committed: Committed, now: Instant) -> Result<Committed, Miss> {
+    match committed {
+        Committed::Stream { held, reader } => {
+            let hearing = hear(held, reader);
+            timeout_at((now + WITHIN).into(), hearing)
+                .await
+                .map_err(|_| too_late())?
+        }
+        whole => Ok(whole),
+    }
+}
+
+async fn hear(held: Vec<(Frame, Meaning)>, mut reader: Reader) -> Result<Committed, Miss> {
+    let (mut assembly, mut reported) = (Assembly::default(), Reported::default());
+    let (mut content, mut finished) = (0u32, false);
+    let mut held = held.into_iter();
+    loop {
+        let next = match held.next() {
+            Some(held) => Some(held),
+            None => reader.next().await.map_err(|e| broken(&e))?,
+        };
+        let Some((_, meaning)) = next else { break };
+        if meaning.error.is_some() {
+            return Err(cut());
+        }
+        content = content.saturating_add(meaning.content);
+        finished |= meaning.finished || meaning.done;
+        reported.add(meaning.reported);
+        meaning
+            .events
+            .into_iter()
+            .for_each(|event| assembly.add(event));
+        if meaning.done {
+            break;
+        }
+    }
+    if !finished {
+        return Err(cut());
+    }
+    reader.release();
+    Ok(Committed::Told {
+        said: assembly.said,
+        reported,
+        content,
+    })
+}
+
+fn cut() -> Miss {
+    Miss::new(
+        Class::Unknown,
+        AttemptResult::Failed,
+        "the answer broke off",
+    )
+}

@@ -1,0 +1,174 @@
+//! Requests that say when their answer has to begin: cheap lanes first, moved up in time.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use spillway_simulator::{Answerer, Behaviour, Fault, ProviderConfig, ServedModel, ServiceTier};
+
+use crate::stand::{Answer, Stand};
+
+/// One model at the standard tier and, for half the money, at the flex tier.
+const POLICY: &str = r#"
+version = 1
+
+[[upstreams]]
+provider = "alpha"
+models = ["large"]
+tiers = ["standard", "flex"]
+prices.standard = { input = 10.0, output = 20.0 }
+prices.flex = { input = 5.0, output = 10.0 }
+
+[[upstreams]]
+provider = "beta"
+models = ["small"]
+prices.standard = { input = 1.0, output = 2.0 }
+
+[routes.auto]
+models = ["large"]
+baseline = "large"
+floor = 0.0
+deadline = "8s"
+"#;
+
+async fn stand() -> Stand {
+    let large =
+        ServedModel::new("large", 10_000, 20_000).with_tier(ServiceTier::Flex, 5_000, 10_000);
+    let providers = vec![
+        ProviderConfig::new("alpha", vec![large]),
+        ProviderConfig::new("beta", vec![ServedModel::new("small", 1_000, 2_000)]),
+    ];
+    Stand::new()
+        .embedded()
+        .providers(Answerer::Echo, providers)
+        .policy(POLICY)
+        .start()
+        .await
+}
+
+fn body(within: Option<&str>, stream: bool) -> Value {
+    let mut body = json!({
+        "model": "auto", "stream": stream,
+        "messages": [{ "role": "user", "content": "when shall we three meet again" }],
+    });
+    if let Some(within) = within {
+        body["start_within"] = within.into();
+    }
+    body
+}
+
+async fn ask(stand: &Stand, within: Option<&str>, stream: bool) -> Answer {
+    let answer = stand.chat(body(within, stream)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(answer.text().contains("echo"), "{}", answer.text());
+    answer
+}
+
+fn billed(stand: &Stand) -> u64 {
+    let attempts = stand.simulator().ledger().attempts();
+    attempts.iter().map(|attempt| attempt.cost_nano_usd).sum()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_wait_pays_half_and_who_may_not_does_not_wait() {
+    let stand = stand().await;
+    for stream in [false, true] {
+        let before = billed(&stand);
+        let plain = ask(&stand, None, stream).await;
+        assert_eq!(plain.header("x-spillway-tier"), "standard");
+        let full = billed(&stand) - before;
+        let waiting = ask(&stand, Some("30s"), stream).await;
+        assert_eq!(waiting.header("x-spillway-tier"), "flex");
+        assert_eq!((billed(&stand) - before - full) * 2, full);
+    }
+    let recorded = stand.recorded(|rows| rows.len() == 4).await;
+    assert!(recorded.iter().all(|row| row["ending"] == "answered"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_room_or_without_a_start_the_request_moves_up_in_time() {
+    let stand = stand().await;
+    for fault in [
+        Fault::NoCapacity,
+        Fault::status(503),
+        Fault::HangBeforeHeaders,
+        Fault::HangAfterHeaders,
+    ] {
+        let behaviour = Behaviour::healthy().with_fault(fault.clone(), 1.0);
+        stand.script("alpha").set_tier(ServiceTier::Flex, behaviour);
+        for stream in [false, true] {
+            let began = Instant::now();
+            let answer = ask(&stand, Some("5s"), stream).await;
+            assert_eq!(answer.header("x-spillway-tier"), "standard", "{fault:?}");
+            assert!(
+                began.elapsed() < Duration::from_secs(5),
+                "{fault:?}, stream {stream}"
+            );
+            assert_eq!(answer.header("x-spillway-possible-charge"), "", "{fault:?}");
+        }
+    }
+    // The flex lane's breaker learnt nothing from all that, and the lane serves again.
+    stand
+        .script("alpha")
+        .set_tier(ServiceTier::Flex, Behaviour::healthy());
+    let answer = ask(&stand, Some("10m"), false).await;
+    assert_eq!(answer.header("x-spillway-tier"), "flex");
+}
+
+async fn refused(stand: &Stand, change: fn(&mut Value), code: &str) {
+    let mut body = body(None, false);
+    change(&mut body);
+    let answer = stand.chat(body).await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert_eq!(answer.json()["error"]["code"], code, "{}", answer.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_kept_is_refused_with_a_reason() {
+    let stand = stand().await;
+    refused(
+        &stand,
+        |body| body["start_within"] = "4s".into(),
+        "invalid_start_within",
+    )
+    .await;
+    refused(
+        &stand,
+        |body| body["start_within"] = "standard".into(),
+        "invalid_start_within",
+    )
+    .await;
+    refused(
+        &stand,
+        |body| {
+            body["start_within"] = "30s".into();
+            body["service_tier"] = "flex".into();
+        },
+        "service_tier_not_allowed",
+    )
+    .await;
+    refused(
+        &stand,
+        |body| {
+            body["start_within"] = "30s".into();
+            body["model"] = "small".into();
+        },
+        "flex_model_not_capable",
+    )
+    .await;
+    refused(
+        &stand,
+        |body| body["service_tier"] = "priority".into(),
+        "flex_model_not_capable",
+    )
+    .await;
+    // Whoever asks for the tier by its own name gets it.
+    let mut named = body(None, false);
+    named["service_tier"] = "flex".into();
+    let answer = stand.chat(named).await;
+    assert_eq!(
+        answer.header("x-spillway-tier"),
+        "flex",
+        "{}",
+        answer.text()
+    );
+}

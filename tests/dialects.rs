@@ -1,0 +1,275 @@
+//! Every dialect against every provider's, over real sockets: what callers get, and what
+//! they get when providers fail.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use spillway_simulator::{Answerer, Fault, ProviderConfig, ServedModel};
+
+use crate::stand::{Answer, KEY, Stand, post};
+
+/// The callers' dialects.
+const CALLERS: [&str; 4] = ["chat", "responses", "messages", "gemini"];
+/// The providers' models, with the dialect that each is spoken to in.
+const MODELS: [(&str, &str); 4] = [
+    ("chat-1", "openai-chat"),
+    ("responses-1", "openai-responses"),
+    ("claude-1", "anthropic-messages"),
+    ("gemini-3-sim", "gemini-generate"),
+];
+
+async fn ask(url: &str, caller: &str, model: &str, text: &str, stream: bool) -> Answer {
+    let turns = json!([{ "role": "user", "content": text }]);
+    let (path, body) = match caller {
+        "chat" => (
+            "/v1/chat/completions".to_owned(),
+            json!({ "model": model, "messages": turns, "stream": stream }),
+        ),
+        "responses" => (
+            "/v1/responses".to_owned(),
+            json!({ "model": model, "input": text, "stream": stream }),
+        ),
+        "messages" => (
+            "/v1/messages".to_owned(),
+            json!({ "model": model, "max_tokens": 100, "messages": turns, "stream": stream }),
+        ),
+        _ => {
+            let method = if stream {
+                "streamGenerateContent?alt=sse"
+            } else {
+                "generateContent"
+            };
+            (
+                format!("/v1beta/models/{model}:{method}"),
+                json!({ "contents": [{ "role": "user", "parts": [{ "text": text }] }] }),
+            )
+        }
+    };
+    post(&format!("{url}{path}"), KEY, &body).await
+}
+
+/// The answer's text, from whichever form; of a stream, all of its deltas.
+fn text(caller: &str, answer: &Answer, stream: bool) -> String {
+    if !stream {
+        let body = answer.json();
+        let at = match caller {
+            "chat" => "/choices/0/message/content",
+            "responses" => "/output/0/content/0/text",
+            "messages" => "/content/0/text",
+            _ => "/candidates/0/content/parts/0/text",
+        };
+        return body
+            .pointer(at)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned();
+    }
+    let at = match caller {
+        "chat" => "/choices/0/delta/content",
+        "responses" => "/delta",
+        "messages" => "/delta/text",
+        _ => "/candidates/0/content/parts/0/text",
+    };
+    let deltas = events(answer);
+    let deltas = deltas
+        .iter()
+        .filter_map(|event| event.pointer(at)?.as_str());
+    deltas.collect()
+}
+
+fn events(answer: &Answer) -> Vec<Value> {
+    let text = answer.text();
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    data.filter_map(|data| serde_json::from_str(data).ok())
+        .collect()
+}
+
+/// Whether a stream has its dialect's normal end.
+fn ends(caller: &str, answer: &Answer) -> bool {
+    let text = answer.text();
+    match caller {
+        "chat" => text.ends_with("data: [DONE]\n\n"),
+        "responses" => text.contains("event: response.completed"),
+        "messages" => text.contains("event: message_stop"),
+        _ => text.contains("\"finishReason\""),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_pair_answers_whole_and_as_a_stream() {
+    let stand = Stand::new().dialects().embedded().start().await;
+    for caller in CALLERS {
+        for (model, dialect) in MODELS {
+            for stream in [false, true] {
+                let answer = ask(stand.url(), caller, model, "one two three", stream).await;
+                let case = format!("{caller} to {model}, stream {stream}: {}", answer.text());
+                assert_eq!(answer.status, 200, "{case}");
+                assert_eq!(
+                    text(caller, &answer, stream),
+                    "echo: one two three",
+                    "{case}"
+                );
+                assert_eq!(answer.header("x-spillway-dialect"), dialect, "{case}");
+                assert!(!stream || ends(caller, &answer), "{case}");
+            }
+        }
+    }
+    let recorded = stand.recorded(|rows| rows.len() == 32).await;
+    assert!(recorded.iter().all(|row| row["ending"] == "answered"));
+    let attempts = stand.simulator().ledger().attempts();
+    let cost: u64 = attempts.iter().map(|attempt| attempt.cost_nano_usd).sum();
+    let counted: f64 = recorded
+        .iter()
+        .map(|row| row["cost_usd"].as_f64().unwrap())
+        .sum();
+    assert!(
+        (counted * 1e9 - cost as f64).abs() < 1.0,
+        "{counted} {cost}"
+    );
+}
+
+/// Two providers of one model, in two dialects: what fails at one is answered by the
+/// other, in the caller's dialect.
+const PAIR: &str = r#"
+version = 1
+
+[models.one]
+typical_output = 5
+
+[[upstreams]]
+provider = "messages"
+models = ["one"]
+dialects = ["anthropic-messages"]
+prices.standard = { input = 1.0, output = 2.0 }
+
+[[upstreams]]
+provider = "responses"
+models = ["one"]
+dialects = ["openai-responses"]
+prices.standard = { input = 2.0, output = 4.0 }
+
+[routes.auto]
+baseline = "messages:one/standard"
+floor = 0.0
+deadline = "6s"
+"#;
+
+async fn pair() -> Stand {
+    let provider =
+        |name: &str| ProviderConfig::new(name, vec![ServedModel::new("one", 1_000, 2_000)]);
+    let providers = vec![provider("messages"), provider("responses")];
+    let stand = Stand::new()
+        .providers(Answerer::Echo, providers)
+        .policy(PAIR);
+    let limits = "ejection_ms = 1\nejection_max_ms = 2\nidle_ms = 1500";
+    stand.limits(limits).embedded().start().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_fails_in_one_dialect_is_answered_in_another() {
+    for fault in [
+        Fault::status(529),
+        Fault::status(500),
+        Fault::rate_limited(1),
+        Fault::Reset,
+        Fault::HangBeforeHeaders,
+        Fault::CutBeforeContent,
+        Fault::Garbage,
+        Fault::EmptyBody,
+        Fault::TruncatedJson,
+        Fault::ErrorInStream { content_chunks: 0 },
+    ] {
+        let stand = pair().await;
+        stand.script("messages").fail(fault.clone());
+        for caller in CALLERS {
+            for stream in [false, true] {
+                let asked = ask(stand.url(), caller, "auto", "one two three", stream);
+                let answer = tokio::time::timeout(Duration::from_secs(30), asked)
+                    .await
+                    .expect("an answer in time");
+                let case = format!("{fault:?}: {caller}, stream {stream}: {}", answer.text());
+                assert_eq!(answer.status, 200, "{case}");
+                assert_eq!(
+                    text(caller, &answer, stream),
+                    "echo: one two three",
+                    "{case}"
+                );
+                assert!(!answer.text().contains("error\":{"), "{case}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_breaks_ends_with_the_callers_own_error() {
+    let stand = Stand::new()
+        .dialects()
+        .limits("ejection_ms = 1\nejection_max_ms = 2\nidle_ms = 500")
+        .embedded()
+        .start()
+        .await;
+    for (model, provider) in [
+        ("chat-1", "chat"),
+        ("responses-1", "responses"),
+        ("claude-1", "messages"),
+        ("gemini-3-sim", "gemini"),
+    ] {
+        for fault in [
+            Fault::CutAfter { content_chunks: 2 },
+            Fault::HangAfter { content_chunks: 2 },
+            Fault::ErrorInStream { content_chunks: 2 },
+        ] {
+            stand.script(provider).fail(fault.clone());
+            for caller in CALLERS {
+                let answer = ask(stand.url(), caller, model, "one two three four", true).await;
+                let case = format!("{fault:?} at {model}: {caller}: {}", answer.text());
+                assert_eq!(answer.status, 200, "{case}");
+                let said = text(caller, &answer, true);
+                assert!("echo: one two three four".starts_with(&said), "{case}");
+                assert!(!said.is_empty() && !ends(caller, &answer), "{case}");
+                let last = events(&answer).pop().unwrap_or_default();
+                // A provider's own error of the caller's dialect goes through as it is.
+                assert!(
+                    last["error"].is_object() || last["type"] == "error",
+                    "{case}"
+                );
+            }
+            stand.script(provider).heal();
+        }
+    }
+    let recorded = stand.recorded(|rows| rows.len() == 48).await;
+    assert!(
+        recorded.iter().all(|row| row["ending"] == "cut"),
+        "{recorded:#?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn errors_speak_the_callers_dialect() {
+    let stand = Stand::new().dialects().embedded().start().await;
+    for caller in CALLERS {
+        let unknown = ask(stand.url(), caller, "nope", "x", false).await;
+        assert_eq!(unknown.status, 404, "{}", unknown.text());
+        let body = unknown.json();
+        match caller {
+            "messages" => assert_eq!(body["error"]["type"], "not_found_error"),
+            "gemini" => assert_eq!(body["error"]["status"], "NOT_FOUND"),
+            _ => assert_eq!(body["error"]["code"], "model_not_found"),
+        }
+        assert!(body["error"]["message"].as_str().unwrap().contains("nope"));
+    }
+    // A provider's own refusal of a request, in another dialect than the caller's.
+    stand.script("messages").fail(Fault::Status {
+        code: 400,
+        retry_after: None,
+        body: Some(
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"too odd"}}"#
+                .into(),
+        ),
+    });
+    for caller in CALLERS {
+        let refused = ask(stand.url(), caller, "claude-1", "x", false).await;
+        assert_eq!(refused.status, 400, "{}", refused.text());
+        assert_eq!(refused.json()["error"]["message"], "too odd");
+    }
+}
