@@ -42,7 +42,8 @@ async fn the_dashboard_works_in_chromium() {
         .await;
         seen.status == 200
             && seen.json()["requests"].as_u64() > Some(60)
-            && seen.json()["quality_count"].as_u64() > Some(20)
+            // A what-if answers from a hundred scored requests on.
+            && seen.json()["quality_count"].as_u64() > Some(140)
     })
     .await;
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser");

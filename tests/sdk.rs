@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use crate::stand::{KEY, Stand};
 
-async fn pytest(url: &str, select: &str) {
+pub(crate) async fn pytest(url: &str, select: &str) {
     let root = env!("CARGO_MANIFEST_DIR");
     let output = Command::new(format!("{root}/.tools/python/bin/python"))
         .args([

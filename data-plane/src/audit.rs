@@ -129,6 +129,10 @@ impl Auditor {
     ) {
         let (id, body) = (inbound.id, &inbound.body);
         let draw = Draw::of(id);
+        // Whoever brings keys has not asked for others to be used.
+        if !facts.dialect.converses() || !facts.own_keys.is_empty() {
+            return;
+        }
         if proxy.config.control_plane.is_none() || body.len() > BODY_BYTES_MAX {
             return;
         }

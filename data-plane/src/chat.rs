@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use spillway_routing::catalogue::Upstream;
 use spillway_routing::dialect::{Dialect, Reach};
 use spillway_routing::features::Facts;
+use spillway_routing::id::ProviderId;
 use spillway_routing::prompt::{PromptView, Turn};
 use spillway_routing::start::Start;
 use spillway_routing::tokens::TokenCounter;
@@ -83,9 +84,11 @@ impl Chat {
         let read = dialect::read(&body, asking)?;
         let start = asked_start(&body)?;
         let mut reach = Reach::default();
-        for to in Dialect::ALL.into_iter().filter(|to| *to != asking.dialect) {
-            let losses = dialect::losses(to, &read.conversation);
-            reach = reach.with(to, losses.fidelity());
+        let own = asking.dialect;
+        for to in Dialect::ALL.into_iter().filter(|to| *to != own) {
+            let conversing = own.converses() && to.converses();
+            let losses = conversing.then(|| dialect::losses(to, &read.conversation));
+            reach = reach.with(to, losses.and_then(|losses| losses.fidelity()));
         }
         let tools = body.raw("tools").or_else(|| body.raw("functions"));
         let declared = tools.and_then(|tools| serde_json::from_str::<Vec<&RawValue>>(tools).ok());
@@ -123,7 +126,13 @@ impl Chat {
     }
 
     /// Makes the facts; the text is not needed for any decision afterwards.
-    pub(crate) fn facts(&self, caller: &CallerLabels, key: &str, counter: &TokenCounter) -> Facts {
+    pub(crate) fn facts(
+        &self,
+        caller: &CallerLabels,
+        key: &str,
+        own_keys: &[ProviderId],
+        counter: &TokenCounter,
+    ) -> Facts {
         let conversation = &self.conversation;
         let texts: Vec<String> = conversation.turns.iter().map(|turn| turn.text()).collect();
         let turns: Vec<Turn<'_>> = conversation
@@ -158,6 +167,7 @@ impl Chat {
             slice: caller.slice.as_deref(),
             key,
             tags: &tags,
+            own_keys,
             min_quality: caller.min_quality,
         };
         Facts::of(&view, counter)

@@ -12,6 +12,8 @@ mod error;
 pub(crate) mod event;
 mod gemini_generate;
 mod openai_chat;
+mod openai_embeddings;
+mod openai_images;
 mod openai_responses;
 mod peek;
 mod seal;
@@ -132,6 +134,8 @@ pub(crate) fn read(body: &Body, asking: &Asking) -> Result<Read, Failure> {
         Dialect::OpenAiResponses => openai_responses::read(body),
         Dialect::AnthropicMessages => anthropic_messages::read(body),
         Dialect::GeminiGenerate => gemini_generate::read(body, asking),
+        Dialect::OpenAiEmbeddings => openai_embeddings::read(body),
+        Dialect::OpenAiImages => openai_images::read(body),
     }
 }
 
@@ -150,6 +154,7 @@ pub(crate) fn losses(to: Dialect, conversation: &Conversation) -> Losses {
         Dialect::OpenAiResponses => openai_responses::losses(conversation),
         Dialect::AnthropicMessages => anthropic_messages::losses(conversation),
         Dialect::GeminiGenerate => gemini_generate::losses(conversation),
+        Dialect::OpenAiEmbeddings | Dialect::OpenAiImages => Losses::everything(),
     }
 }
 
@@ -173,6 +178,8 @@ pub(crate) fn request(
         Dialect::OpenAiResponses => openai_responses::forward(&chat.body, model, tier, stream),
         Dialect::AnthropicMessages => anthropic_messages::forward(&chat.body, model, tier, stream),
         Dialect::GeminiGenerate => gemini_generate::forward(&chat.body, model, tier, stream),
+        Dialect::OpenAiEmbeddings => openai_embeddings::forward(&chat.body, model),
+        Dialect::OpenAiImages => openai_images::forward(&chat.body, model),
     }
 }
 
@@ -194,7 +201,8 @@ fn translated(
         });
     let conversation = limited.as_ref().unwrap_or(conversation);
     let (mut body, path, tier) = match to {
-        Dialect::OpenAiChat => {
+        // No reach leads to those that do not converse.
+        Dialect::OpenAiChat | Dialect::OpenAiEmbeddings | Dialect::OpenAiImages => {
             let mut body = openai_chat::write(conversation, upstream);
             if stream {
                 let options = serde_json::json!({ "include_usage": true });
@@ -240,6 +248,8 @@ pub(crate) fn answer(dialect: Dialect, body: &[u8]) -> Result<Answer, Garbled> {
         Dialect::OpenAiResponses => openai_responses::answer(body),
         Dialect::AnthropicMessages => anthropic_messages::answer(body),
         Dialect::GeminiGenerate => gemini_generate::answer(body),
+        Dialect::OpenAiEmbeddings => openai_embeddings::answer(body),
+        Dialect::OpenAiImages => openai_images::answer(body),
     }
 }
 
@@ -250,13 +260,16 @@ pub(crate) fn said(dialect: Dialect, body: &[u8]) -> Said {
         Dialect::OpenAiResponses => openai_responses::said(body),
         Dialect::AnthropicMessages => anthropic_messages::said(body),
         Dialect::GeminiGenerate => gemini_generate::said(body),
+        Dialect::OpenAiEmbeddings | Dialect::OpenAiImages => Said::default(),
     }
 }
 
 /// A whole answer in a caller's dialect.
 pub(crate) fn whole(dialect: Dialect, said: &Said, reported: &Reported, stamp: &Stamp) -> Bytes {
     match dialect {
-        Dialect::OpenAiChat => openai_chat::whole(said, reported, stamp),
+        Dialect::OpenAiChat | Dialect::OpenAiEmbeddings | Dialect::OpenAiImages => {
+            openai_chat::whole(said, reported, stamp)
+        }
         Dialect::OpenAiResponses => openai_responses::whole(said, reported, stamp),
         Dialect::AnthropicMessages => anthropic_messages::whole(said, reported, stamp),
         Dialect::GeminiGenerate => gemini_generate::whole(said, reported, stamp),
@@ -266,7 +279,10 @@ pub(crate) fn whole(dialect: Dialect, said: &Said, reported: &Reported, stamp: &
 /// Whom a response that is no 200 blames.
 pub(crate) fn blame(dialect: Dialect, status: StatusCode, body: &[u8]) -> Blame {
     match dialect {
-        Dialect::OpenAiChat | Dialect::OpenAiResponses => openai_chat::blame(status, body),
+        Dialect::OpenAiChat
+        | Dialect::OpenAiResponses
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiImages => openai_chat::blame(status, body),
         Dialect::AnthropicMessages => anthropic_messages::blame(status, body),
         Dialect::GeminiGenerate => gemini_generate::blame(status, body),
     }

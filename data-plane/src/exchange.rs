@@ -40,6 +40,7 @@ pub(crate) async fn exchange(proxy: &Proxy, inbound: Inbound<'_>) -> Result<Resp
         draw,
         via: inbound.via(proxy),
         passed: inbound.passed(),
+        own_keys: &inbound.own_keys,
     };
     let reply = upstream::call(proxy, call, entry).await?;
     Ok(stream::relay(reply, &chat))
@@ -50,11 +51,12 @@ pub(crate) async fn read(proxy: &Proxy, inbound: &Inbound<'_>) -> Result<(Chat, 
     let labels = CallerLabels::read(&inbound.headers, inbound.caller.tags())?;
     let (body, asking) = (inbound.body.clone(), inbound.asking.clone());
     let key = inbound.caller.id().to_owned();
+    let own_keys = inbound.own_keys.providers();
     let counter = Arc::clone(&proxy.tokens);
     let long = body.len() > READ_INLINE_BYTES_MAX;
     let reading = move || {
         let chat = Chat::parse(&body, &asking)?;
-        let facts = chat.facts(&labels, &key, &counter);
+        let facts = chat.facts(&labels, &key, &own_keys, &counter);
         Ok((chat, facts))
     };
     let (chat, facts) = if long {
@@ -135,7 +137,9 @@ fn unsayable(chat: &Chat, refusal: &Refusal) -> String {
     if !trail.iter().any(kept_out) {
         return String::new();
     }
-    let others = Dialect::ALL.into_iter().filter(|to| *to != chat.dialect());
+    let others = Dialect::CONVERSING
+        .into_iter()
+        .filter(|to| *to != chat.dialect());
     let lost = others.filter_map(|to| {
         let losses = chat.losses(to);
         let said = format!("; in {} it would lose {losses}", to.name());

@@ -19,6 +19,7 @@ use crate::Proxy;
 use crate::auth::{self, Caller};
 use crate::chat::Asking;
 use crate::failure::{Failure, Kind};
+use crate::own_keys::OwnKeys;
 use crate::upstream::VIA;
 
 /// A body may pause so long, and is only then asked for its rate.
@@ -42,6 +43,8 @@ pub(crate) struct Inbound<'a> {
     /// What the path said.
     pub(crate) asking: Asking,
     pub(crate) caller: Caller<'a>,
+    /// Provider keys that the caller brought along.
+    pub(crate) own_keys: OwnKeys,
     /// Room taken among all bodies; given back when the request is done with its own.
     _room: OwnedSemaphorePermit,
 }
@@ -64,10 +67,11 @@ impl<'a> Inbound<'a> {
         let admitted = auth::caller(&proxy.config.keys, &head.headers).and_then(|caller| {
             check_media(&head.headers)?;
             check_loop(proxy, &head.headers)?;
+            let own_keys = OwnKeys::read(&head.headers, &proxy.config.providers)?;
             let announced = announced(&head.headers, limit)?;
-            Ok((caller, room(proxy, announced.unwrap_or(limit))?))
+            Ok((caller, own_keys, room(proxy, announced.unwrap_or(limit))?))
         });
-        let (caller, room) = match admitted {
+        let (caller, own_keys, room) = match admitted {
             Ok(admitted) => admitted,
             Err(failure) => return Err(unread(failure, head.version, body).await),
         };
@@ -79,6 +83,7 @@ impl<'a> Inbound<'a> {
             body,
             asking,
             caller,
+            own_keys,
             _room: room,
         })
     }
@@ -86,7 +91,10 @@ impl<'a> Inbound<'a> {
     /// Headers that belong to the caller's dialect, for a lane that speaks it too.
     pub(crate) fn passed(&self) -> HeaderMap {
         let names: &[&'static str] = match self.asking.dialect {
-            Dialect::OpenAiChat | Dialect::OpenAiResponses => &["openai-beta"],
+            Dialect::OpenAiChat
+            | Dialect::OpenAiResponses
+            | Dialect::OpenAiEmbeddings
+            | Dialect::OpenAiImages => &["openai-beta"],
             Dialect::AnthropicMessages => &["anthropic-version", "anthropic-beta"],
             Dialect::GeminiGenerate => &[],
         };

@@ -19,6 +19,7 @@ mod health;
 mod inbound;
 mod ledger;
 mod metrics;
+mod own_keys;
 mod report;
 pub mod secret;
 mod serve;

@@ -41,7 +41,10 @@ impl Auth {
     #[must_use]
     pub fn usual(dialect: Dialect) -> Self {
         match dialect {
-            Dialect::OpenAiChat | Dialect::OpenAiResponses => Self::Bearer,
+            Dialect::OpenAiChat
+            | Dialect::OpenAiResponses
+            | Dialect::OpenAiEmbeddings
+            | Dialect::OpenAiImages => Self::Bearer,
             Dialect::AnthropicMessages => Self::XApiKey,
             Dialect::GeminiGenerate => Self::GoogleApiKey,
         }

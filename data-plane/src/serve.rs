@@ -3,6 +3,7 @@
 //! Owns: paths and methods, health and metrics. Each handler
 //! decodes, calls one function and encodes; a panic ends one request and no more.
 
+mod count;
 mod explain;
 mod feedback;
 mod models;
@@ -34,7 +35,10 @@ pub(crate) fn data(proxy: Arc<Proxy>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/responses", post(responses))
+        .route("/v1/embeddings", post(embeddings))
+        .route("/v1/images/generations", post(images))
         .route("/v1/messages", post(messages))
+        .route("/v1/messages/count_tokens", post(count_messages))
         .route("/v1beta/models/{*call}", post(generate).get(models::one))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::one).post(generate))
@@ -58,7 +62,7 @@ pub(crate) fn admin(proxy: Arc<Proxy>) -> Router {
 
 async fn unknown_path(request: Request<Body>) -> Response {
     let message = "there is nothing at this path; the paths are POST /v1/chat/completions, POST \
-                   /v1/responses, POST /v1/messages, POST /v1beta/models/MODEL:generateContent, \
+                   /v1/responses, POST /v1/embeddings, POST /v1/images/generations, POST /v1/messages, POST /v1beta/models/MODEL:generateContent, \
                    POST /v1/route, POST /v1/feedback and GET /v1/models";
     refuse(Failure::client(Kind::UnknownPath, message), request).await
 }
@@ -95,6 +99,14 @@ async fn responses(State(proxy): Shared, request: Request<Body>) -> Response {
     answer(proxy, Asking::of(Dialect::OpenAiResponses), request).await
 }
 
+async fn embeddings(State(proxy): Shared, request: Request<Body>) -> Response {
+    answer(proxy, Asking::of(Dialect::OpenAiEmbeddings), request).await
+}
+
+async fn images(State(proxy): Shared, request: Request<Body>) -> Response {
+    answer(proxy, Asking::of(Dialect::OpenAiImages), request).await
+}
+
 async fn messages(State(proxy): Shared, request: Request<Body>) -> Response {
     answer(proxy, Asking::of(Dialect::AnthropicMessages), request).await
 }
@@ -105,25 +117,33 @@ async fn generate(
     Path(call): Path<String>,
     request: Request<Body>,
 ) -> Response {
-    let known = call.rsplit_once(':').and_then(|(model, method)| {
-        let stream = match method {
-            "generateContent" => false,
-            "streamGenerateContent" => true,
-            _ => return None,
-        };
-        Some((model.to_owned(), stream))
-    });
-    let Some((model, stream)) = known else {
-        return unknown_path(request).await;
-    };
+    let (model, method) = call.rsplit_once(':').unwrap_or((&call, ""));
+    let stream = method == "streamGenerateContent";
     let query = request.uri().query().unwrap_or_default();
     let asking = Asking {
         dialect: Dialect::GeminiGenerate,
-        model: Some(model),
+        model: Some(model.to_owned()),
         stream,
         framed: !stream || query.split('&').any(|pair| pair == "alt=sse"),
     };
-    answer(proxy, asking, request).await
+    match method {
+        "generateContent" | "streamGenerateContent" => answer(proxy, asking, request).await,
+        "countTokens" => counted(proxy, asking, request).await,
+        _ => unknown_path(request).await,
+    }
+}
+
+async fn count_messages(State(proxy): Shared, request: Request<Body>) -> Response {
+    counted(proxy, Asking::of(Dialect::AnthropicMessages), request).await
+}
+
+async fn counted(proxy: Arc<Proxy>, asking: Asking, request: Request<Body>) -> Response {
+    let (id, dialect) = (request_id(), asking.dialect);
+    guarded(id, dialect, async {
+        let inbound = Inbound::receive(&proxy, id, asking, request).await?;
+        count::count(&proxy, inbound).await
+    })
+    .await
 }
 
 async fn answer(proxy: Arc<Proxy>, asking: Asking, request: Request<Body>) -> Response {

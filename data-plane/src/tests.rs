@@ -251,7 +251,7 @@ async fn what_is_no_request_is_refused_without_an_outcome() {
         413
     );
     assert_eq!(
-        code(&stand.send("/v1/embeddings", "{}").await),
+        code(&stand.send("/v1/audio/speech", "{}").await),
         "unknown_path"
     );
     let uri = format!("http://{}/v1/models", stand.address);

@@ -35,6 +35,7 @@ use crate::dialect::{self, Reported};
 use crate::failure::{Failure, Kind, Retry};
 use crate::health::{Began, Event, Permit};
 use crate::ledger::{Entry, Sent};
+use crate::own_keys::OwnKeys;
 use crate::secret::Auth;
 
 /// Told to callers where no lane said when to come back.
@@ -67,6 +68,8 @@ pub(crate) struct Call<'a> {
     pub(crate) via: HeaderValue,
     /// Of the caller's headers, those that belong to its dialect.
     pub(crate) passed: HeaderMap,
+    /// Provider keys that the caller brought along.
+    pub(crate) own_keys: &'a OwnKeys,
 }
 
 /// Walks the plan. On failure the entry is closed and its headers are on the failure.
@@ -122,6 +125,11 @@ pub(crate) async fn call(
             }
             Err(miss) => {
                 let miss = if deferred { miss.deferred() } else { miss };
+                let miss = if call.own_keys.is_empty() {
+                    miss
+                } else {
+                    miss.by_own_key()
+                };
                 tracing::debug!(lane = %step.lane, status = miss.status, cause = miss.cause, "attempt failed");
                 let now = Instant::now();
                 learn(proxy, &call, &mut permit, &step.lane, &miss, now - began);
@@ -176,6 +184,7 @@ pub(crate) async fn ask(
         draw,
         via: HeaderValue::from_str(proxy.id.as_str()).unwrap_or(HeaderValue::from_static("")),
         passed: HeaderMap::new(),
+        own_keys: &OwnKeys::default(),
     };
     let sent = Sent::default();
     let trying = try_lane(proxy, &call, (lane, dialect), &step, &sent);
@@ -279,11 +288,18 @@ async fn try_lane(
         .providers
         .get(&upstream.provider)
         .ok_or_else(|| misconfigured("this proxy does not know the provider"))?;
-    let credential = proxy
-        .config
-        .credentials
-        .get(&upstream.credential)
-        .ok_or_else(|| misconfigured("this proxy does not have the credential"))?;
+    // The caller's own key for this provider, and for no other.
+    let own = call.own_keys.of(&upstream.provider);
+    let credential = match own {
+        Some(_) => None,
+        None => Some(
+            proxy
+                .config
+                .credentials
+                .get(&upstream.credential)
+                .ok_or_else(|| misconfigured("this proxy does not have the credential"))?,
+        ),
+    };
     let translating = dialect != call.chat.dialect();
     let tier = call.table.lane(lane).tier;
     let assembling = tier.is_deferred() && !call.chat.stream;
@@ -291,9 +307,12 @@ async fn try_lane(
     let target = Target {
         base_url: &provider.base_url,
         allow_private: provider.allow_private,
-        key: credential.as_ref().and_then(|secret| {
-            secret.header(provider.auth.unwrap_or_else(|| Auth::usual(dialect)))
-        }),
+        key: own
+            .or(credential.and_then(Option::as_ref))
+            .and_then(|secret| {
+                secret.header(provider.auth.unwrap_or_else(|| Auth::usual(dialect)))
+            }),
+        own_key: own.is_some(),
         via: call.via.clone(),
         dialect,
         passed: if translating { &none } else { &call.passed },

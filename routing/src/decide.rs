@@ -70,6 +70,10 @@ pub enum Need {
     Vision,
     /// To be spoken to in a dialect that can say the request.
     Dialect,
+    /// To be the one model whose vectors the route gives.
+    SameModel,
+    /// To be at a provider that the caller brought a key for.
+    OwnKey,
 }
 
 /// Why a lane was removed.
@@ -248,6 +252,12 @@ impl fmt::Display for Removal {
             Self::Lacks(Need::Dialect) => {
                 write!(f, "its dialect cannot say all of the request")
             }
+            Self::Lacks(Need::SameModel) => {
+                write!(f, "vectors of another model are not interchangeable")
+            }
+            Self::Lacks(Need::OwnKey) => {
+                write!(f, "the caller brought keys, and none for its provider")
+            }
             Self::Lacks(need) => write!(f, "cannot do {}", need.name()),
             Self::ContextTooSmall { needs, has } => {
                 write!(f, "needs {} input tokens, takes {}", needs.0, has.0)
@@ -311,12 +321,14 @@ impl fmt::Display for Why {
 }
 
 impl Need {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::Tools,
         Self::JsonObject,
         Self::JsonSchema,
         Self::Vision,
         Self::Dialect,
+        Self::SameModel,
+        Self::OwnKey,
     ];
 
     #[must_use]
@@ -327,6 +339,8 @@ impl Need {
             Self::JsonSchema => "json_schema",
             Self::Vision => "vision",
             Self::Dialect => "dialect",
+            Self::SameModel => "same_model",
+            Self::OwnKey => "own_key",
         }
     }
 }

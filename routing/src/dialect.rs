@@ -12,10 +12,21 @@ pub enum Dialect {
     OpenAiResponses,
     AnthropicMessages,
     GeminiGenerate,
+    OpenAiEmbeddings,
+    OpenAiImages,
 }
 
 impl Dialect {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
+        Self::OpenAiChat,
+        Self::OpenAiResponses,
+        Self::AnthropicMessages,
+        Self::GeminiGenerate,
+        Self::OpenAiEmbeddings,
+        Self::OpenAiImages,
+    ];
+    /// Those that hold conversations, and can say each other's.
+    pub const CONVERSING: [Self; 4] = [
         Self::OpenAiChat,
         Self::OpenAiResponses,
         Self::AnthropicMessages,
@@ -29,7 +40,14 @@ impl Dialect {
             Self::OpenAiResponses => "openai-responses",
             Self::AnthropicMessages => "anthropic-messages",
             Self::GeminiGenerate => "gemini-generate",
+            Self::OpenAiEmbeddings => "openai-embeddings",
+            Self::OpenAiImages => "openai-images",
         }
+    }
+
+    #[must_use]
+    pub fn converses(self) -> bool {
+        Self::CONVERSING.contains(&self)
     }
 
     #[must_use]

@@ -14,7 +14,7 @@ mod reading;
 use crate::catalogue::Upstream;
 use crate::dialect::{Dialect, Fidelity, Reach};
 use crate::encoder::{Encoder, EncoderId, Encoding};
-use crate::id::{KeyId, RouteId, SliceId};
+use crate::id::{KeyId, ProviderId, RouteId, SliceId};
 use crate::prompt::{Class, Form, PromptView, Role};
 use crate::start::Start;
 use crate::tokens::{Family, TextClass, TokenCounter};
@@ -162,6 +162,8 @@ pub struct Facts {
     pub key: Option<KeyId>,
     pub slice: Option<SliceId>,
     pub tags: Vec<(String, String)>,
+    /// Providers that the caller brought keys for; where there are any, no others serve.
+    pub own_keys: Vec<ProviderId>,
     pub class: Class,
     pub stream: bool,
     pub start: Start,
@@ -199,6 +201,7 @@ impl Facts {
                 .iter()
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
                 .collect(),
+            own_keys: view.own_keys.to_vec(),
             class: view.class,
             stream: view.stream,
             start: view.start,

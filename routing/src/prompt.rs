@@ -4,6 +4,7 @@
 //! provider's type; the proxy and the offline commands each fill one in.
 
 use crate::dialect::{Dialect, Reach};
+use crate::id::ProviderId;
 use crate::start::Start;
 use crate::unit::Tokens;
 
@@ -66,6 +67,8 @@ pub struct PromptView<'a> {
     pub key: &'a str,
     /// Name and value.
     pub tags: &'a [(&'a str, &'a str)],
+    /// Providers that the caller brought keys for.
+    pub own_keys: &'a [ProviderId],
     /// Lowest acceptable predicted quality, in hundredths of a percent.
     pub min_quality: Option<u16>,
 }

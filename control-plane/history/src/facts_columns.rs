@@ -13,7 +13,7 @@ use datafusion::arrow::datatypes::{UInt16Type, UInt32Type, UInt64Type};
 use spillway_routing::dialect::{Dialect, Reach};
 use spillway_routing::encoder::{DIMENSIONS, EncoderId, Encoding};
 use spillway_routing::features::{Facts, Features, Requirements};
-use spillway_routing::id::{KeyId, RouteId, SliceId};
+use spillway_routing::id::{KeyId, ProviderId, RouteId, SliceId};
 use spillway_routing::prompt::{Class, Form};
 use spillway_routing::start::Start;
 use spillway_routing::tokens::TextClass;
@@ -36,6 +36,16 @@ pub(crate) fn push(columns: &mut Columns, facts: &[&Facts]) -> Result<(), Histor
     );
     push_tags(columns, facts)?;
     columns.text_opt("dialect", rows().map(|f| Some(f.dialect.name())));
+    let own_keys: Vec<String> = rows()
+        .map(|f| {
+            f.own_keys
+                .iter()
+                .map(ProviderId::as_str)
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect();
+    columns.text_opt("own_keys", own_keys.iter().map(|ids| Some(ids.as_str())));
     columns.text_opt("start", rows().map(|f| Some(f.start.name())));
     let reach = |f: &&Facts| Some(f.requirements.reach.bits());
     columns.number_opt::<UInt32Type>("reach", rows().map(reach));
@@ -96,6 +106,7 @@ pub(crate) struct FactsRows<'a> {
     dialect: Option<&'a StringArray>,
     reach: Option<&'a UInt32Array>,
     start: Option<&'a StringArray>,
+    own_keys: Option<&'a StringArray>,
     tags: &'a ListArray,
     tag_names: &'a StringArray,
     tag_values: &'a StringArray,
@@ -133,6 +144,7 @@ impl<'a> FactsRows<'a> {
             dialect: rows.text("dialect").ok(),
             reach: rows.number("reach").ok(),
             start: rows.text("start").ok(),
+            own_keys: rows.text("own_keys").ok(),
             tags,
             tag_names: tag.text("name")?,
             tag_values: tag.text("value")?,
@@ -173,6 +185,13 @@ impl<'a> FactsRows<'a> {
                 None => Dialect::default(),
             },
             route: text_at(self.route, i).map(RouteId::new),
+            own_keys: self
+                .own_keys
+                .and_then(|ids| text_at(ids, i))
+                .unwrap_or_default()
+                .split_whitespace()
+                .map(ProviderId::new)
+                .collect(),
             key: text_at(self.key, i).map(KeyId::new),
             slice: text_at(self.slice, i).map(SliceId::new),
             tags: span(self.tags, i).map(tag).collect(),

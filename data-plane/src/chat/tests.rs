@@ -10,7 +10,7 @@ fn parse(body: &str) -> Result<Chat, Failure> {
 
 fn facts(body: &str) -> Facts {
     let chat = parse(body).unwrap();
-    chat.facts(&CallerLabels::default(), "", &TokenCounter::new())
+    chat.facts(&CallerLabels::default(), "", &[], &TokenCounter::new())
 }
 
 fn status(body: &str) -> u16 {

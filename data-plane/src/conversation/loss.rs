@@ -217,6 +217,13 @@ impl Losses {
         self.add(Loss::Own(plain.collect()));
     }
 
+    /// Of what is no conversation.
+    pub(crate) fn everything() -> Self {
+        let mut losses = Self::default();
+        losses.add(Loss::State);
+        losses
+    }
+
     pub(crate) fn names(&self, loss: &Loss) -> bool {
         self.named.contains(loss)
     }

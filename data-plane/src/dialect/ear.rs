@@ -8,7 +8,8 @@ use spillway_routing::dialect::Dialect;
 use super::event::Event;
 use super::sse::Frame;
 use super::{
-    Blame, Meaning, Reported, anthropic_messages, gemini_generate, openai_chat, openai_responses,
+    Blame, Meaning, Reported, anthropic_messages, gemini_generate, openai_chat, openai_images,
+    openai_responses,
 };
 
 /// One stream's listener.
@@ -48,6 +49,8 @@ impl Ear {
                 anthropic_messages::meaning(&data, before.as_ref())
             }
             Dialect::GeminiGenerate => gemini_generate::meaning(&data),
+            Dialect::OpenAiImages => openai_images::meaning(&data),
+            Dialect::OpenAiEmbeddings => Meaning::default(),
         };
         self.reported.add(meaning.reported);
         if self.translating {
@@ -96,6 +99,7 @@ impl Ear {
             Dialect::OpenAiResponses => openai_responses::events(data),
             Dialect::AnthropicMessages => anthropic_messages::events(data),
             Dialect::GeminiGenerate => gemini_generate::events(data, self.calls),
+            Dialect::OpenAiEmbeddings | Dialect::OpenAiImages => Vec::new(),
         }
     }
 }

@@ -32,9 +32,10 @@ impl ErrorParts<'_> {
 /// An error's body.
 pub(crate) fn error_form(dialect: Dialect, parts: &ErrorParts<'_>) -> Bytes {
     match dialect {
-        Dialect::OpenAiChat | Dialect::OpenAiResponses => {
-            Bytes::from(json!({ "error": parts.openai() }).to_string())
-        }
+        Dialect::OpenAiChat
+        | Dialect::OpenAiResponses
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiImages => Bytes::from(json!({ "error": parts.openai() }).to_string()),
         Dialect::AnthropicMessages => anthropic_messages::error_form(parts),
         Dialect::GeminiGenerate => gemini_generate::error_form(parts.status, parts.message),
     }
@@ -56,7 +57,9 @@ pub(crate) fn error_frame(dialect: Dialect, parts: &ErrorParts<'_>, framing: Fra
     let form = String::from_utf8_lossy(&form);
     let mut frame = Vec::new();
     match dialect {
-        Dialect::OpenAiChat => sse::write_data(&form, &mut frame),
+        Dialect::OpenAiChat | Dialect::OpenAiEmbeddings | Dialect::OpenAiImages => {
+            sse::write_data(&form, &mut frame);
+        }
         // The official SDKs raise where an event has an `error`; the documented form has
         // its fields beside it.
         Dialect::OpenAiResponses => {
@@ -80,7 +83,12 @@ pub(crate) fn error_frame(dialect: Dialect, parts: &ErrorParts<'_>, framing: Fra
 
 /// Whether an error of one dialect can be shown to callers of another as it is.
 pub(crate) fn is_error_form(own: Dialect, from: Dialect, body: &[u8]) -> bool {
-    let openai = |dialect| matches!(dialect, Dialect::OpenAiChat | Dialect::OpenAiResponses);
+    let openai = |dialect| {
+        !matches!(
+            dialect,
+            Dialect::AnthropicMessages | Dialect::GeminiGenerate
+        )
+    };
     let same = own == from || (openai(own) && openai(from));
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     same && at(&body, "error").is_some_and(Value::is_object)

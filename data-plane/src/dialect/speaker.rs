@@ -19,7 +19,10 @@ pub(crate) enum Speaker {
 impl Speaker {
     pub(crate) fn new(dialect: Dialect) -> Self {
         match dialect {
-            Dialect::OpenAiChat => Self::OpenAiChat(openai_chat::Speaker::default()),
+            // Those that do not converse are never spoken.
+            Dialect::OpenAiChat | Dialect::OpenAiEmbeddings | Dialect::OpenAiImages => {
+                Self::OpenAiChat(openai_chat::Speaker::default())
+            }
             Dialect::OpenAiResponses => Self::OpenAiResponses(openai_responses::Speaker::default()),
             Dialect::AnthropicMessages => {
                 Self::AnthropicMessages(anthropic_messages::Speaker::default())

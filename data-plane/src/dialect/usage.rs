@@ -65,6 +65,14 @@ pub(super) fn of_responses(usage: &Value) -> Option<Usage> {
     })
 }
 
+/// Vectors have no tokens.
+pub(super) fn of_embeddings(usage: &Value) -> Option<Usage> {
+    Some(Usage {
+        input: count(usage.get("prompt_tokens"))?,
+        ..Usage::default()
+    })
+}
+
 pub(super) fn responses(usage: &Usage) -> Value {
     json!({
         "input_tokens": usage.input.0,

@@ -46,9 +46,7 @@ pub(super) async fn list(
                 "last_id": ends(listed.last()),
             }),
             Dialect::GeminiGenerate => json!({ "models": data }),
-            Dialect::OpenAiChat | Dialect::OpenAiResponses => {
-                json!({ "object": "list", "data": data })
-            }
+            _ => json!({ "object": "list", "data": data }),
         })
         .into_response())
     })
@@ -105,7 +103,10 @@ fn allowed(proxy: &Proxy, headers: &HeaderMap) -> Result<(Arc<Table>, Vec<Listed
 fn form(listed: &Listed, dialect: Dialect, made_at_ms: u64) -> Value {
     let id = &listed.id;
     match dialect {
-        Dialect::OpenAiChat | Dialect::OpenAiResponses => {
+        Dialect::OpenAiChat
+        | Dialect::OpenAiResponses
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiImages => {
             let owner = if listed.is_policy {
                 "spillway-route"
             } else {

@@ -43,6 +43,8 @@ pub(super) struct Target<'a> {
     pub(super) allow_private: bool,
     /// The key in its header.
     pub(super) key: Option<(HeaderName, HeaderValue)>,
+    /// It is the caller's own.
+    pub(super) own_key: bool,
     pub(super) via: HeaderValue,
     pub(super) dialect: Dialect,
     /// Of the caller's headers, those that belong to the dialect.
@@ -214,7 +216,7 @@ async fn judge(
 ) -> Result<Committed, Miss> {
     let dialect = target.dialect;
     if answer.status() != http::StatusCode::OK {
-        return Err(refusal(answer, dialect).await);
+        return Err(refusal(answer, target).await);
     }
     let kind = answer
         .headers()
@@ -238,7 +240,8 @@ async fn judge(
 }
 
 /// Reads an error and says whom it blames.
-async fn refusal(answer: client::Answer, dialect: Dialect) -> Miss {
+async fn refusal(answer: client::Answer, target: &Target<'_>) -> Miss {
+    let dialect = target.dialect;
     let (head, mut body) = answer.into_parts();
     let reading = rest(Bytes::new(), &mut body, ERROR_WITHIN, ERROR_BYTES_MAX);
     let body = tokio::time::timeout(ERROR_WITHIN, reading).await;
@@ -246,7 +249,7 @@ async fn refusal(answer: client::Answer, dialect: Dialect) -> Miss {
     let blame = dialect::blame(dialect, head.status, &body);
     let mut miss = Miss::blamed(blame, Some(head.status.as_u16()));
     miss.retry_after = retry_after(&head.headers);
-    let callers = blame == Blame::Request || blame == Blame::Elsewhere;
+    let callers = blame == Blame::Request || blame == Blame::Elsewhere || target.own_key;
     if callers && head.status.is_client_error() {
         let mut headers = HeaderMap::new();
         for name in PASSED_HEADERS {

@@ -114,6 +114,19 @@ impl Miss {
         }
     }
 
+    /// What it means where the caller's own key was used: a key that is refused or has no
+    /// more quota says nothing of the lane.
+    pub(super) fn by_own_key(self) -> Self {
+        if !matches!(self.class, Class::Misconfigured | Class::Limited) {
+            return self;
+        }
+        Self {
+            class: Class::Elsewhere,
+            cause: "the caller's own key was refused",
+            ..self
+        }
+    }
+
     /// What the lane's breaker learns from it, if anything.
     pub(super) fn event(&self) -> Option<Event> {
         let retry_after = self.retry_after;

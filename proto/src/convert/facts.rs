@@ -7,7 +7,7 @@ use spillway_routing::dialect::{Dialect, Reach};
 use spillway_routing::encoder::{DIMENSIONS, EncoderId, Encoding};
 use spillway_routing::features::{Facts, Features, Requirements};
 use spillway_routing::head::Abstention;
-use spillway_routing::id::{KeyId, LaneId, RouteId, SliceId};
+use spillway_routing::id::{KeyId, LaneId, ProviderId, RouteId, SliceId};
 use spillway_routing::prompt::{Class, Form};
 use spillway_routing::start::{Start, Starts};
 use spillway_routing::tokens::TextClass;
@@ -90,6 +90,7 @@ impl From<&Facts> for pb::Facts {
             dialect: facts.dialect.name().to_owned(),
             reach: facts.requirements.reach.bits(),
             start: facts.start.name().to_owned(),
+            own_keys: facts.own_keys.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -116,6 +117,11 @@ impl TryFrom<pb::Facts> for Facts {
                 .tags
                 .into_iter()
                 .map(|tag| (tag.name, tag.value))
+                .collect(),
+            own_keys: facts
+                .own_keys
+                .iter()
+                .map(|id| ProviderId::new(id))
                 .collect(),
             class: class_of(facts.class, "class")?,
             stream: facts.stream,

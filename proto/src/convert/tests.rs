@@ -56,6 +56,7 @@ fn facts() -> Facts {
         min_quality: Some(4_000),
         class: Class::Batch,
         dialect: Dialect::AnthropicMessages,
+        own_keys: &["sim".into()],
         reach: Reach::default().with(Dialect::OpenAiChat, Some(Fidelity::Hints)),
         ..PromptView::default()
     };

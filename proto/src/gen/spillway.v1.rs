@@ -58,6 +58,9 @@ pub struct Facts {
     /// What is said of the start beside start_within_ms: default, priority, flex, or nothing.
     #[prost(string, tag = "23")]
     pub start: ::prost::alloc::string::String,
+    /// Providers that the caller brought keys for.
+    #[prost(string, repeated, tag = "24")]
+    pub own_keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LaneState {

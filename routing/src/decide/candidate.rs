@@ -265,6 +265,8 @@ impl Request<'_> {
             ),
             (needs.vision && !can.vision, Need::Vision),
             (!self.is_sayable(lane), Need::Dialect),
+            (!self.is_same_model(lane), Need::SameModel),
+            (!self.is_paid_for(lane), Need::OwnKey),
         ];
         lacks
             .into_iter()
@@ -276,6 +278,21 @@ impl Request<'_> {
     fn is_sayable(&self, lane: usize) -> bool {
         let spoken = self.facts.spoken_to(self.table.upstream_of(lane));
         spoken.is_some_and(|(_, fidelity)| fidelity <= self.route.lossy)
+    }
+
+    /// Embeddings stay with one model, the baseline's: whoever has stored vectors of it can
+    /// use no others.
+    fn is_same_model(&self, lane: usize) -> bool {
+        let baseline = self.table.lane_index(&self.route.baseline);
+        let model = |lane: usize| self.table.place(lane).model;
+        self.facts.dialect != Dialect::OpenAiEmbeddings
+            || baseline.is_none_or(|baseline| model(baseline) == model(lane))
+    }
+
+    /// Whoever brings keys pays with them, and with nothing else.
+    fn is_paid_for(&self, lane: usize) -> bool {
+        let own = &self.facts.own_keys;
+        own.is_empty() || own.contains(&self.table.upstream_of(lane).provider)
     }
 
     fn by_size(&self, lane: usize, estimate: &Estimate) -> Option<Removal> {

@@ -11,7 +11,7 @@ use spillway_routing::dialect::{Dialect, Reach};
 use spillway_routing::encoder::{DIMENSIONS, EncoderId, Encoding};
 use spillway_routing::features::{Facts, Features, Requirements};
 use spillway_routing::head::Abstention;
-use spillway_routing::id::{ProxyId, RequestId, RuleId, TableVersion};
+use spillway_routing::id::{ProviderId, ProxyId, RequestId, RuleId, TableVersion};
 use spillway_routing::outcome::{
     Answer, Attempt, AttemptResult, Audit, Ending, Outcome, Split, UsageSource, Verdict,
     VerdictSource,
@@ -87,6 +87,7 @@ pub(super) fn facts() -> impl Strategy<Value = Facts> {
         of(bps()),
         requirements(),
         select(Dialect::ALL.to_vec()),
+        vec("[a-z]{1,8}", 0..3),
     );
     let counts = (any::<[u16; 3]>(), tokens(), select(TextClass::ALL.to_vec()));
     let vectors = (
@@ -96,11 +97,15 @@ pub(super) fn facts() -> impl Strategy<Value = Facts> {
     );
     (caller, wishes, counts, vectors).prop_map(|(caller, wishes, counts, vectors)| {
         let (route, key, slice, tags) = caller;
-        let (class, stream, start, min_quality, requirements, dialect) = wishes;
+        let (class, stream, start, min_quality, requirements, dialect, own_keys) = wishes;
         let ([turns, images, tool_count], o200k, text_class) = counts;
         let (features, encoder, encoding) = vectors;
         Facts {
             route,
+            own_keys: own_keys
+                .into_iter()
+                .map(|id| ProviderId::new(&id))
+                .collect(),
             dialect,
             key,
             slice,

@@ -16,6 +16,7 @@ async fn asked(act: Act) -> (Result<Committed, Miss>, Duration) {
         base_url: &fake.url,
         allow_private: true,
         key: None,
+        own_key: false,
         via: HeaderValue::from_static("test"),
         dialect: Dialect::OpenAiChat,
         passed: &HeaderMap::new(),
