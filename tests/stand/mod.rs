@@ -12,6 +12,7 @@ mod process;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -246,13 +247,18 @@ pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago. It is none of those that the system gives to
+/// outgoing connections, and tests that run at the same time look at different ones.
 pub(crate) fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    const FIRST: u16 = 10_000;
+    const TESTS: u32 = 700;
+    const EACH: u16 = 32;
+    let test = u16::try_from(std::process::id() % TESTS).unwrap();
+    (0..EACH)
+        .map(|_| FIRST + test * EACH + NEXT.fetch_add(1, Ordering::Relaxed) % EACH)
+        .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
 }
 
 /// Real data beside the project, where it is at hand.
