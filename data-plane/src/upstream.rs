@@ -72,6 +72,18 @@ pub(crate) struct Call<'a> {
     pub(crate) own_keys: &'a OwnKeys,
 }
 
+impl Call<'_> {
+    /// What a miss means for a lane that makes requests wait, and with whose key.
+    fn meaning(&self, miss: Miss, deferred: bool) -> Miss {
+        let miss = if deferred { miss.deferred() } else { miss };
+        if self.own_keys.is_empty() {
+            miss
+        } else {
+            miss.by_own_key()
+        }
+    }
+}
+
 /// Walks the plan. On failure the entry is closed and its headers are on the failure.
 pub(crate) async fn call(
     proxy: &Proxy,
@@ -85,7 +97,8 @@ pub(crate) async fn call(
         let Some(lane) = call.table.lane_index(&step.lane) else {
             continue;
         };
-        if call.table.lane(lane).tier.is_deferred() && is_over(&step, call.arrived) {
+        let deferred = call.table.lane(lane).tier.is_deferred();
+        if deferred && is_over(&step, call.arrived) {
             continue;
         }
         if !walk.may_try(proxy, &step, call.arrived) {
@@ -97,7 +110,6 @@ pub(crate) async fn call(
         let Some(dialect) = call.chat.spoken_to(call.table.upstream_of(lane)) else {
             continue;
         };
-        let deferred = call.table.lane(lane).tier.is_deferred();
         let sent = entry.attempt_starts(lane);
         let began = Instant::now();
         match try_lane(proxy, &call, (lane, dialect), &step, &sent).await {
@@ -124,12 +136,7 @@ pub(crate) async fn call(
                 });
             }
             Err(miss) => {
-                let miss = if deferred { miss.deferred() } else { miss };
-                let miss = if call.own_keys.is_empty() {
-                    miss
-                } else {
-                    miss.by_own_key()
-                };
+                let miss = call.meaning(miss, deferred);
                 tracing::debug!(lane = %step.lane, status = miss.status, cause = miss.cause, "attempt failed");
                 let now = Instant::now();
                 learn(proxy, &call, &mut permit, &step.lane, &miss, now - began);

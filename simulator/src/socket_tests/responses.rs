@@ -60,22 +60,22 @@ async fn a_response_has_its_form() {
     assert_eq!(response["usage"]["total_tokens"], 11);
 }
 
+/// The events' names, those that come in a row once.
+fn order(heard: &Heard) -> Vec<String> {
+    let names = heard.named_events().into_iter();
+    let mut names: Vec<String> = names
+        .map(|(name, _)| name.strip_prefix("response.").unwrap().to_owned())
+        .collect();
+    names.dedup();
+    names
+}
+
 #[tokio::test]
 async fn a_stream_has_the_documented_order() {
     let running = start().await;
     let mut wish = Wish::new("hello");
     wish.stream = true;
     wish.reasoning = true;
-    let order = |heard: &Heard| {
-        let mut names: Vec<String> = Vec::new();
-        for (name, _) in heard.named_events() {
-            let name = name.strip_prefix("response.").unwrap().to_owned();
-            if names.last() != Some(&name) {
-                names.push(name);
-            }
-        }
-        names
-    };
     let heard = Speaker::Responses.ask(&running, &wish).await;
     assert!(heard.head.contains("content-type: text/event-stream"));
     assert!(!heard.text().contains("[DONE]"));
