@@ -240,6 +240,22 @@ pub(crate) struct Thinking {
 }
 
 impl Conversation {
+    /// Adds a message. What a tool gave is not what the user said: it is a turn before.
+    pub(crate) fn hears(&mut self, role: Role, parts: Vec<Part>) {
+        let is_result = |part: &Part| matches!(part, Part::Result(_));
+        let (results, parts): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(is_result);
+        let only_results = parts.is_empty() && !results.is_empty();
+        if !results.is_empty() {
+            self.turns.push(Turn {
+                role: Role::Tool,
+                parts: results,
+            });
+        }
+        if !only_results {
+            self.turns.push(Turn { role, parts });
+        }
+    }
+
     /// All instructions, wherever they stand.
     pub(crate) fn system(&self) -> Vec<&str> {
         let system = self.turns.iter().filter(|turn| turn.role == Role::System);

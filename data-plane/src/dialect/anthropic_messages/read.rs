@@ -173,19 +173,7 @@ fn message(raw: &str, into: &mut Conversation) {
         _ => Role::User,
     };
     let parts = content(&message["content"], into);
-    let is_result = |part: &Part| matches!(part, Part::Result(_));
-    let (results, rest): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(is_result);
-    // What a tool gave is not what the user said.
-    if !results.is_empty() {
-        into.turns.push(Turn {
-            role: Role::Tool,
-            parts: results,
-        });
-        if rest.is_empty() {
-            return;
-        }
-    }
-    into.turns.push(Turn { role, parts: rest });
+    into.hears(role, parts);
 }
 
 fn content(content: &Value, into: &mut Conversation) -> Vec<Part> {

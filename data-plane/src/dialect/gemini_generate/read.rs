@@ -255,19 +255,7 @@ fn turn(content: &Value, role: Option<Role>, calls: &mut Calls, into: &mut Conve
             }
         },
     }
-    let is_result = |part: &Part| matches!(part, Part::Result(_));
-    let (results, rest): (Vec<Part>, Vec<Part>) = parts.into_iter().partition(is_result);
-    // What a tool gave is not what the user said.
-    if !results.is_empty() {
-        into.turns.push(Turn {
-            role: Role::Tool,
-            parts: results,
-        });
-        if rest.is_empty() {
-            return;
-        }
-    }
-    into.turns.push(Turn { role, parts: rest });
+    into.hears(role, parts);
 }
 
 fn part(value: &Value, parts: &mut Vec<Part>, calls: &mut Calls, into: &mut Conversation) {
