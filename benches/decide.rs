@@ -8,7 +8,9 @@ mod heads;
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use spillway_routing::catalogue::{Capabilities, Lane, Model, Pace, Price, Rates, Tier, Upstream};
+use spillway_routing::catalogue::{
+    Capabilities, Lane, Model, Pace, Price, Rates, Room, Tier, Upstream,
+};
 use spillway_routing::conditions::Conditions;
 use spillway_routing::decide::{Draw, decide};
 use spillway_routing::dialect::{Dialect, Fidelity};
@@ -61,6 +63,7 @@ fn lane(i: usize) -> Lane {
             ..Price::default()
         }),
         pace: Pace::default(),
+        room: Room::default(),
     }
 }
 
@@ -96,6 +99,7 @@ fn table(models: usize) -> Table {
             deadline: Millis(60_000),
             attempts_max: 3,
             lossy: Fidelity::Hints,
+            overflow: None,
             certificate: None,
         }],
         ..Draft::default()

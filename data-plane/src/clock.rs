@@ -16,8 +16,8 @@ pub(crate) fn now() -> UnixMillis {
 }
 
 /// The hour of the day (UTC), for what goes by it.
-pub(crate) fn hour() -> u8 {
-    (now().minute_of_day() / 60) as u8
+pub(crate) fn hour_of(now: UnixMillis) -> u8 {
+    (now.minute_of_day() / 60) as u8
 }
 
 /// A measured span as a record holds it.

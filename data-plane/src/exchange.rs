@@ -39,6 +39,7 @@ pub(crate) async fn exchange(proxy: &Proxy, inbound: Inbound<'_>) -> Result<Resp
         arrived: inbound.arrived,
         draw,
         via: inbound.via(proxy),
+        key: inbound.caller.id(),
         passed: inbound.passed(),
         own_keys: &inbound.own_keys,
     };
@@ -82,9 +83,7 @@ fn open(
     (chat, facts): (&Chat, Facts),
     draw: Draw,
 ) -> Result<Entry, Failure> {
-    let conditions = proxy
-        .health
-        .conditions(&table, Instant::now(), clock::hour());
+    let conditions = proxy.conditions(&table, Instant::now());
     let at = clock::now();
     let started = Instant::now();
     let decided = decide(&table, &facts, &conditions, at, draw);

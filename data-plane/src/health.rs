@@ -8,6 +8,8 @@
 mod breaker;
 mod pace;
 mod pause;
+mod permit;
+mod queue;
 mod starts;
 mod window;
 
@@ -15,13 +17,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use spillway_routing::catalogue::{Lane, Room};
 use spillway_routing::conditions::{Conditions, Gate, LaneState};
 use spillway_routing::id::LaneId;
 use spillway_routing::table::Table;
+use tokio::sync::oneshot;
 
 use self::breaker::Breaker;
 pub(crate) use self::breaker::{COOL_DOWN_MAX, Ejection, Event};
 use self::pace::Pace;
+pub(crate) use self::permit::{Permit, Ticket};
+use self::queue::Queue;
 pub(crate) use self::starts::Began;
 
 /// Lanes remembered at most: those of a few tables. Beyond it, idle ones are forgotten.
@@ -33,6 +39,11 @@ struct Seen {
     /// Of a lane that makes requests wait.
     starts: Option<Box<starts::Record>>,
     in_flight: u32,
+    /// As many may be, as the last request to come in was told.
+    in_flight_max: u32,
+    /// Tickets that are held; those of the queue and those that were just called.
+    waiting: u32,
+    queue: Queue<oneshot::Sender<Permit>>,
 }
 
 impl Seen {
@@ -42,8 +53,38 @@ impl Seen {
             pace: Pace::default(),
             starts: None,
             in_flight: 0,
+            in_flight_max: 0,
+            waiting: 0,
+            queue: Queue::default(),
         }
     }
+
+    /// Takes the place that became free for whoever waits longest for a turn.
+    fn next(&mut self, now: Instant) -> Option<oneshot::Sender<Permit>> {
+        self.turn_away(now);
+        if self.in_flight >= self.in_flight_max {
+            return None;
+        }
+        let next = std::iter::from_fn(|| self.queue.pop()).find(|ticket| !ticket.is_closed())?;
+        self.in_flight += 1;
+        Some(next)
+    }
+
+    /// Nobody waits for a lane that is out.
+    fn turn_away(&mut self, now: Instant) {
+        if self.breaker.gate(now) != Gate::Open {
+            self.queue = Queue::default();
+        }
+    }
+}
+
+/// How a request gets to a lane.
+pub(crate) enum Entrance {
+    In(Permit),
+    /// It is full; there is a turn.
+    Wait(Ticket),
+    /// It closed or filled since it was decided, or its one probe is under way.
+    Closed,
 }
 
 /// What was lately seen of all lanes.
@@ -70,8 +111,8 @@ impl Health {
     /// The states of a table's lanes, in its order, at this hour of the day (UTC).
     pub(crate) fn conditions(&self, table: &Table, now: Instant, hour: u8) -> Conditions {
         let lanes = self.lanes();
-        let state = |id: &LaneId| {
-            let Some(seen) = lanes.get(id) else {
+        let state = |lane: &Lane| {
+            let Some(seen) = lanes.get(&lane.id) else {
                 return LaneState::default();
             };
             LaneState {
@@ -79,66 +120,101 @@ impl Health {
                     .starts
                     .as_ref()
                     .map(|starts| starts.forecast(hour, now)),
-                ..self.state(seen, now)
+                ..self.state(seen, lane.room, now)
             }
         };
         Conditions {
-            lanes: table
-                .draft()
-                .lanes
-                .iter()
-                .map(|lane| state(&lane.id))
-                .collect(),
+            lanes: table.draft().lanes.iter().map(state).collect(),
         }
     }
 
-    fn state(&self, seen: &Seen, now: Instant) -> LaneState {
+    fn state(&self, seen: &Seen, room: Room, now: Instant) -> LaneState {
         let (first_token, per_token_us) = seen.pace.expected(now);
+        let busy = seen.in_flight >= self.limit(room);
         let gate = match seen.breaker.gate(now) {
-            Gate::Open | Gate::Probing if seen.in_flight >= self.in_flight_max => Gate::Full,
+            // Whoever comes may wait.
+            Gate::Open if busy && seen.waiting < room.queue => Gate::Open,
+            Gate::Open | Gate::Probing if busy => Gate::Full,
             gate => gate,
         };
         LaneState {
             gate,
             in_flight: seen.in_flight,
+            waiting: seen.waiting,
             first_token,
             per_token_us,
-            starts: None,
+            ..LaneState::default()
         }
     }
 
-    /// Lets a request through to a lane; `None` where the lane closed since it was
-    /// decided, or its one probe is under way. `forced` is for the last lane there is.
+    fn limit(&self, room: Room) -> u32 {
+        let own = room.in_flight.unwrap_or(self.in_flight_max);
+        own.min(self.in_flight_max)
+    }
+
+    /// Lets a request through to a lane, or gives it a turn in its queue, where it came
+    /// with this key. `forced` is for the last lane there is.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        lane: &Lane,
+        key: &str,
+        forced: bool,
+        now: Instant,
+    ) -> Entrance {
+        self.entrance(lane, Some(key), forced, now)
+    }
+
+    /// Lets a request through to a lane at once, or not.
     pub(crate) fn admit(
         self: &Arc<Self>,
-        lane: &LaneId,
+        lane: &Lane,
         forced: bool,
         now: Instant,
     ) -> Option<Permit> {
-        let mut lanes = self.lanes();
-        if lanes.len() >= LANES_MAX && !lanes.contains_key(lane) {
-            lanes.retain(|_, seen| seen.in_flight > 0);
+        match self.entrance(lane, None, forced, now) {
+            Entrance::In(permit) => Some(permit),
+            Entrance::Wait(_) | Entrance::Closed => None,
         }
-        let seen = lanes.entry(lane.clone()).or_insert_with(|| Seen::new(now));
-        let probe = match self.state(seen, now).gate {
-            Gate::Open => false,
-            Gate::Probing => {
-                seen.breaker.start_probe();
-                true
+    }
+
+    fn entrance(
+        self: &Arc<Self>,
+        lane: &Lane,
+        key: Option<&str>,
+        forced: bool,
+        now: Instant,
+    ) -> Entrance {
+        let limit = self.limit(lane.room);
+        let mut lanes = self.lanes();
+        if lanes.len() >= LANES_MAX && !lanes.contains_key(&lane.id) {
+            lanes.retain(|_, seen| seen.in_flight > 0 || seen.waiting > 0);
+        }
+        let seen = lanes
+            .entry(lane.id.clone())
+            .or_insert_with(|| Seen::new(now));
+        seen.in_flight_max = limit;
+        let gate = seen.breaker.gate(now);
+        let busy = seen.in_flight >= limit;
+        if !forced && (busy || gate == Gate::Shut) {
+            let queue = key.filter(|_| gate == Gate::Open && seen.waiting < lane.room.queue);
+            let Some(key) = queue else {
+                return Entrance::Closed;
+            };
+            if seen.queue.len() >= 2 * lane.room.queue as usize {
+                seen.queue.retain(|ticket| !ticket.is_closed());
             }
-            Gate::Shut | Gate::Full if forced => false,
-            Gate::Shut | Gate::Full => return None,
-        };
+            let (call, place) = oneshot::channel();
+            seen.queue.push(key, call);
+            seen.waiting += 1;
+            return Entrance::Wait(Ticket::new(self, &lane.id, place));
+        }
+        let probe = gate == Gate::Probing && !busy;
+        if probe {
+            seen.breaker.start_probe();
+        }
         seen.in_flight += 1;
-        drop(lanes);
         // A forced request to a lane that is out answers for it like a probe.
-        let probe = probe || forced;
-        Some(Permit {
-            health: Arc::clone(self),
-            lane: lane.clone(),
-            probe,
-            reported: false,
-        })
+        Entrance::In(Permit::new(self, &lane.id, probe || forced))
     }
 
     /// The shortest time until one of a table's lanes may be tried again.
@@ -151,14 +227,19 @@ impl Health {
         untils.min().unwrap_or_default().min(COOL_DOWN_MAX)
     }
 
-    /// For each lane of a table: whether its breaker is open, and its requests in flight.
-    pub(crate) fn snapshot(&self, table: &Table, now: Instant) -> Vec<(LaneId, bool, u32)> {
+    /// For each lane of a table: whether its breaker is open, and its requests in flight
+    /// and waiting.
+    pub(crate) fn snapshot(&self, table: &Table, now: Instant) -> Vec<(LaneId, bool, [u32; 2])> {
         let lanes = self.lanes();
         let ids = table.draft().lanes.iter().map(|lane| &lane.id);
         ids.map(|id| {
             let seen = lanes.get(id);
             let open = seen.is_some_and(|s| s.breaker.gate(now) != Gate::Open);
-            (id.clone(), open, seen.map_or(0, |s| s.in_flight))
+            (
+                id.clone(),
+                open,
+                seen.map_or([0; 2], |s| [s.in_flight, s.waiting]),
+            )
         })
         .collect()
     }
@@ -170,114 +251,5 @@ impl Health {
     }
 }
 
-/// One request under way at a lane. Dropped, it frees its place.
-pub(crate) struct Permit {
-    health: Arc<Health>,
-    lane: LaneId,
-    probe: bool,
-    reported: bool,
-}
-
-impl Permit {
-    /// Says what happened; the first report also settles the probe.
-    pub(crate) fn report(&mut self, event: Event, now: Instant, dice: u64) {
-        let probe = self.probe && !self.reported;
-        self.reported = true;
-        let ejection = self.health.ejection;
-        self.health.with(&self.lane, |seen| {
-            seen.breaker.record(
-                event,
-                probe && seen.breaker.gate(now) != Gate::Open,
-                ejection,
-                now,
-                dice,
-            );
-        });
-    }
-
-    /// Whether the lane still takes requests as usual.
-    pub(crate) fn is_open(&self, now: Instant) -> bool {
-        let lanes = self.health.lanes();
-        let seen = lanes.get(&self.lane);
-        seen.is_none_or(|seen| seen.breaker.gate(now) == Gate::Open)
-    }
-
-    pub(crate) fn first_token(&self, took: Duration, now: Instant) {
-        self.health
-            .with(&self.lane, |seen| seen.pace.first_token(took, now));
-    }
-
-    /// What became of a request that may have had to wait.
-    pub(crate) fn began(&self, began: Began, hour: u8, now: Instant) {
-        self.health.with(&self.lane, |seen| {
-            let record = seen.starts.get_or_insert_with(Box::default);
-            record.add(began, hour, now);
-        });
-    }
-
-    pub(crate) fn per_token(&self, took: Duration, now: Instant) {
-        self.health
-            .with(&self.lane, |seen| seen.pace.per_token(took, now));
-    }
-
-    fn release(&mut self, now: Instant) {
-        let unsettled = self.probe && !self.reported;
-        self.health.with(&self.lane, |seen| {
-            seen.in_flight = seen.in_flight.saturating_sub(1);
-            if unsettled {
-                seen.breaker.release_probe(now);
-            }
-        });
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.release(Instant::now());
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn health() -> Arc<Health> {
-        let ejection = Ejection {
-            first: Duration::from_secs(2),
-            max: Duration::from_secs(300),
-        };
-        Arc::new(Health::new(ejection, 2))
-    }
-
-    #[test]
-    fn only_one_of_two_probes_gets_through() {
-        let (health, lane, now) = (health(), LaneId::new("a"), Instant::now());
-        for _ in 0..5 {
-            health
-                .admit(&lane, false, now)
-                .unwrap()
-                .report(Event::Failed, now, 0);
-        }
-        let later = now + Duration::from_secs(2);
-        let probe = health.admit(&lane, false, later);
-        assert!(probe.is_some() && health.admit(&lane, false, later).is_none());
-        drop(probe);
-        let mut next = health.admit(&lane, false, later).unwrap();
-        next.report(Event::Answered, later, 0);
-        assert!(health.admit(&lane, false, later).is_some());
-    }
-
-    #[test]
-    fn a_lane_is_full_at_its_limit_and_the_last_lane_is_forced() {
-        let (health, lane, now) = (health(), LaneId::new("a"), Instant::now());
-        let held = [
-            health.admit(&lane, false, now),
-            health.admit(&lane, false, now),
-        ];
-        assert!(held.iter().all(Option::is_some));
-        assert!(health.admit(&lane, false, now).is_none());
-        assert!(health.admit(&lane, true, now).is_some());
-        drop(held);
-        assert!(health.admit(&lane, false, now).is_some());
-    }
-}
+mod tests;

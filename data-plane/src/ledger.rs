@@ -14,13 +14,14 @@ use std::time::Instant;
 
 use http::HeaderMap;
 use spillway_routing::conditions::{Conditions, LaneState};
-use spillway_routing::decide::{Decision, Step};
+use spillway_routing::decide::Decision;
 use spillway_routing::dialect::Dialect;
 use spillway_routing::features::Facts;
 use spillway_routing::id::{LaneId, ProxyId, RequestId};
 use spillway_routing::outcome::{Attempt, AttemptResult, Ending};
+use spillway_routing::overflow::Cause;
 use spillway_routing::table::Table;
-use spillway_routing::unit::{Millis, UnixMillis};
+use spillway_routing::unit::{Millis, NanoUsd, UnixMillis};
 
 use crate::chat::Chat;
 use crate::clock;
@@ -29,12 +30,14 @@ use crate::dialect::Reported;
 use crate::dialect::event::Stamp;
 use crate::metrics::Metrics;
 use crate::report::Queue;
+use crate::spend::Spend;
 
 /// Where entries go when they close.
 pub(crate) struct Ledger {
     pub(crate) proxy: ProxyId,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) queue: Arc<Queue>,
+    pub(crate) spend: Arc<Spend>,
     /// Set when the grace of a shutdown is over: what is dropped now was cut by us.
     cutting: AtomicBool,
 }
@@ -65,6 +68,15 @@ struct Record {
     first_token: Option<Millis>,
     /// The client got the head of a response.
     head_sent: bool,
+    spilled: Option<Spilled>,
+}
+
+/// A request that went to its route's overflow lane.
+#[derive(Clone)]
+struct Spilled {
+    cause: Cause,
+    lane: LaneId,
+    reserved: NanoUsd,
 }
 
 /// The attempt that has no result yet.
@@ -113,11 +125,17 @@ impl Record {
 }
 
 impl Ledger {
-    pub(crate) fn new(proxy: ProxyId, metrics: Arc<Metrics>, queue: Arc<Queue>) -> Self {
+    pub(crate) fn new(
+        proxy: ProxyId,
+        metrics: Arc<Metrics>,
+        queue: Arc<Queue>,
+        spend: Arc<Spend>,
+    ) -> Self {
         Self {
             proxy,
             metrics,
             queue,
+            spend,
             cutting: AtomicBool::new(false),
         }
     }
@@ -134,6 +152,7 @@ impl Ledger {
             content_bytes: 0,
             first_token: None,
             head_sent: false,
+            spilled: None,
         };
         Entry {
             ledger: Arc::clone(self),
@@ -164,15 +183,6 @@ impl Entry {
         }
     }
 
-    /// The plan's steps.
-    pub(crate) fn plan(&self) -> Vec<Step> {
-        let decision = self
-            .record
-            .as_ref()
-            .and_then(|r| r.opening.decision.as_ref());
-        decision.map(|d| d.plan.clone()).unwrap_or_default()
-    }
-
     pub(crate) fn decision(&self) -> Option<&Decision> {
         self.record.as_ref()?.opening.decision.as_ref()
     }
@@ -189,6 +199,22 @@ impl Entry {
 
     pub(crate) fn attempt_ends(&mut self, result: AttemptResult, status: Option<u16>) {
         self.change(|record| record.end_attempt(result, status));
+    }
+
+    /// The next attempt is at the route's overflow lane.
+    pub(crate) fn spills(&mut self, lane: &LaneId, cause: Cause) {
+        let spend = Arc::clone(&self.ledger.spend);
+        self.change(|record| {
+            let trail = record.opening.decision.iter().flat_map(|d| &d.trail);
+            let expected = trail.filter(|line| line.lane == *lane).find_map(|l| l.cost);
+            let reserved = expected.unwrap_or_default();
+            spend.reserve(lane, reserved, clock::now());
+            record.spilled = Some(Spilled {
+                cause,
+                lane: lane.clone(),
+                reserved,
+            });
+        });
     }
 
     /// Content came: this lane serves the request, and the attempt goes on.

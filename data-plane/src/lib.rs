@@ -23,6 +23,7 @@ mod own_keys;
 mod report;
 pub mod secret;
 mod serve;
+mod spend;
 mod stream;
 mod upstream;
 
@@ -31,6 +32,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
+use spillway_routing::conditions::Conditions;
 use spillway_routing::id::ProxyId;
 use spillway_routing::table::Table;
 use spillway_routing::tokens::TokenCounter;
@@ -113,7 +115,12 @@ impl Proxy {
         Ok(Self {
             current: Arc::new(ArcSwapOption::empty()),
             health: Arc::new(Health::new(ejection, limits.lane_in_flight)),
-            ledger: Arc::new(Ledger::new(id.clone(), Arc::clone(&metrics), queue)),
+            ledger: Arc::new(Ledger::new(
+                id.clone(),
+                Arc::clone(&metrics),
+                queue,
+                Arc::default(),
+            )),
             tokens: Arc::new(TokenCounter::new()),
             budget: RetryBudget::new(Instant::now()),
             clients: Clients::new(limits.connect).map_err(RunError::Certificates)?,
@@ -124,6 +131,14 @@ impl Proxy {
             config,
             draining,
         })
+    }
+
+    /// What is known of a table's lanes just now.
+    pub(crate) fn conditions(&self, table: &Table, now: Instant) -> Conditions {
+        let at = clock::now();
+        let mut conditions = self.health.conditions(table, now, clock::hour_of(at));
+        self.ledger.spend.fill(table, &mut conditions, at);
+        conditions
     }
 
     /// The table being served; a request takes it once.

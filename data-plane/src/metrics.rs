@@ -37,6 +37,10 @@ pub const NAMES: &[&str] = &[
     "spillway_audits_waiting",
     "spillway_starts_total",
     "spillway_start_wait_seconds",
+    "spillway_overflow_total",
+    "spillway_overflow_usd_total",
+    "spillway_lane_waiting",
+    "spillway_queue_wait_seconds",
 ];
 
 /// From a tenth of a second to the longest deadline.
@@ -80,6 +84,10 @@ pub(crate) struct Metrics {
     pub(crate) audits_waiting: IntGauge,
     pub(crate) starts: IntCounterVec,
     pub(crate) start_wait: HistogramVec,
+    pub(crate) overflowed: IntCounterVec,
+    pub(crate) overflow_usd: CounterVec,
+    pub(crate) lane_waiting: IntGaugeVec,
+    pub(crate) queue_wait: HistogramVec,
 }
 
 impl Metrics {
@@ -87,11 +95,7 @@ impl Metrics {
         let registry = Registry::new();
         let make = Maker(&registry);
         Ok(Self {
-            requests: make.counters(
-                0,
-                "Requests, by how they ended.",
-                &["route", "model", "ending"],
-            )?,
+            requests: make.counters(0, "Requests, by ending.", &["route", "model", "ending"])?,
             attempts: make.counters(1, "Calls to lanes, by result.", &["lane", "result"])?,
             request_seconds: make.histograms(2, "Whole requests.", SECONDS, &["route"])?,
             first_token_seconds: make.histograms(
@@ -123,11 +127,7 @@ impl Metrics {
                 ERRORS,
                 &["family"],
             )?,
-            audits: make.counters(
-                19,
-                "Requests picked for an audit, by how it ended.",
-                &["ended"],
-            )?,
+            audits: make.counters(19, "Requests audited, by how that ended.", &["ended"])?,
             audit_usd: make.sum(20, "What audits cost, the judge included.")?,
             audits_waiting: make.gauge(21, "Requests picked for an audit and not done.")?,
             starts: make.counters(
@@ -141,6 +141,14 @@ impl Metrics {
                 START_SECONDS,
                 &["lane"],
             )?,
+            overflowed: make.counters(
+                24,
+                "Requests served by their route's overflow lane.",
+                &["route", "cause"],
+            )?,
+            overflow_usd: make.money(25, "What those cost.", &["route", "cause"])?,
+            lane_waiting: make.gauges(26, "Requests in the lane's queue.")?,
+            queue_wait: make.histograms(27, "Waits in lanes' queues.", SECONDS, &["lane"])?,
             registry,
         })
     }

@@ -241,7 +241,8 @@ fn observe(proxy: &Proxy) {
     // Lanes of earlier tables are gone.
     metrics.lane_open.reset();
     metrics.lane_in_flight.reset();
-    for (lane, open, in_flight) in proxy.health.snapshot(&table, Instant::now()) {
+    metrics.lane_waiting.reset();
+    for (lane, open, [in_flight, waiting]) in proxy.health.snapshot(&table, Instant::now()) {
         let label = [lane.as_str()];
         metrics
             .lane_open
@@ -251,5 +252,9 @@ fn observe(proxy: &Proxy) {
             .lane_in_flight
             .with_label_values(&label)
             .set(i64::from(in_flight));
+        metrics
+            .lane_waiting
+            .with_label_values(&label)
+            .set(i64::from(waiting));
     }
 }

@@ -9,6 +9,7 @@ mod attempt;
 mod client;
 mod reader;
 mod retry;
+mod walk;
 
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use spillway_routing::decide::{Decision, Draw, Removal, Step, Verdict};
 use spillway_routing::dialect::Dialect;
 use spillway_routing::id::LaneId;
 use spillway_routing::outcome::{AttemptResult, Ending};
+use spillway_routing::overflow::Cause;
 use spillway_routing::table::Table;
 
 use self::assemble::assemble;
@@ -26,20 +28,19 @@ pub(crate) use self::attempt::{Committed, VIA};
 pub(crate) use self::client::Clients;
 pub(crate) use self::reader::Reader;
 pub(crate) use self::retry::RetryBudget;
-use self::retry::{CHARGES_MAX, Class, Miss};
+use self::retry::{Class, Miss};
+use self::walk::Walk;
 use crate::Proxy;
 use crate::chat::Chat;
 use crate::clock;
 use crate::dialect::event::Said;
 use crate::dialect::{self, Reported};
-use crate::failure::{Failure, Kind, Retry};
-use crate::health::{Began, Event, Permit};
+use crate::failure::Failure;
+use crate::health::{Began, Entrance, Event, Permit};
 use crate::ledger::{Entry, Sent};
 use crate::own_keys::OwnKeys;
 use crate::secret::Auth;
 
-/// Told to callers where no lane said when to come back.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long a whole answer may still come after its first byte was due: a minute writes
 /// thousands of tokens at any lane's pace, and a provider that drips holds nobody longer.
 const WHOLE_WITHIN: Duration = Duration::from_secs(60);
@@ -66,6 +67,8 @@ pub(crate) struct Call<'a> {
     pub(crate) arrived: Instant,
     pub(crate) draw: Draw,
     pub(crate) via: HeaderValue,
+    /// Whose request it is, for its turn where lanes are full.
+    pub(crate) key: &'a str,
     /// Of the caller's headers, those that belong to its dialect.
     pub(crate) passed: HeaderMap,
     /// Provider keys that the caller brought along.
@@ -92,8 +95,8 @@ pub(crate) async fn call(
 ) -> Result<Reply, Failure> {
     proxy.budget.earn(Instant::now());
     let forced = entry.decision().is_some_and(is_alone);
-    let mut walk = Walk::default();
-    for step in entry.plan() {
+    let mut walk = Walk::of(entry.decision(), call.table);
+    while let Some((step, spills)) = walk.next() {
         let Some(lane) = call.table.lane_index(&step.lane) else {
             continue;
         };
@@ -104,9 +107,16 @@ pub(crate) async fn call(
         if !walk.may_try(proxy, &step, call.arrived) {
             break;
         }
-        let Some(mut permit) = proxy.health.admit(&step.lane, forced, Instant::now()) else {
-            continue;
+        let mut permit = match entrance(proxy, &call, lane, &step, forced).await {
+            Ok(permit) => permit,
+            Err(cause) => {
+                walk.turned_away(cause);
+                continue;
+            }
         };
+        if let Some(cause) = spills {
+            entry.spills(&step.lane, cause);
+        }
         let Some(dialect) = call.chat.spoken_to(call.table.upstream_of(lane)) else {
             continue;
         };
@@ -154,6 +164,34 @@ pub(crate) async fn call(
     Err(failure)
 }
 
+/// A place at a lane, at once or after a turn in its queue.
+async fn entrance(
+    proxy: &Proxy,
+    call: &Call<'_>,
+    lane: usize,
+    step: &Step,
+    forced: bool,
+) -> Result<Permit, Cause> {
+    let now = Instant::now();
+    let lane = call.table.lane(lane);
+    let mut ticket = match proxy.health.enter(lane, call.key, forced, now) {
+        Entrance::In(permit) => return Ok(permit),
+        Entrance::Closed => return Err(Cause::Failed),
+        Entrance::Wait(ticket) => ticket,
+    };
+    let until = now + Duration::from_millis(lane.room.wait.0);
+    let until = until.min(call.arrived + Duration::from_millis(step.give_up.0));
+    let place = tokio::time::timeout_at(until.into(), ticket.place()).await;
+    let labels = [lane.id.as_str()];
+    let waited = proxy.metrics.queue_wait.with_label_values(&labels);
+    waited.observe(now.elapsed().as_secs_f64());
+    match place {
+        Ok(Some(permit)) => Ok(permit),
+        Ok(None) => Err(Cause::Failed),
+        Err(_) => Err(Cause::Waited),
+    }
+}
+
 /// One call to one lane, for a whole answer: no other lane is tried and nothing is booked.
 /// Only a lane with room to spare takes it, never its last places or its one probe. The
 /// lane's breaker hears of failures, but not of a limit: that was ours. An error says
@@ -170,15 +208,12 @@ pub(crate) async fn ask(
     let upstream = table.upstream_of(lane);
     let dialect = chat.spoken_to(upstream).ok_or(MayCharge(false))?;
     let id = &table.lane(lane).id;
-    let state = proxy
-        .health
-        .conditions(table, now, clock::hour())
-        .lane(lane);
+    let state = proxy.conditions(table, now).lane(lane);
     let spare = proxy.config.limits.lane_in_flight / 2;
     if state.gate != Gate::Open || state.in_flight >= spare.max(1) {
         return Err(MayCharge(false));
     }
-    let admitted = proxy.health.admit(id, false, now);
+    let admitted = proxy.health.admit(table.lane(lane), false, now);
     let mut permit = admitted.ok_or(MayCharge(false))?;
     let step = Step {
         lane: id.clone(),
@@ -190,6 +225,7 @@ pub(crate) async fn ask(
         arrived: now,
         draw,
         via: HeaderValue::from_str(proxy.id.as_str()).unwrap_or(HeaderValue::from_static("")),
+        key: "",
         passed: HeaderMap::new(),
         own_keys: &OwnKeys::default(),
     };
@@ -264,7 +300,7 @@ fn saw(proxy: &Proxy, permit: &Permit, lane: &LaneId, began: Began) {
             .with_label_values(&labels)
             .observe(seconds);
     }
-    permit.began(began, clock::hour(), Instant::now());
+    permit.began(began, clock::hour_of(clock::now()), Instant::now());
 }
 
 fn is_over(step: &Step, arrived: Instant) -> bool {
@@ -341,100 +377,4 @@ async fn try_lane(
         return Ok((assemble(begun, first).await?, first));
     }
     Ok((begun, first))
-}
-
-/// What happened so far.
-#[derive(Default)]
-struct Walk {
-    misses: Vec<Miss>,
-    /// The next attempt takes from the retry budget.
-    costs_budget: bool,
-    late: bool,
-}
-
-impl Walk {
-    /// Whether one more attempt may be made.
-    fn may_try(&mut self, proxy: &Proxy, step: &Step, arrived: Instant) -> bool {
-        let now = Instant::now();
-        if is_over(step, arrived) {
-            self.late = true;
-            return false;
-        }
-        let charges = self
-            .misses
-            .iter()
-            .filter(|m| m.result.possibly_charged())
-            .count();
-        if charges >= CHARGES_MAX {
-            return false;
-        }
-        !self.costs_budget || proxy.budget.spend(now)
-    }
-
-    fn missed(&mut self, miss: Miss, lane_open: bool) {
-        self.costs_budget = miss.costs_budget(lane_open);
-        self.misses.push(miss);
-    }
-
-    /// A refusal that reached us last and can be shown to the caller.
-    fn last_refusal(&mut self) -> Option<Failure> {
-        let mut refusals = self.misses.iter_mut().rev();
-        let (status, passed) = *refusals.find_map(|miss| miss.passed.take())?;
-        Some(Failure::passed(status, passed))
-    }
-
-    /// The most telling miss decides what the caller hears.
-    fn failure(mut self, proxy: &Proxy, table: &Table) -> Failure {
-        let wait = proxy.health.wait(table, Instant::now()).max(RETRY_AFTER);
-        let late = self.late;
-        let asked = self.misses.iter().filter_map(|miss| miss.retry_after).min();
-        let worst = self.misses.iter().map(|miss| miss.class).max();
-        if let Some(Class::Elsewhere | Class::Final) = worst
-            && let Some(refusal) = self.last_refusal()
-        {
-            return refusal;
-        }
-        let Some(miss) = self.misses.into_iter().max_by_key(|miss| miss.class) else {
-            if late {
-                let message = "no time was left to call a provider; raise the route's deadline";
-                return Failure::upstream(Kind::TimedOut, Retry::Later, message);
-            }
-            let message = "all lanes of the plan are out just now; try again later";
-            return Failure::spillway(Kind::LanesOut, message).after(wait);
-        };
-        match miss.class {
-            Class::Unknown if miss.result == AttemptResult::TimedOut => {
-                let message = "the provider gave no content in time; it may have charged for the \
-                               attempt";
-                Failure::upstream(Kind::TimedOut, Retry::MayCharge, message)
-            }
-            Class::Unknown => {
-                let message = "the provider failed after the request was sent; it may have charged \
-                               for the attempt";
-                Failure::upstream(Kind::UpstreamFailed, Retry::MayCharge, message)
-            }
-            Class::Limited | Class::Overloaded => {
-                let message = "the providers are overloaded; try again later";
-                let asked = asked
-                    .unwrap_or(RETRY_AFTER)
-                    .min(crate::health::COOL_DOWN_MAX);
-                Failure::upstream(Kind::Overloaded, Retry::Later, message).after(asked)
-            }
-            Class::NotStarted => {
-                let message = "the tier that was asked for did not begin in time; nothing was \
-                               charged, try again later or without it";
-                Failure::upstream(Kind::Overloaded, Retry::Later, message).after(RETRY_AFTER)
-            }
-            Class::Unsent => {
-                let message = "no provider could be reached; nothing was sent, try again";
-                Failure::upstream(Kind::UpstreamFailed, Retry::Later, message)
-            }
-            // Nothing that the caller could read: a redirect, for example.
-            Class::Misconfigured | Class::Elsewhere | Class::Final => {
-                let message = "the providers refuse this proxy's credentials or model names; the \
-                               operator must correct them";
-                Failure::upstream(Kind::UpstreamMisconfigured, Retry::Never, message)
-            }
-        }
-    }
 }

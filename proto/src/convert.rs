@@ -8,6 +8,7 @@ mod facts;
 mod layout;
 mod learned;
 mod outcome;
+mod overflow;
 mod probe;
 mod table;
 

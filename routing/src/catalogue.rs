@@ -113,6 +113,18 @@ pub struct Lane {
     /// Unknown price: not eligible for cost routing, and never zero.
     pub price: Option<Price>,
     pub pace: Pace,
+    pub room: Room,
+}
+
+/// How many requests one proxy sends a lane at once, and how many wait for a place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// Under way at most; `None` for the proxy's own limit.
+    pub in_flight: Option<u32>,
+    /// Waiting at most; 0 for no queue.
+    pub queue: u32,
+    /// How long one waits at most.
+    pub wait: Millis,
 }
 
 /// How fast a lane is expected to be before anything was seen of it.

@@ -21,6 +21,10 @@ pub const RULES_MAX: usize = 1_024;
 /// λ beyond this cannot tell candidates apart any more.
 pub const LAMBDA_MAX: u64 = 1_000_000_000_000_000;
 
+/// Requests that may wait in front of one lane of one proxy.
+pub const QUEUE_MAX: u32 = 10_000;
+pub const QUEUE_WAIT_MAX: Millis = Millis(600_000);
+
 /// What is wrong with a draft, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Flaw {
@@ -75,6 +79,12 @@ pub enum Flaw {
         tree: usize,
         node: usize,
     },
+    OverflowIsDefault {
+        route: String,
+    },
+    BadRoom {
+        lane: String,
+    },
     BadVersion,
     ProbeDiffers {
         index: usize,
@@ -125,6 +135,17 @@ impl fmt::Display for Flaw {
                 f,
                 "node {node} of tree {tree} does not lead to a later node or to a leaf, or reads an input that does not exist"
             ),
+            Self::OverflowIsDefault { route } => write!(
+                f,
+                "the overflow lane of route {route:?} is its default lane: requests would have \
+                 nothing to spill from"
+            ),
+            Self::BadRoom { lane } => write!(
+                f,
+                "lane {lane:?} has room for no request, or a queue of more than {QUEUE_MAX} or \
+                 longer than {} s",
+                QUEUE_WAIT_MAX.0 / 1_000
+            ),
             Self::BadVersion => write!(f, "the version is not greater than its parent's"),
             Self::ProbeDiffers {
                 index,
@@ -151,6 +172,7 @@ pub fn flaws(draft: &Draft) -> Vec<Flaw> {
     duplicates(draft, &mut found);
     references(draft, &mut found);
     prices(draft, &mut found);
+    rooms(draft, &mut found);
     dialects(draft, &mut found);
     routes(draft, &mut found);
     rules(draft, &mut found);
@@ -255,7 +277,10 @@ fn references(draft: &Draft, found: &mut Vec<Flaw>) {
             .iter()
             .for_each(|model| check("model", &models, model.as_str(), by.clone()));
         check("lane", &lanes, route.default_lane.as_str(), by.clone());
-        check("lane", &lanes, route.baseline.as_str(), by);
+        check("lane", &lanes, route.baseline.as_str(), by.clone());
+        if let Some(overflow) = &route.overflow {
+            check("lane", &lanes, overflow.lane.as_str(), by);
+        }
     }
     if let Some(judge) = draft
         .audits
@@ -285,6 +310,16 @@ fn prices(draft: &Draft, found: &mut Vec<Flaw>) {
     }
 }
 
+fn rooms(draft: &Draft, found: &mut Vec<Flaw>) {
+    let bad = draft.lanes.iter().filter(|lane| {
+        let room = &lane.room;
+        room.in_flight == Some(0) || room.queue > QUEUE_MAX || room.wait > QUEUE_WAIT_MAX
+    });
+    found.extend(bad.map(|lane| Flaw::BadRoom {
+        lane: lane.id.to_string(),
+    }));
+}
+
 fn routes(draft: &Draft, found: &mut Vec<Flaw>) {
     const DAY: Millis = Millis(24 * 3_600_000);
     let model_of = |lane: &str| {
@@ -309,6 +344,11 @@ fn routes(draft: &Draft, found: &mut Vec<Flaw>) {
             found.push(Flaw::DefaultNotOnRoute {
                 route: name.clone(),
                 lane,
+            });
+        }
+        if route.overflow.as_ref().map(|overflow| &overflow.lane) == Some(&route.default_lane) {
+            found.push(Flaw::OverflowIsDefault {
+                route: name.clone(),
             });
         }
         if route.deadline == Millis(0) || route.deadline > DAY {

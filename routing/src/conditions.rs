@@ -6,7 +6,7 @@
 
 use crate::id::LaneId;
 use crate::start::Starts;
-use crate::unit::Millis;
+use crate::unit::{Millis, NanoUsd};
 
 /// Whether a lane may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,12 +45,18 @@ impl Gate {
 pub struct LaneState {
     pub gate: Gate,
     pub in_flight: u32,
+    /// Requests that wait for a place here.
+    pub waiting: u32,
     /// Smoothed time to the first token; `None` until something was seen.
     pub first_token: Option<Millis>,
     /// Smoothed microseconds from one token to the next.
     pub per_token_us: Option<u32>,
     /// How likely requests begin here, where they may have to wait.
     pub starts: Option<Starts>,
+    /// What it cost this proxy within the last hour.
+    pub spent: NanoUsd,
+    /// What it cost this proxy today (UTC) as an overflow lane.
+    pub overflowed: NanoUsd,
 }
 
 /// The states of a table's lanes, in that table's order. Lanes beyond the end were

@@ -7,6 +7,7 @@
 
 mod candidate;
 mod order;
+mod spill;
 mod waiting;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use crate::conditions::Conditions;
 use crate::features::Facts;
 use crate::head::Abstention;
 use crate::id::{LaneId, ModelId, RequestId, RouteId, RuleId};
+use crate::overflow::Cause;
 use crate::table::{Choice, Table};
 use crate::unit::{Bps, Millis, NanoUsd, Ppm, Tokens, UnixMillis};
 
@@ -59,6 +61,8 @@ pub enum Why {
     OnlyOne,
     /// The same model for less money, since the answer may begin later.
     MayWait,
+    /// It spilled over to the route's overflow lane.
+    Overflowed(Cause),
 }
 
 /// What a request asks of a lane.
@@ -114,6 +118,13 @@ pub enum Removal {
     },
     /// Feasible, but the plan is full.
     PlanFull,
+    /// It is kept for what spills over, and this request does not.
+    KeptForOverflow,
+    /// What may spill over to it in a day is spent.
+    OverflowSpent {
+        spent: NanoUsd,
+        max: NanoUsd,
+    },
 }
 
 /// What became of a candidate.
@@ -297,6 +308,10 @@ impl fmt::Display for Removal {
                 write!(f, "predicted quality {quality} is below the minimum {min}")
             }
             Self::PlanFull => write!(f, "the plan has its most attempts"),
+            Self::KeptForOverflow => write!(f, "it is kept for what spills over"),
+            Self::OverflowSpent { spent, max } => {
+                write!(f, "{spent} spilled over to it today, at most {max} may")
+            }
         }
     }
 }
@@ -316,6 +331,7 @@ impl fmt::Display for Why {
             Self::Explored => write!(f, "drawn among the near-best, to learn"),
             Self::OnlyOne => write!(f, "no other lane could serve the request"),
             Self::MayWait => write!(f, "the same model for less, since the start may wait"),
+            Self::Overflowed(cause) => write!(f, "overflow: {}", cause.name()),
         }
     }
 }

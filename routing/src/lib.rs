@@ -6,7 +6,7 @@
 //! wire format and is not async.
 //!
 //! Reading order: [`unit`](mod@unit), [`id`], [`prompt`], [`tokens`], [`dialect`],
-//! [`start`], [`features`], [`catalogue`], [`encoder`], [`head`], [`rule`], [`table`], [`check`],
+//! [`start`], [`overflow`], [`features`], [`catalogue`], [`encoder`], [`head`], [`rule`], [`table`], [`check`],
 //! [`conditions`], [`decide`](mod@decide), [`outcome`], [`audit`], [`offpolicy`],
 //! [`replay`](mod@replay).
 
@@ -23,6 +23,7 @@ pub mod head;
 pub mod id;
 pub mod offpolicy;
 pub mod outcome;
+pub mod overflow;
 pub mod prompt;
 pub mod replay;
 pub mod rule;

@@ -15,6 +15,7 @@ use crate::dialect::Fidelity;
 use crate::features::Facts;
 use crate::head::Committee;
 use crate::id::{LaneId, ModelId, RouteId, TableVersion};
+use crate::overflow::Overflow;
 use crate::rule::Rule;
 use crate::unit::{Bps, Millis, NanoUsd, UnixMillis};
 
@@ -57,6 +58,8 @@ pub struct Route {
     pub attempts_max: u8,
     /// How much of a request a translation into another dialect may lose.
     pub lossy: Fidelity,
+    /// Where requests spill.
+    pub overflow: Option<Overflow>,
     /// What was proven of the choice, where something was.
     pub certificate: Option<Certificate>,
 }
@@ -264,9 +267,11 @@ fn places(draft: &Draft) -> Vec<LanePlace> {
 }
 
 fn candidates(route: &Route, draft: &Draft, places: &[LanePlace]) -> Vec<usize> {
+    let kept = route.overflow.as_ref().map(|overflow| &overflow.lane);
     let allowed = |i: &usize| {
         let model = &draft.models[places[*i].model].id;
-        route.models.is_empty() || route.models.contains(model)
+        let overflow = kept == Some(&draft.lanes[*i].id);
+        overflow || route.models.is_empty() || route.models.contains(model)
     };
     (0..draft.lanes.len()).filter(allowed).collect()
 }
@@ -299,6 +304,7 @@ fn pinned_routes(draft: &Draft, places: &[LanePlace]) -> Vec<Route> {
             deadline: PINNED_DEADLINE,
             attempts_max: 3,
             lossy: Fidelity::Hints,
+            overflow: None,
             certificate: None,
         });
     }

@@ -23,6 +23,7 @@ pub(crate) struct Plan {
     limits: String,
     elsewhere: Vec<(&'static str, String)>,
     import: Option<(PathBuf, PathBuf)>,
+    speed: Speed,
 }
 
 impl Default for Plan {
@@ -41,6 +42,7 @@ impl Default for Plan {
             limits: String::new(),
             elsewhere: Vec::new(),
             import: None,
+            speed: Speed::Instant,
         }
     }
 }
@@ -95,6 +97,12 @@ impl Plan {
         self
     }
 
+    /// Latencies pass as in life; else they do not pass at all.
+    pub(crate) fn lifelike(mut self) -> Self {
+        self.speed = Speed::Times(1.0);
+        self
+    }
+
     /// Imports a labelled set into history before the control plane starts.
     pub(crate) fn import(mut self, prompts: &Path, outcomes: &Path) -> Self {
         self.import = Some((prompts.to_owned(), outcomes.to_owned()));
@@ -109,7 +117,7 @@ impl Plan {
             providers: self.providers.clone(),
             answerer: self.answerer.clone(),
             seed: 1,
-            speed: Speed::Instant,
+            speed: self.speed,
         };
         let simulator = Simulator::start(config, listener).unwrap();
         let etcd = if self.etcd {

@@ -3,7 +3,9 @@
 use super::*;
 use crate::run::{Bar, Settings, run};
 use crate::synthetic::{MODELS, audits, outcome};
-use spillway_routing::catalogue::{Capabilities, Lane, Model, Pace, Price, Rates, Tier, Upstream};
+use spillway_routing::catalogue::{
+    Capabilities, Lane, Model, Pace, Price, Rates, Room, Tier, Upstream,
+};
 use spillway_routing::dialect::{Dialect, Fidelity};
 use spillway_routing::id::{LaneId, TableVersion};
 use spillway_routing::outcome::Attempt;
@@ -67,6 +69,7 @@ fn table() -> Table {
             deadline: Millis(1_000),
             attempts_max: 1,
             lossy: Fidelity::Hints,
+            overflow: None,
             certificate: None,
         }],
         committee: Some(trained.committee),
@@ -114,6 +117,7 @@ fn priced(model: &str, usd: f64) -> Lane {
             ..Price::default()
         }),
         pace: Pace::default(),
+        room: Room::default(),
     }
 }
 

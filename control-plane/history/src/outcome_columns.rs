@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    AsArray, ListArray, RecordBatch, StringArray, StructArray, UInt16Array, UInt32Array,
+    Array, AsArray, ListArray, RecordBatch, StringArray, StructArray, UInt16Array, UInt32Array,
     UInt64Array,
 };
 use datafusion::arrow::datatypes::{SchemaRef, UInt16Type, UInt32Type, UInt64Type};
@@ -119,7 +119,13 @@ fn push_conditions(columns: &mut Columns, outcomes: &[Outcome]) -> Result<(), Hi
     let starts = states().map(|(_, s)| s.starts.map_or(NO_STARTS, Starts::bits));
     let starts: UInt64Array = starts.collect::<Vec<u64>>().into();
     let lengths: Vec<Option<usize>> = lengths().map(Some).collect();
-    columns.list_opt("condition_starts", &lengths, Arc::new(starts))
+    columns.list_opt("condition_starts", &lengths, Arc::new(starts))?;
+    let mut spill = Columns::default();
+    spill.number::<UInt32Type>("waiting", states().map(|(_, s)| s.waiting));
+    spill.number::<UInt64Type>("spent_nano_usd", states().map(|(_, s)| s.spent.0));
+    let overflowed = states().map(|(_, s)| s.overflowed.0);
+    spill.number::<UInt64Type>("overflowed_nano_usd", overflowed);
+    columns.list_opt("condition_spill", &lengths, Arc::new(spill.into_struct()?))
 }
 
 fn push_attempts(columns: &mut Columns, outcomes: &[Outcome]) -> Result<(), HistoryError> {
@@ -163,6 +169,8 @@ struct OutcomeRows<'a> {
     conditions: ListArrayRows<'a>,
     /// Not in files of before lanes could make requests wait.
     starts: Option<&'a ListArray>,
+    /// Not in files of before routes had overflow lanes.
+    spill: Option<&'a ListArray>,
     attempts: ListArrayRows<'a>,
     id: &'a StringArray,
     proxy: &'a StringArray,
@@ -190,6 +198,7 @@ impl<'a> OutcomeRows<'a> {
             decision: DecisionRows::of(rows)?,
             conditions: list("conditions")?,
             starts: rows.list("condition_starts").ok(),
+            spill: rows.list("condition_spill").ok(),
             attempts: list("attempts")?,
             id: rows.text("id")?,
             proxy: rows.text("proxy")?,
@@ -279,10 +288,31 @@ impl<'a> OutcomeRows<'a> {
                 starts: bits
                     .filter(|bits| *bits != NO_STARTS)
                     .map(Starts::from_bits),
+                ..self.spilling(i, s - first)?
             };
             Ok((LaneId::new(items.text("lane")?.value(s)), state))
         };
         span(list, i).map(one).collect()
+    }
+
+    /// What a lane's state holds for overflow lanes; nothing where nothing was written.
+    fn spilling(&self, i: usize, at: usize) -> Result<LaneState, HistoryError> {
+        let items = self.spill.map(|spill| spill.value(i));
+        let items = items.as_ref().and_then(|items| items.as_struct_opt());
+        let Some(items) = items.filter(|items| at < items.len()) else {
+            return Ok(LaneState::default());
+        };
+        let rows = Rows::new(items);
+        let money = |name| {
+            let column = rows.number::<UInt64Type>(name)?;
+            Ok::<_, HistoryError>(NanoUsd(column.value(at)))
+        };
+        Ok(LaneState {
+            waiting: rows.number::<UInt32Type>("waiting")?.value(at),
+            spent: money("spent_nano_usd")?,
+            overflowed: money("overflowed_nano_usd")?,
+            ..LaneState::default()
+        })
     }
 
     fn attempts(&self, i: usize) -> Result<Vec<Attempt>, HistoryError> {

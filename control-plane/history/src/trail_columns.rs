@@ -12,6 +12,7 @@ use spillway_routing::catalogue::Tier;
 use spillway_routing::decide::{Considered, Need, Removal, Verdict, Why};
 use spillway_routing::head::Abstention;
 use spillway_routing::id::{LaneId, ModelId, RuleId};
+use spillway_routing::overflow::Cause;
 use spillway_routing::unit::{Bps, Millis, NanoUsd, Tokens};
 
 use crate::columns::{Columns, Rows, number_at, text_at};
@@ -175,6 +176,10 @@ impl<'a> Parts<'a> {
             Why::Explored => Self::kind("explored"),
             Why::OnlyOne => Self::kind("only_one"),
             Why::MayWait => Self::kind("may_wait"),
+            Why::Overflowed(cause) => Parts {
+                detail: Some(cause.name()),
+                ..Self::kind("overflowed")
+            },
         }
     }
 
@@ -202,6 +207,8 @@ impl<'a> Parts<'a> {
                 bound("below_minimum", quality.get().into(), min.get().into())
             }
             Removal::PlanFull => Self::kind("plan_full"),
+            Removal::KeptForOverflow => Self::kind("kept_for_overflow"),
+            Removal::OverflowSpent { spent, max } => bound("overflow_spent", spent.0, max.0),
         }
     }
 
@@ -224,6 +231,7 @@ impl<'a> Parts<'a> {
             "explored" => Why::Explored,
             "only_one" => Why::OnlyOne,
             "may_wait" => Why::MayWait,
+            "overflowed" => Why::Overflowed(Cause::parse(self.detail?)?),
             _ => return None,
         })
     }
@@ -263,6 +271,11 @@ impl<'a> Parts<'a> {
                 min: bps(self.limit)?,
             },
             "plan_full" => Removal::PlanFull,
+            "kept_for_overflow" => Removal::KeptForOverflow,
+            "overflow_spent" => Removal::OverflowSpent {
+                spent: NanoUsd(self.value?),
+                max: NanoUsd(self.limit?),
+            },
             _ => return None,
         })
     }

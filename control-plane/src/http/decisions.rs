@@ -261,6 +261,7 @@ fn explanation(outcome: &Outcome) -> String {
         Why::Explored => "it was drawn among the near-best lanes, to learn",
         Why::OnlyOne => "no other lane could serve the request",
         Why::MayWait => "it is the same model for less, and the start may wait",
+        Why::Overflowed(_) => "it is the route's overflow lane, and the request spilled over",
     };
     let mut sentence = format!("Chosen was {} because {because}", chosen.lane);
     if let (Some(quality), Some(cost)) = (chosen.quality, chosen.cost) {

@@ -103,6 +103,20 @@ pub struct UpstreamEntry {
     /// Expected time to the first token, in milliseconds.
     pub first_token_ms: Option<u64>,
     pub tokens_per_second: Option<f64>,
+    /// Requests that each proxy sends there at once; its own limit unless said.
+    pub in_flight: Option<u32>,
+    /// Where requests wait for a place; none unless said.
+    pub queue: Option<QueueEntry>,
+}
+
+/// A queue in front of each lane of an upstream, at each proxy, fair between keys.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueueEntry {
+    /// Requests that wait at most.
+    pub depth: u32,
+    /// How long one waits at most, e.g. `"5s"`.
+    pub wait: String,
 }
 
 /// Dollars per million tokens.
@@ -148,6 +162,36 @@ pub struct RouteEntry {
     /// What a translation into a lane's dialect may lose: nothing (`exact`), what changes
     /// no answer (`hints`), or `any`thing.
     pub lossy: Option<String>,
+    /// Where its requests spill when the lane they should go to is full, failing or too
+    /// dear.
+    pub overflow: Option<OverflowEntry>,
+}
+
+/// A route's overflow lane and what makes requests spill; any one of it does.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverflowEntry {
+    /// Model or lane; kept for what spills.
+    pub to: String,
+    /// Of `429`, `5xx`, `timeout` and `queue_wait`: ways in which an attempt may end. All
+    /// unless said.
+    pub after: Option<Vec<String>>,
+    /// Requests under way at the lane, at one proxy.
+    pub in_flight_above: Option<u32>,
+    /// Requests waiting in front of the lane, at one proxy.
+    pub queue_depth_above: Option<u32>,
+    /// What the request is expected to cost.
+    pub cost_above_usd: Option<f64>,
+    /// What the lane cost one proxy within the hour.
+    pub spend_above_usd_per_hour: Option<f64>,
+    /// Work that always spills.
+    #[serde(default)]
+    pub classes: Vec<ClassEntry>,
+    /// Whether it may cost more than the lane it stands in for.
+    #[serde(default)]
+    pub dearer: bool,
+    /// What each proxy may spend there on what spills, in a day (UTC).
+    pub usd_per_day: Option<f64>,
 }
 
 fn full() -> f64 {

@@ -6,11 +6,12 @@
 //! is `choice`'s.
 
 mod choice;
+mod overflow;
 
 use std::collections::BTreeMap;
 
 use spillway_routing::audit::Audits;
-use spillway_routing::catalogue::{Lane, Model, Tier, Upstream};
+use spillway_routing::catalogue::{Lane, Model, Room, Tier, Upstream};
 use spillway_routing::check;
 use spillway_routing::dialect::{Dialect, Fidelity};
 use spillway_routing::id::{LaneId, ModelId, TableVersion, UpstreamId};
@@ -114,6 +115,7 @@ impl Compiler<'_> {
             );
         }
         let tiers = self.tiers(&at, entry);
+        let room = self.room(&at, entry);
         for model in &entry.models {
             let id = UpstreamId::new(&format!("{}:{model}", entry.provider));
             self.model(model, models.get(model), &entry.provider);
@@ -130,7 +132,7 @@ impl Compiler<'_> {
                     .as_str()
                     .into(),
             });
-            self.lanes(entry, &tiers, model, &id);
+            self.lanes((entry, room), &tiers, model, &id);
         }
     }
 
@@ -251,7 +253,13 @@ impl Compiler<'_> {
         tiers
     }
 
-    fn lanes(&mut self, entry: &UpstreamEntry, tiers: &[Tier], model: &str, upstream: &UpstreamId) {
+    fn lanes(
+        &mut self,
+        (entry, room): (&UpstreamEntry, Room),
+        tiers: &[Tier],
+        model: &str,
+        upstream: &UpstreamId,
+    ) {
         let listed = catalogue::find(&entry.provider, model);
         for tier in tiers {
             let typed = entry.prices.get(tier.name()).map(price);
@@ -272,6 +280,7 @@ impl Compiler<'_> {
                 tier: *tier,
                 price,
                 pace: pace(entry),
+                room,
             });
         }
     }
@@ -309,6 +318,8 @@ impl Compiler<'_> {
         );
         let deadline = self.duration(&["routes", name, "deadline"], entry.deadline.as_deref());
         let lossy = self.lossy(name, entry.lossy.as_deref());
+        let overflow = entry.overflow.as_ref();
+        let overflow = overflow.and_then(|entry| self.overflow(name, entry));
         let (Some(baseline), Some(default)) = (baseline, default) else {
             return;
         };
@@ -331,6 +342,7 @@ impl Compiler<'_> {
             deadline: deadline.unwrap_or(DEADLINE),
             attempts_max: entry.attempts.unwrap_or(ATTEMPTS),
             lossy,
+            overflow,
             certificate: None,
         };
         (route.choice, route.learned) = self.choice(entry.floor, &route);

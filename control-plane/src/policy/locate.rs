@@ -63,6 +63,8 @@ pub(super) fn path_of(flaw: &Flaw) -> Vec<String> {
     match flaw {
         Flaw::NoCandidate { route: name } => route(name, "models"),
         Flaw::DefaultNotOnRoute { route: name, .. } => route(name, "default"),
+        Flaw::OverflowIsDefault { route: name } => route(name, "overflow"),
+        Flaw::BadRoom { .. } => vec!["upstreams".to_owned()],
         Flaw::BadDeadline { route: name } => route(name, "deadline"),
         Flaw::BadAttempts { route: name } => route(name, "attempts"),
         Flaw::Duplicate {

@@ -378,3 +378,58 @@ fn audits_are_compiled_and_their_faults_named() {
         assert!(faults[0].line.is_some());
     }
 }
+
+/// `POLICY` with a queue and an overflow lane.
+fn spilling(overflow: &str) -> String {
+    let queued =
+        "models = [\"small\", \"large\"]\nin_flight = 8\nqueue = { depth = 9, wait = \"5s\" }";
+    let text = POLICY.replace("models = [\"small\", \"large\"]", queued);
+    text.replace(
+        "deadline = \"5m\"",
+        &format!("deadline = \"5m\"\noverflow = {overflow}"),
+    )
+}
+
+#[test]
+fn an_overflow_lane_has_its_triggers() {
+    let text = spilling(
+        r#"{ to = "gpt-6-luna", classes = ["batch"], queue_depth_above = 4, usd_per_day = 2.5 }"#,
+    );
+    let draft = compile(&text, &Learned::default()).unwrap();
+    let overflow = draft.routes[0].overflow.clone().unwrap();
+    assert_eq!(overflow.lane.as_str(), "openai:gpt-6-luna/standard");
+    assert_eq!(overflow.after.len(), 4, "all ways to fail unless said");
+    assert_eq!((overflow.queued, overflow.in_flight), (Some(4), None));
+    assert_eq!(overflow.per_day, Some(NanoUsd(2_500_000_000)));
+    assert!(!overflow.dearer);
+    let room = draft.lanes[0].room;
+    assert_eq!(
+        (room.in_flight, room.queue, room.wait),
+        (Some(8), 9, Millis(5_000))
+    );
+    assert_eq!(draft.lanes[4].room.in_flight, None);
+    Table::build(draft).unwrap();
+}
+
+#[test]
+fn faults_of_an_overflow_lane_name_their_field() {
+    for (overflow, field) in [
+        (r#"{ to = "huge" }"#, "routes.auto.overflow.to"),
+        (r#"{ to = "large" }"#, "routes.auto.overflow"),
+        (
+            r#"{ to = "small", after = ["418"] }"#,
+            "routes.auto.overflow.after",
+        ),
+        (
+            r#"{ to = "small", cost_above_usd = -1.0 }"#,
+            "routes.auto.overflow.cost_above_usd",
+        ),
+    ] {
+        let faults = faults(&spilling(overflow));
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!(faults[0].field, field);
+        assert!(faults[0].line.is_some());
+    }
+    let endless = spilling(r#"{ to = "small" }"#).replace("5s", "5h");
+    assert_eq!(faults(&endless)[0].field, "upstreams");
+}

@@ -5,8 +5,10 @@
 
 use spillway_routing::catalogue::Usage;
 use spillway_routing::outcome::{AttemptResult, Ending, Outcome, UsageSource};
+use spillway_routing::table::Table;
 
-use super::{Ledger, Record, account, named};
+use super::{Ledger, Record, Spilled, account, named};
+use crate::clock;
 use crate::metrics::{Metrics, OTHER};
 
 /// Recorded for clients that left before any response: nobody saw a status.
@@ -36,7 +38,10 @@ pub(super) fn close(ledger: &Ledger, mut record: Record, ending: Ending, status:
         },
         record.head_sent.then_some(200),
     );
+    let table = std::sync::Arc::clone(&record.opening.table);
+    let spilled = record.spilled.take();
     let outcome = outcome(ledger, record, ending, status);
+    settle(ledger, &table, spilled, &outcome);
     ledger.queue.push_outcome(outcome);
 }
 
@@ -87,6 +92,32 @@ fn outcome(ledger: &Ledger, record: Record, ending: Ending, status: u16) -> Outc
     }
     measure(&ledger.metrics, &outcome);
     outcome
+}
+
+/// Books the money where overflow lanes go by it.
+fn settle(ledger: &Ledger, table: &Table, spilled: Option<Spilled>, outcome: &Outcome) {
+    let served = outcome.served.as_ref();
+    let (mine, others) = match spilled {
+        Some(spilled) if Some(&spilled.lane) == served => (Some(spilled), None),
+        other => (None, other),
+    };
+    if let Some(other) = others {
+        ledger.spend.release(&other.lane, other.reserved);
+    }
+    if let Some(lane) = served {
+        let reserved = mine.as_ref().map(|spilled| spilled.reserved);
+        let place = (table, lane);
+        ledger
+            .spend
+            .settle(place, reserved, outcome.cost, clock::now());
+    }
+    if let (Some(spilled), Some(decision)) = (mine, &outcome.decision) {
+        let labels = [decision.route.as_str(), spilled.cause.name()];
+        let metrics = &ledger.metrics;
+        metrics.overflowed.with_label_values(&labels).inc();
+        let usd = metrics.overflow_usd.with_label_values(&labels);
+        usd.inc_by(outcome.cost.usd());
+    }
 }
 
 fn measure(metrics: &Metrics, outcome: &Outcome) {

@@ -124,6 +124,10 @@ fn explanation(record: &Record) -> String {
         .iter()
         .position(|step| Some(&step.lane) == served)
     {
+        Some(rank) if rank > 0 && record.spilled.is_some() => {
+            let cause = record.spilled.as_ref().map_or("", |s| s.cause.name());
+            format!("overflow: {cause}; first choice was: {why}")
+        }
         Some(rank) if rank > 0 => format!("fallback {rank}; first choice was: {why}"),
         _ => why,
     }

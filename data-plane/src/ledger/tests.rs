@@ -9,7 +9,12 @@ use spillway_routing::unit::{NanoUsd, Tokens};
 fn ledger() -> Arc<Ledger> {
     let metrics = Arc::new(Metrics::new().unwrap());
     let queue = Arc::new(Queue::new(10, true, Arc::clone(&metrics)));
-    Arc::new(Ledger::new(ProxyId::new("p"), metrics, queue))
+    Arc::new(Ledger::new(
+        ProxyId::new("p"),
+        metrics,
+        queue,
+        Arc::default(),
+    ))
 }
 
 fn entry(ledger: &Arc<Ledger>) -> Entry {

@@ -28,7 +28,7 @@ pub(super) async fn count(proxy: &Proxy, mut inbound: Inbound<'_>) -> Result<Res
     }
     let (_, facts) = exchange::read(proxy, &inbound).await?;
     let now = Instant::now();
-    let conditions = proxy.health.conditions(&table, now, clock::hour());
+    let conditions = proxy.conditions(&table, now);
     let draw = Draw::of(inbound.id);
     let decision = decide(&table, &facts, &conditions, clock::now(), draw)
         .map_err(|refusal| Failure::refused(&refusal, proxy.health.wait(&table, now)))?;

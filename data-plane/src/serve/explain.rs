@@ -22,7 +22,7 @@ pub(super) async fn explain(proxy: &Proxy, inbound: Inbound<'_>) -> Result<Respo
     let table = proxy.table()?;
     let (_, facts) = exchange::read(proxy, &inbound).await?;
     let now = Instant::now();
-    let conditions = proxy.health.conditions(&table, now, clock::hour());
+    let conditions = proxy.conditions(&table, now);
     let decided = decide(
         &table,
         &facts,

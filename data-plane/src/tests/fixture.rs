@@ -1,6 +1,8 @@
 //! A table with two lanes: `a` cheap and first, `b` dearer and its fallback.
 
-use spillway_routing::catalogue::{Capabilities, Lane, Model, Pace, Price, Rates, Tier, Upstream};
+use spillway_routing::catalogue::{
+    Capabilities, Lane, Model, Pace, Price, Rates, Room, Tier, Upstream,
+};
 use spillway_routing::dialect::{Dialect, Fidelity};
 use spillway_routing::id::TableVersion;
 use spillway_routing::table::{Choice, Draft, Route};
@@ -29,6 +31,7 @@ pub(crate) fn draft(version: u64) -> Draft {
             deadline: Millis(2_000),
             attempts_max: 3,
             lossy: Fidelity::Hints,
+            overflow: None,
             certificate: None,
         }],
         ..Draft::default()
@@ -73,5 +76,6 @@ fn lane(provider: &str, model: &str, usd: f64) -> Lane {
             ..Price::default()
         }),
         pace: Pace::default(),
+        room: Room::default(),
     }
 }

@@ -8,6 +8,7 @@ use spillway_routing::encoder::{DIMENSIONS, EncoderId, Encoding};
 use spillway_routing::features::{Facts, Features, Requirements};
 use spillway_routing::head::Abstention;
 use spillway_routing::id::{KeyId, LaneId, ProviderId, RouteId, SliceId};
+use spillway_routing::overflow::Cause;
 use spillway_routing::prompt::{Class, Form};
 use spillway_routing::start::{Start, Starts};
 use spillway_routing::tokens::TextClass;
@@ -162,6 +163,9 @@ pub(super) fn state_to_pb((lane, state): &(LaneId, LaneState)) -> pb::LaneState 
         first_token_ms: state.first_token.map(|ms| ms.0),
         per_token_us: state.per_token_us,
         starts: state.starts.map(Starts::bits),
+        waiting: state.waiting,
+        spent_nano_usd: state.spent.0,
+        overflowed_nano_usd: state.overflowed.0,
     }
 }
 
@@ -173,6 +177,9 @@ pub(super) fn state_of(state: pb::LaneState) -> Result<(LaneId, LaneState), Inva
         first_token: state.first_token_ms.map(Millis),
         per_token_us: state.per_token_us,
         starts: state.starts.map(Starts::from_bits),
+        waiting: state.waiting,
+        spent: NanoUsd(state.spent_nano_usd),
+        overflowed: NanoUsd(state.overflowed_nano_usd),
     };
     Ok((lane, state))
 }
@@ -189,6 +196,7 @@ impl From<&Why> for pb::Why {
             Why::Explored => Kind::Explored(true),
             Why::OnlyOne => Kind::OnlyOne(true),
             Why::MayWait => Kind::MayWait(true),
+            Why::Overflowed(cause) => Kind::Overflowed(cause.name().to_owned()),
         };
         Self { kind: Some(kind) }
     }
@@ -210,6 +218,7 @@ impl TryFrom<pb::Why> for Why {
             Kind::Explored(_) => Self::Explored,
             Kind::OnlyOne(_) => Self::OnlyOne,
             Kind::MayWait(_) => Self::MayWait,
+            Kind::Overflowed(name) => Self::Overflowed(named(Cause::parse, &name, "overflowed")?),
         })
     }
 }
@@ -246,6 +255,11 @@ impl From<&Removal> for pb::Removal {
                 min_bps: min.get().into(),
             }),
             Removal::PlanFull => Kind::PlanFull(true),
+            Removal::KeptForOverflow => Kind::KeptForOverflow(true),
+            Removal::OverflowSpent { spent, max } => Kind::OverflowSpent(Dear {
+                cost_nano_usd: spent.0,
+                max_nano_usd: max.0,
+            }),
         };
         Self { kind: Some(kind) }
     }
@@ -288,6 +302,11 @@ impl TryFrom<pb::Removal> for Removal {
                 min: bps(below.min_bps, "min_bps")?,
             },
             Kind::PlanFull(_) => Self::PlanFull,
+            Kind::KeptForOverflow(_) => Self::KeptForOverflow,
+            Kind::OverflowSpent(dear) => Self::OverflowSpent {
+                spent: NanoUsd(dear.cost_nano_usd),
+                max: NanoUsd(dear.max_nano_usd),
+            },
         })
     }
 }

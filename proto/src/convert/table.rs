@@ -3,10 +3,11 @@
 use prost::Message as _;
 use spillway_routing::audit::Audits;
 use spillway_routing::catalogue::{
-    Capabilities, ClockRule, Lane, LongContext, Model, Pace, Price, Rates, Tier, Upstream,
+    Capabilities, ClockRule, Lane, LongContext, Model, Pace, Price, Rates, Room, Tier, Upstream,
 };
 use spillway_routing::dialect::{Dialect, Fidelity};
 use spillway_routing::id::{LaneId, ModelId, TableVersion};
+use spillway_routing::overflow::Overflow;
 use spillway_routing::rule::{Action, Match, Rule};
 use spillway_routing::table::{BarPoint, Certificate, Choice, Draft, Route};
 use spillway_routing::tokens::Family;
@@ -191,6 +192,9 @@ impl From<&Lane> for pb::Lane {
             price: lane.price.as_ref().map(Into::into),
             first_token_ms: lane.pace.first_token.0,
             per_token_us: lane.pace.per_token_us,
+            in_flight_max: lane.room.in_flight,
+            queue_max: lane.room.queue,
+            queue_wait_ms: lane.room.wait.0,
         }
     }
 }
@@ -208,6 +212,11 @@ impl TryFrom<pb::Lane> for Lane {
             pace: Pace {
                 first_token: Millis(lane.first_token_ms),
                 per_token_us: lane.per_token_us,
+            },
+            room: Room {
+                in_flight: lane.in_flight_max,
+                queue: lane.queue_max,
+                wait: Millis(lane.queue_wait_ms),
             },
         })
     }
@@ -235,6 +244,7 @@ impl From<&Route> for pb::Route {
             attempts_max: route.attempts_max.into(),
             certificate: route.certificate.as_ref().map(Into::into),
             lossy: route.lossy.name().to_owned(),
+            overflow: route.overflow.as_ref().map(Into::into),
         }
     }
 }
@@ -263,6 +273,11 @@ impl TryFrom<pb::Route> for Route {
             attempts_max: fits(route.attempts_max, "attempts_max")?,
             certificate: route.certificate.map(Certificate::try_from).transpose()?,
             lossy: named(Fidelity::parse, &route.lossy, "lossy")?,
+            overflow: route
+                .overflow
+                .map(Overflow::try_from)
+                .transpose()
+                .map_err(|e| e.within("overflow"))?,
         })
     }
 }

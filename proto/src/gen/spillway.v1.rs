@@ -78,10 +78,19 @@ pub struct LaneState {
     /// makes no request wait.
     #[prost(fixed64, optional, tag = "6")]
     pub starts: ::core::option::Option<u64>,
+    /// Requests in the lane's queue.
+    #[prost(uint32, tag = "7")]
+    pub waiting: u32,
+    /// Within the last hour.
+    #[prost(uint64, tag = "8")]
+    pub spent_nano_usd: u64,
+    /// Today (UTC), as an overflow lane.
+    #[prost(uint64, tag = "9")]
+    pub overflowed_nano_usd: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Why {
-    #[prost(oneof = "why::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "why::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub kind: ::core::option::Option<why::Kind>,
 }
 /// Nested message and enum types in `Why`.
@@ -104,13 +113,16 @@ pub mod why {
         OnlyOne(bool),
         #[prost(bool, tag = "8")]
         MayWait(bool),
+        /// A cause.
+        #[prost(string, tag = "9")]
+        Overflowed(::prost::alloc::string::String),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Removal {
     #[prost(
         oneof = "removal::Kind",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17"
     )]
     pub kind: ::core::option::Option<removal::Kind>,
 }
@@ -176,6 +188,11 @@ pub mod removal {
         HardlyInTimeBps(u32),
         #[prost(bool, tag = "15")]
         NotWorthWaiting(bool),
+        #[prost(bool, tag = "16")]
+        KeptForOverflow(bool),
+        /// Spent in the day, and the cap.
+        #[prost(message, tag = "17")]
+        OverflowSpent(Dear),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -400,6 +417,13 @@ pub struct Lane {
     pub first_token_ms: u64,
     #[prost(uint32, tag = "6")]
     pub per_token_us: u32,
+    /// Requests of one proxy at once; its own limit where there is none.
+    #[prost(uint32, optional, tag = "7")]
+    pub in_flight_max: ::core::option::Option<u32>,
+    #[prost(uint32, tag = "8")]
+    pub queue_max: u32,
+    #[prost(uint64, tag = "9")]
+    pub queue_wait_ms: u64,
 }
 /// A matrix in whole steps, one step per row.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -559,6 +583,31 @@ pub struct Certificate {
     #[prost(uint32, tag = "3")]
     pub audits: u32,
 }
+/// Where a route's requests spill, and when.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Overflow {
+    #[prost(string, tag = "1")]
+    pub lane: ::prost::alloc::string::String,
+    /// Causes that show in an attempt: 429, 5xx, timeout, queue_wait.
+    #[prost(string, repeated, tag = "2")]
+    pub after: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(uint32, optional, tag = "3")]
+    pub in_flight_above: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "4")]
+    pub queued_above: ::core::option::Option<u32>,
+    #[prost(uint64, optional, tag = "5")]
+    pub cost_above_nano_usd: ::core::option::Option<u64>,
+    /// In an hour, at one proxy.
+    #[prost(uint64, optional, tag = "6")]
+    pub spend_above_nano_usd: ::core::option::Option<u64>,
+    #[prost(enumeration = "Class", repeated, tag = "7")]
+    pub classes: ::prost::alloc::vec::Vec<i32>,
+    #[prost(bool, tag = "8")]
+    pub dearer: bool,
+    /// At each proxy.
+    #[prost(uint64, optional, tag = "9")]
+    pub per_day_nano_usd: ::core::option::Option<u64>,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Route {
     #[prost(string, tag = "1")]
@@ -590,6 +639,8 @@ pub struct Route {
     /// exact, hints or any: how much a translation may lose.
     #[prost(string, tag = "16")]
     pub lossy: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "17")]
+    pub overflow: ::core::option::Option<Overflow>,
     #[prost(oneof = "route::Choice", tags = "6, 7")]
     pub choice: ::core::option::Option<route::Choice>,
 }

@@ -1,7 +1,7 @@
 //! Strata and shares, over the decision's own small tables.
 
 use super::*;
-use crate::catalogue::{Capabilities, Lane, Model, Pace, Tier, Upstream};
+use crate::catalogue::{Capabilities, Lane, Model, Pace, Room, Tier, Upstream};
 use crate::dialect::{Dialect, Fidelity};
 use crate::encoder::DIMENSIONS;
 use crate::head::weights::Weights;
@@ -24,6 +24,7 @@ fn draft(models: &[&str]) -> Draft {
                 tier: Tier::Standard,
                 price: None,
                 pace: Pace::default(),
+                room: Room::default(),
             })
             .collect(),
         routes: vec![Route {
@@ -41,6 +42,7 @@ fn draft(models: &[&str]) -> Draft {
             deadline: Millis(1_000),
             attempts_max: 1,
             lossy: Fidelity::Hints,
+            overflow: None,
             certificate: None,
         }],
         audits: Some(Audits {

@@ -4,12 +4,12 @@
 //! Owns: filters and estimates. Knows nothing of ranking: that is `order.rs`.
 
 use super::{Considered, Limit, Need, Removal, Verdict, Why};
-use crate::conditions::{Conditions, Gate};
+use crate::conditions::{Conditions, Gate, LaneState};
 use crate::dialect::Dialect;
 use crate::features::Facts;
 use crate::head::{Abstention, Score, Scores};
 use crate::id::RuleId;
-use crate::prompt::Form;
+use crate::prompt::{Class, Form};
 use crate::rule::{Action, Rule};
 use crate::start::Start;
 use crate::table::{Choice, Route, Table};
@@ -20,7 +20,7 @@ const CHANCE_UNSEEN: Bps = Bps::new(5_000);
 /// Waiting in vain costs no money, but it takes the caller's time and a place at the lane:
 /// below one in twenty it is not worth either.
 const CHANCE_MIN: Bps = Bps::new(500);
-/// In-flight requests that double a lane's expected time to the first token.
+/// Requests under way or waiting that double a lane's expected time to the first token.
 const DOUBLING_IN_FLIGHT: u64 = 32;
 
 /// All candidates of a request with what is known of them.
@@ -39,6 +39,9 @@ pub(super) struct Assessed {
     pub(super) whole: bool,
     /// Per line how likely the answer begins in time, where it may have to wait.
     pub(super) chances: Vec<Option<Bps>>,
+    /// Per line what its lane is like just now.
+    pub(super) states: Vec<LaneState>,
+    pub(super) class: Class,
 }
 
 pub(super) fn assess(
@@ -59,6 +62,8 @@ pub(super) fn assess(
         baseline_cost: NanoUsd::ZERO,
         whole: !facts.stream,
         chances: Vec::with_capacity(lanes.len()),
+        states: lanes.iter().map(|lane| conditions.lane(*lane)).collect(),
+        class: facts.class,
     };
     let rules: Vec<&Rule> = table
         .draft()
@@ -188,7 +193,8 @@ impl Request<'_> {
         let state = self.conditions.lane(lane);
         let pace = self.table.lane(lane).pace;
         let idle = state.first_token.unwrap_or(pace.first_token).0;
-        let queue = idle.saturating_mul(u64::from(state.in_flight)) / DOUBLING_IN_FLIGHT;
+        let before = u64::from(state.in_flight) + u64::from(state.waiting);
+        let queue = idle.saturating_mul(before) / DOUBLING_IN_FLIGHT;
         let first_token = Millis(idle.saturating_add(queue));
         let per_token = u64::from(state.per_token_us.unwrap_or(pace.per_token_us));
         let writing = Millis(per_token.saturating_mul(u64::from(output.0)) / 1_000);

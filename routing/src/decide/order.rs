@@ -4,6 +4,7 @@
 //! Knows nothing of how estimates were made: that is `candidate.rs`.
 
 use super::candidate::Assessed;
+use super::spill::{self, Spill};
 use super::waiting;
 use super::{
     Considered, Decision, Draw, Limit, Offer, Refusal, Removal, Step, Verdict, Why, choose,
@@ -33,7 +34,8 @@ pub(super) fn order(
     start: Start,
     draw: Draw,
 ) -> Result<Decision, Refusal> {
-    let relaxed = relax(&mut assessed);
+    let spill = spill::reserve(table, route, &mut assessed);
+    let relaxed = relax(&mut assessed, spill.as_ref());
     let feasible = feasible(&assessed);
     if feasible.is_empty() {
         return Err(refusal(assessed));
@@ -54,17 +56,28 @@ pub(super) fn order(
     };
     let first = plan.len();
     let room = usize::from(route.attempts_max) - first;
-    plan.extend(fallbacks(table, room, &assessed, choosable, pick.line));
+    let mut at_once = fallbacks(table, room, &assessed, choosable, pick.line);
+    // Whoever waits for a cheap start has left the crowd already.
+    let spilling = spill.as_ref().filter(|_| first == 0);
+    let cause = spilling.and_then(|spill| spill.join(&assessed, &mut at_once, room));
+    plan.extend(at_once);
+    let why = if first > 0 {
+        Why::MayWait
+    } else {
+        cause.map_or(pick.why.clone(), Why::Overflowed)
+    };
     for line in &feasible {
-        let place = plan.iter().position(|planned| planned == line);
-        assessed.trail[*line].verdict = match place {
-            Some(0) if first > 0 => Verdict::Chosen(Why::MayWait),
-            Some(0) => Verdict::Chosen(pick.why.clone()),
-            Some(rank) => Verdict::Fallback(rank as u8),
-            None if prompt.is_empty() || prompt.contains(line) => {
-                Verdict::Removed(Removal::PlanFull)
-            }
-            None => Verdict::Removed(Removal::NotWorthWaiting),
+        let answers_at_once = prompt.is_empty() || prompt.contains(line);
+        assessed.trail[*line].verdict = Verdict::Removed(if answers_at_once {
+            Removal::PlanFull
+        } else {
+            Removal::NotWorthWaiting
+        });
+    }
+    for (rank, line) in plan.iter().enumerate() {
+        assessed.trail[*line].verdict = match rank {
+            0 => Verdict::Chosen(why.clone()),
+            rank => Verdict::Fallback(rank as u8),
         };
     }
     let waiting = Waiting {
@@ -103,7 +116,8 @@ fn feasible(assessed: &Assessed) -> Vec<usize> {
 
 /// Gives up limits one by one until something is feasible. The last lane that could
 /// serve a request is used even when its breaker is open: there is nothing to lose.
-fn relax(assessed: &mut Assessed) -> Vec<Limit> {
+/// Before that, the request spills over.
+fn relax(assessed: &mut Assessed, spill: Option<&Spill<'_>>) -> Vec<Limit> {
     let mut relaxed = Vec::new();
     for limit in Limit::RELAXED_IN_ORDER {
         if !feasible(assessed).is_empty() {
@@ -122,7 +136,7 @@ fn relax(assessed: &mut Assessed) -> Vec<Limit> {
             }
         }
     }
-    if feasible(assessed).is_empty() {
+    if feasible(assessed).is_empty() && !spill::when_all_are_out(spill, assessed) {
         let mut shut = assessed.trail.iter_mut().filter(|c| is_out(c));
         if let (Some(last), None) = (shut.next(), shut.next()) {
             last.verdict = Verdict::Chosen(Why::OnlyOne);
@@ -131,7 +145,7 @@ fn relax(assessed: &mut Assessed) -> Vec<Limit> {
     relaxed
 }
 
-fn is_out(considered: &Considered) -> bool {
+pub(super) fn is_out(considered: &Considered) -> bool {
     matches!(
         considered.verdict,
         Verdict::Removed(Removal::Shut | Removal::Full)
@@ -185,7 +199,11 @@ fn pick(table: &Table, route: &Route, assessed: &Assessed, feasible: &[usize], d
         return certain(line, Why::Pinned(rule));
     }
     if let [only] = feasible {
-        return certain(*only, Why::OnlyOne);
+        let why = match &assessed.trail[*only].verdict {
+            Verdict::Chosen(why) => why.clone(),
+            Verdict::Fallback(_) | Verdict::Removed(_) => Why::OnlyOne,
+        };
+        return certain(*only, why);
     }
     if let Some(reason) = assessed.abstention {
         let default = table.lane_index(&route.default_lane);

@@ -2,10 +2,11 @@
 //! have files of their own.
 
 mod cases;
+mod spill;
 mod waiting;
 
 use super::*;
-use crate::catalogue::{Capabilities, Lane, Model, Pace, Price, Rates, Tier, Upstream};
+use crate::catalogue::{Capabilities, Lane, Model, Pace, Price, Rates, Room, Tier, Upstream};
 use crate::conditions::{Gate, LaneState};
 use crate::dialect::{Dialect, Fidelity};
 use crate::features::Requirements;
@@ -55,6 +56,7 @@ fn table(specs: &[ModelSpec], choice: Choice, explore: u16, rules: Vec<Rule>) ->
                 tier: Tier::Standard,
                 price: spec.priced.then(|| price(spec.rate)),
                 pace: Pace::default(),
+                room: Room::default(),
             })
             .collect(),
         routes: vec![Route {
@@ -72,6 +74,7 @@ fn table(specs: &[ModelSpec], choice: Choice, explore: u16, rules: Vec<Rule>) ->
             deadline: Millis(30_000),
             attempts_max: 3,
             lossy: Fidelity::Hints,
+            overflow: None,
             certificate: None,
         }],
         rules,

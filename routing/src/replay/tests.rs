@@ -1,7 +1,9 @@
 //! What a replay says of requests whose answer is known.
 
 use super::*;
-use crate::catalogue::{Capabilities, Lane, Model, Pace, Price, Rates, Tier, Upstream, Usage};
+use crate::catalogue::{
+    Capabilities, Lane, Model, Pace, Price, Rates, Room, Tier, Upstream, Usage,
+};
 use crate::dialect::{Dialect, Fidelity};
 use crate::features::Facts;
 use crate::id::TableVersion;
@@ -57,6 +59,7 @@ fn table(rates: [f64; 2], floor: u16) -> Table {
                     ..Price::default()
                 }),
                 pace: Pace::default(),
+                room: Room::default(),
             })
             .collect(),
         routes: vec![Route {
@@ -74,6 +77,7 @@ fn table(rates: [f64; 2], floor: u16) -> Table {
             deadline: Millis(1_000),
             attempts_max: 2,
             lossy: Fidelity::Hints,
+            overflow: None,
             certificate: None,
         }],
         ..Draft::default()

@@ -16,6 +16,7 @@ use spillway_routing::outcome::{
     Answer, Attempt, AttemptResult, Audit, Ending, Outcome, Split, UsageSource, Verdict,
     VerdictSource,
 };
+use spillway_routing::overflow::Cause;
 use spillway_routing::prompt::{Class, Form};
 use spillway_routing::start::{Start, Starts};
 use spillway_routing::tokens::TextClass;
@@ -137,6 +138,7 @@ fn why() -> impl Strategy<Value = Why> {
         Just(Why::Explored),
         Just(Why::OnlyOne),
         Just(Why::MayWait),
+        select(Cause::ALL.to_vec()).prop_map(Why::Overflowed),
     ]
 }
 
@@ -157,6 +159,8 @@ fn removal() -> impl Strategy<Value = Removal> {
         (millis(), millis()).prop_map(|(first_token, max)| Removal::TooSlow { first_token, max }),
         (bps(), bps()).prop_map(|(quality, min)| Removal::BelowMinimum { quality, min }),
         Just(Removal::PlanFull),
+        Just(Removal::KeptForOverflow),
+        (money(), money()).prop_map(|(spent, max)| Removal::OverflowSpent { spent, max }),
     ]
 }
 
@@ -237,15 +241,20 @@ fn state() -> impl Strategy<Value = LaneState> {
     let gates = select(Gate::ALL.to_vec());
     let starts = of(any::<u64>().prop_map(Starts::from_bits));
     let state = (gates, any::<u32>(), of(millis()), of(any::<u32>()), starts);
-    state.prop_map(
-        |(gate, in_flight, first_token, per_token_us, starts)| LaneState {
+    let spill = (any::<u32>(), money(), money());
+    (state, spill).prop_map(|(state, (waiting, spent, overflowed))| {
+        let (gate, in_flight, first_token, per_token_us, starts) = state;
+        LaneState {
             gate,
             in_flight,
+            waiting,
             first_token,
             per_token_us,
             starts,
-        },
-    )
+            spent,
+            overflowed,
+        }
+    })
 }
 
 pub(super) fn outcome() -> impl Strategy<Value = Outcome> {

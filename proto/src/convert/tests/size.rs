@@ -142,6 +142,9 @@ fn busy() -> Draft {
         route.models.clone_from(&models);
         route.default_lane = first.clone();
         route.baseline = first.clone();
+        if let Some(overflow) = &mut route.overflow {
+            overflow.lane = draft.lanes[1].id.clone();
+        }
     }
     draft.frontier = vec![draft.frontier[0]; 21];
     draft.probes = recorded(&draft);
@@ -155,7 +158,7 @@ fn recorded(draft: &Draft) -> Vec<Probe> {
             in_flight: 3,
             first_token: Some(Millis(400)),
             per_token_us: Some(9_000),
-            starts: None,
+            ..LaneState::default()
         };
         (lane.id.clone(), state)
     };

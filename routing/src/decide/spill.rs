@@ -1,0 +1,112 @@
+//! Spilling over to a route's overflow lane.
+//!
+//! Owns: whether a request leaves the lane it was meant for, why, and whether the
+//! overflow lane may take it: in time for its money, and not dearer unless the policy
+//! says so. Knows nothing of how the other lane was chosen.
+
+use super::candidate::Assessed;
+use super::order::is_out;
+use super::{Removal, Verdict, Why};
+use crate::overflow::{Cause, Overflow};
+use crate::table::{Route, Table};
+use crate::unit::NanoUsd;
+
+/// The overflow lane of a request.
+pub(super) struct Spill<'a> {
+    overflow: &'a Overflow,
+    line: usize,
+}
+
+/// Takes the route's overflow lane out of the choice, where it has one. `None` where it
+/// cannot serve the request, or nothing may spill to it any more.
+pub(super) fn reserve<'a>(
+    table: &Table,
+    route: &'a Route,
+    assessed: &mut Assessed,
+) -> Option<Spill<'a>> {
+    let overflow = route.overflow.as_ref()?;
+    let lane = table.lane_index(&overflow.lane)?;
+    let line = assessed.lanes.iter().position(|other| *other == lane)?;
+    if assessed
+        .pinned
+        .as_ref()
+        .is_some_and(|(pin, _)| *pin == line)
+    {
+        return None;
+    }
+    // No limit is relaxed for a lane that is none of the choice.
+    assessed.soft[line].clear();
+    if matches!(assessed.trail[line].verdict, Verdict::Removed(_)) {
+        return None;
+    }
+    let cost = assessed.trail[line].cost.unwrap_or_default();
+    let spent = assessed.states[line].overflowed;
+    let exhausted = overflow
+        .per_day
+        .filter(|max| spent.saturating_add(cost) > *max);
+    let removal = exhausted.map_or(Removal::KeptForOverflow, |max| Removal::OverflowSpent {
+        spent,
+        max,
+    });
+    assessed.trail[line].verdict = Verdict::Removed(removal);
+    exhausted.is_none().then_some(Spill { overflow, line })
+}
+
+impl Spill<'_> {
+    /// Gives the overflow lane its place among the lines that are tried, the first of
+    /// which was chosen: before it where the request spills at once, and then says why;
+    /// after it where it may once that was tried.
+    pub(super) fn join(
+        &self,
+        assessed: &Assessed,
+        lines: &mut Vec<usize>,
+        room: usize,
+    ) -> Option<Cause> {
+        let chosen = *lines.first()?;
+        if chosen == self.line || !self.may_replace(assessed, assessed.trail[chosen].cost) {
+            return None;
+        }
+        let cause = self.cause(assessed, chosen);
+        if cause.is_some() || !self.overflow.after.is_empty() {
+            lines.insert(usize::from(cause.is_none()), self.line);
+            lines.truncate(room);
+        }
+        cause
+    }
+
+    fn cause(&self, assessed: &Assessed, chosen: usize) -> Option<Cause> {
+        let state = &assessed.states[chosen];
+        let cost = assessed.trail[chosen].cost.unwrap_or_default();
+        let beyond = |limit: Option<u32>, now: u32| limit.is_some_and(|limit| now > limit);
+        let dear = |limit: Option<NanoUsd>, now: NanoUsd| limit.is_some_and(|limit| now > limit);
+        let overflow = self.overflow;
+        let held = [
+            (overflow.classes.contains(&assessed.class), Cause::Class),
+            (beyond(overflow.in_flight, state.in_flight), Cause::InFlight),
+            (beyond(overflow.queued, state.waiting), Cause::Queued),
+            (dear(overflow.cost, cost), Cause::Cost),
+            (dear(overflow.spend, state.spent), Cause::Spend),
+        ];
+        let holds = held.into_iter().find(|(holds, _)| *holds);
+        holds.map(|(_, cause)| cause)
+    }
+
+    /// Whether it may stand in for a lane of this expected cost.
+    fn may_replace(&self, assessed: &Assessed, cost: Option<NanoUsd>) -> bool {
+        self.overflow.dearer || assessed.trail[self.line].cost <= cost
+    }
+}
+
+/// Gives the request to the overflow lane where every other lane that could serve it is
+/// out; says whether it did.
+pub(super) fn when_all_are_out(spill: Option<&Spill<'_>>, assessed: &mut Assessed) -> bool {
+    let out = assessed.trail.iter().filter(|line| is_out(line));
+    let Some((spill, dearest)) = spill.zip(out.map(|line| line.cost).max()) else {
+        return false;
+    };
+    let takes = spill.may_replace(assessed, dearest);
+    if takes {
+        assessed.trail[spill.line].verdict = Verdict::Chosen(Why::Overflowed(Cause::Out));
+    }
+    takes
+}
