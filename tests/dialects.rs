@@ -9,7 +9,7 @@ use spillway_simulator::{Answerer, Fault, ProviderConfig, ServedModel};
 use crate::stand::{Answer, KEY, Stand, post};
 
 /// The callers' dialects.
-const CALLERS: [&str; 4] = ["chat", "responses", "messages", "gemini"];
+pub(crate) const CALLERS: [&str; 4] = ["chat", "responses", "messages", "gemini"];
 /// The providers' models, with the dialect that each is spoken to in.
 const MODELS: [(&str, &str); 4] = [
     ("chat-1", "openai-chat"),
@@ -18,7 +18,7 @@ const MODELS: [(&str, &str); 4] = [
     ("gemini-3-sim", "gemini-generate"),
 ];
 
-async fn ask(url: &str, caller: &str, model: &str, text: &str, stream: bool) -> Answer {
+pub(crate) async fn ask(url: &str, caller: &str, model: &str, text: &str, stream: bool) -> Answer {
     let turns = json!([{ "role": "user", "content": text }]);
     let (path, body) = match caller {
         "chat" => (
@@ -49,7 +49,7 @@ async fn ask(url: &str, caller: &str, model: &str, text: &str, stream: bool) -> 
 }
 
 /// The answer's text, from whichever form; of a stream, all of its deltas.
-fn text(caller: &str, answer: &Answer, stream: bool) -> String {
+pub(crate) fn text(caller: &str, answer: &Answer, stream: bool) -> String {
     if !stream {
         let body = answer.json();
         let at = match caller {
@@ -77,7 +77,7 @@ fn text(caller: &str, answer: &Answer, stream: bool) -> String {
     deltas.collect()
 }
 
-fn events(answer: &Answer) -> Vec<Value> {
+pub(crate) fn events(answer: &Answer) -> Vec<Value> {
     let text = answer.text();
     let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
     data.filter_map(|data| serde_json::from_str(data).ok())
@@ -85,7 +85,7 @@ fn events(answer: &Answer) -> Vec<Value> {
 }
 
 /// Whether a stream has its dialect's normal end.
-fn ends(caller: &str, answer: &Answer) -> bool {
+pub(crate) fn ends(caller: &str, answer: &Answer) -> bool {
     let text = answer.text();
     match caller {
         "chat" => text.ends_with("data: [DONE]\n\n"),

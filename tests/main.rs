@@ -18,6 +18,7 @@ mod dashboard;
 mod deadline;
 mod dialects;
 mod failover;
+mod faults;
 mod overflow;
 mod own_keys;
 mod request;

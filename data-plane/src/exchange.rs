@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::response::Response;
+use spillway_routing::conditions::Conditions;
 use spillway_routing::decide::{
     Considered, Decision, Draw, Need, Refusal, Removal, Verdict, decide,
 };
@@ -11,6 +12,7 @@ use spillway_routing::dialect::Dialect;
 use spillway_routing::features::Facts;
 use spillway_routing::outcome::Ending;
 use spillway_routing::table::Table;
+use spillway_routing::unit::UnixMillis;
 
 use crate::audit::Auditor;
 use crate::chat::{CallerLabels, Chat};
@@ -27,12 +29,17 @@ const NO_THREADS: &str = r#"{"error_code":"thread_unsupported_request","unsuppor
 /// worker, and every stream on it, for milliseconds.
 const READ_INLINE_BYTES_MAX: usize = 64 * 1024;
 
+/// Nobody waits longer than this for a lane that rests.
+const REST_MAX: Duration = Duration::from_secs(5);
+/// Within so many milliseconds they come back.
+const REST_SPREAD_MS: u64 = 50;
+
 /// From a request to its response.
 pub(crate) async fn exchange(proxy: &Proxy, inbound: Inbound<'_>) -> Result<Response, Failure> {
     let table = proxy.table()?; // One version, from here to the report.
     let (chat, facts) = read(proxy, &inbound).await?;
     let draw = Draw::of(inbound.id);
-    let entry = open(proxy, &inbound, Arc::clone(&table), (&chat, facts), draw)?;
+    let entry = open(proxy, &inbound, Arc::clone(&table), (&chat, facts), draw).await?;
     let call = Call {
         chat: &chat,
         table: &table,
@@ -76,42 +83,46 @@ pub(crate) async fn read(proxy: &Proxy, inbound: &Inbound<'_>) -> Result<(Chat, 
 }
 
 /// Decides, and opens the record: from here on the request makes exactly one outcome.
-fn open(
+async fn open(
     proxy: &Proxy,
     inbound: &Inbound<'_>,
     table: Arc<Table>,
     (chat, facts): (&Chat, Facts),
     draw: Draw,
 ) -> Result<Entry, Failure> {
-    let conditions = proxy.conditions(&table, Instant::now());
     let at = clock::now();
-    let started = Instant::now();
-    let decided = decide(&table, &facts, &conditions, at, draw);
-    proxy
-        .metrics
-        .decision_seconds
-        .observe(started.elapsed().as_secs_f64());
-    if let Ok(decision) = &decided {
-        Auditor::consider(proxy, inbound, &table, &facts, decision);
-    }
-    let (decision, refusal) = split(decided);
-    let wait = proxy
-        .health
-        .wait(&table, started)
-        .max(Duration::from_secs(1));
-    let opening = Opening {
+    let (conditions, made) = decided(proxy, &table, &facts, at, draw);
+    let (decision, mut refusal) = split(made);
+    let mut entry = proxy.ledger.open(Opening {
         id: inbound.id,
         at,
         arrived: inbound.arrived,
-        table,
+        table: Arc::clone(&table),
         facts,
         conditions,
         decision,
-    };
-    let mut entry = proxy.ledger.open(opening);
+    });
+    let until = inbound.arrived + patience(&table, &chat.model);
+    while let Some(rest) = refusal.as_ref().and_then(|r| rest(proxy, r, until, draw)) {
+        tokio::time::sleep(rest).await;
+        let anew = entry
+            .facts()
+            .map(|facts| decided(proxy, &table, facts, at, draw));
+        let Some((conditions, made)) = anew else {
+            break;
+        };
+        let (decision, again) = split(made);
+        refusal = again;
+        entry.decides_anew(conditions, decision);
+    }
     let Some(refusal) = refusal else {
+        if let Some((facts, decision)) = entry.facts().zip(entry.decision()) {
+            Auditor::consider(proxy, inbound, &table, facts, decision);
+        }
         return Ok(entry);
     };
+    let wait = proxy.health.wait(&table, Instant::now());
+    let wait = wait.max(Duration::from_secs(1));
     let failure = Failure::refused(&refusal, wait).saying(&unsayable(chat, &refusal));
     let mut failure = failure.labelled(entry.headers());
     // Anthropic's SDKs go on without a thread where they are told so.
@@ -120,6 +131,41 @@ fn open(
     }
     entry.finish(Ending::Refused, failure.status().as_u16());
     Err(failure)
+}
+
+fn decided(
+    proxy: &Proxy,
+    table: &Table,
+    facts: &Facts,
+    at: UnixMillis,
+    draw: Draw,
+) -> (Conditions, Result<Decision, Refusal>) {
+    let started = Instant::now();
+    let conditions = proxy.conditions(table, started);
+    let decided = decide(table, facts, &conditions, at, draw);
+    let seconds = started.elapsed().as_secs_f64();
+    proxy.metrics.decision_seconds.observe(seconds);
+    (conditions, decided)
+}
+
+/// How long a request may wait for lanes that rest: no longer than is kept of its deadline
+/// for one lane.
+fn patience(table: &Table, route: &str) -> Duration {
+    let route = table.route(route);
+    let part = route.map_or(0, |(route, _)| route.deadline.0 / 4);
+    Duration::from_millis(part).min(REST_MAX)
+}
+
+/// How long to wait where all lanes are out and one only rests, as it said itself: soon
+/// enough is better than an error that the caller would retry. Not all come back at once.
+fn rest(proxy: &Proxy, refusal: &Refusal, until: Instant, draw: Draw) -> Option<Duration> {
+    let Refusal::AllShut(out) = refusal else {
+        return None;
+    };
+    let now = Instant::now();
+    let rest = proxy.health.rest(out.iter().map(|line| &line.lane), now)?;
+    let rest = rest + Duration::from_millis(draw.0 % REST_SPREAD_MS);
+    (now + rest < until).then_some(rest)
 }
 
 /// What other dialects would lose of the request, where that kept lanes out.

@@ -227,6 +227,16 @@ impl Health {
         untils.min().unwrap_or_default().min(COOL_DOWN_MAX)
     }
 
+    /// The shortest rest of these lanes, where some only rest.
+    pub(crate) fn rest<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a LaneId>,
+        now: Instant,
+    ) -> Option<Duration> {
+        let lanes = self.lanes();
+        ids.filter_map(|id| lanes.get(id)?.breaker.rest(now)).min()
+    }
+
     /// For each lane of a table: whether its breaker is open, and its requests in flight
     /// and waiting.
     pub(crate) fn snapshot(&self, table: &Table, now: Instant) -> Vec<(LaneId, bool, [u32; 2])> {

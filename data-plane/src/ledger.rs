@@ -183,6 +183,18 @@ impl Entry {
         }
     }
 
+    pub(crate) fn facts(&self) -> Option<&Facts> {
+        Some(&self.record.as_ref()?.opening.facts)
+    }
+
+    /// What was decided in the first place did not hold.
+    pub(crate) fn decides_anew(&mut self, conditions: Conditions, decision: Option<Decision>) {
+        self.change(|record| {
+            record.opening.conditions = conditions;
+            record.opening.decision = decision;
+        });
+    }
+
     pub(crate) fn decision(&self) -> Option<&Decision> {
         self.record.as_ref()?.opening.decision.as_ref()
     }

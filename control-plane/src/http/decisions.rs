@@ -11,7 +11,7 @@ use spillway_routing::id::{ModelId, RequestId, RouteId};
 use spillway_routing::outcome::{Attempt, Ending, Outcome};
 use spillway_routing::prompt::{Class, Form};
 use spillway_routing::table::{Choice, Draft};
-use spillway_routing::unit::Bps;
+use spillway_routing::unit::{Bps, UnixMillis};
 
 use super::Shared;
 use crate::control::Control;
@@ -26,6 +26,8 @@ pub(super) struct Filter {
     route: Option<String>,
     model: Option<String>,
     ending: Option<String>,
+    /// Arrived before this, to turn pages.
+    before_ms: Option<u64>,
 }
 
 pub(super) async fn list(
@@ -41,7 +43,7 @@ pub(super) async fn list(
         route: given(query.route).map(|name| RouteId::new(&name)),
         model: given(query.model).map(|name| ModelId::new(&name)),
         ending: ending.transpose()?,
-        before: None,
+        before: query.before_ms.map(UnixMillis),
     };
     let rows = control
         .history

@@ -17,6 +17,8 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(60);
 /// A `Retry-After` beyond this is not believed: nobody should be able to switch a lane
 /// off for a week.
 pub(crate) const COOL_DOWN_MAX: Duration = Duration::from_secs(60);
+/// Refusals in a row that a lane may make, as long as it mostly answers.
+const REFUSED_MAX: u32 = 2;
 /// Rest of an overloaded lane that does not say how long it needs: rate limits count in
 /// seconds or minutes, so one second finds most of them over and half a minute the rest.
 const COOL_DOWN_FIRST: Duration = Duration::from_secs(1);
@@ -25,6 +27,9 @@ const COOL_DOWN_DEFAULT_MAX: Duration = Duration::from_secs(30);
 /// does not heal by itself, and a request in so long looks whether somebody repaired it.
 const MISCONFIGURED_FIRST: Duration = Duration::from_secs(10);
 const MISCONFIGURED_MAX: Duration = Duration::from_secs(300);
+
+/// How soon a request that waits for the outcome of a probe looks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What happened to a request at a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +71,14 @@ enum State {
 pub(super) struct Breaker {
     state: State,
     consecutive: u32,
+    /// For want of room, in a row.
+    refused: u32,
     ejections: u32,
     last_ejected: Option<Instant>,
     /// It is out because it failed, not because it rests.
     ejected: bool,
+    /// It is out because it said so, and for nothing else.
+    resting: bool,
     cool_downs: Pauses,
     misconfigured: Pauses,
     window: Window,
@@ -80,9 +89,11 @@ impl Breaker {
         Self {
             state: State::Closed,
             consecutive: 0,
+            refused: 0,
             ejections: 0,
             last_ejected: None,
             ejected: false,
+            resting: false,
             cool_downs: Pauses::new(COOL_DOWN_FIRST, COOL_DOWN_DEFAULT_MAX),
             misconfigured: Pauses::new(MISCONFIGURED_FIRST, MISCONFIGURED_MAX),
             window: Window::new(now),
@@ -117,6 +128,16 @@ impl Breaker {
         }
     }
 
+    /// How long a lane that only rests is out; while a request looks whether it is over,
+    /// a moment.
+    pub(super) fn rest(&self, now: Instant) -> Option<Duration> {
+        match self.state {
+            State::Out { until } if self.resting => Some(until.saturating_duration_since(now)),
+            State::Probing if self.resting => Some(LOOK_AGAIN),
+            State::Out { .. } | State::Probing | State::Closed => None,
+        }
+    }
+
     pub(super) fn record(
         &mut self,
         event: Event,
@@ -129,6 +150,7 @@ impl Breaker {
         match event {
             Event::Misconfigured => {
                 let until = self.misconfigured.next(now);
+                self.resting = false;
                 return self.out(until);
             }
             Event::Answered => return self.answered(probe, now),
@@ -152,7 +174,7 @@ impl Breaker {
 
     fn answered(&mut self, probe: bool, now: Instant) {
         let taken = probe || self.state == State::Closed;
-        self.consecutive = 0;
+        (self.consecutive, self.refused) = (0, 0);
         self.window.record(true, now);
         // What was under way when the lane went out says nothing of how it is now.
         if taken {
@@ -161,7 +183,7 @@ impl Breaker {
         }
         if probe {
             self.state = State::Closed;
-            self.ejected = false;
+            (self.ejected, self.resting) = (false, false);
             self.window.clear();
         }
     }
@@ -172,11 +194,20 @@ impl Breaker {
     }
 
     fn cool_down(&mut self, asked: Option<Duration>, now: Instant) {
+        self.refused = self.refused.saturating_add(1);
         let until = match asked {
             Some(wait) => now + wait.min(COOL_DOWN_MAX),
+            // One refusal among many answers says nothing of the next request.
+            None if self.is_well(now) => return,
             None => self.cool_downs.next(now),
         };
+        self.resting |= self.state == State::Closed;
         self.out(until);
+    }
+
+    fn is_well(&self, now: Instant) -> bool {
+        let seldom = self.refused <= REFUSED_MAX && self.window.is_well(now);
+        self.state == State::Closed && seldom
     }
 
     /// Never shortens what is already longer.
@@ -196,7 +227,7 @@ impl Breaker {
             self.ejections.saturating_add(1)
         };
         self.last_ejected = Some(now);
-        self.ejected = true;
+        (self.ejected, self.resting) = (true, false);
         self.consecutive = 0;
         self.window.clear();
         // A cool-down that the lane asked for, where it is longer, stays.

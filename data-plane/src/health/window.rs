@@ -11,6 +11,10 @@ const BUCKETS: usize = 10;
 const BUCKET: Duration = Duration::from_secs(1);
 /// Below this many requests a share says nothing.
 const REQUESTS_MIN: u32 = 10;
+/// A lane is well that answers so many requests for each that fails, in so many of the
+/// last buckets.
+const GOOD_PER_BAD: u32 = 10;
+const LATELY: u64 = 2;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
@@ -52,18 +56,26 @@ impl Window {
 
     /// At least half of enough recent requests failed.
     pub(super) fn is_failing(&self, now: Instant) -> bool {
+        let (good, bad) = self.counts(BUCKETS as u64, now);
+        good.saturating_add(bad) >= REQUESTS_MIN && bad >= good
+    }
+
+    /// Of enough requests of this moment and the one before hardly any failed.
+    pub(super) fn is_well(&self, now: Instant) -> bool {
+        let (good, bad) = self.counts(LATELY, now);
+        good >= REQUESTS_MIN && good / GOOD_PER_BAD >= bad
+    }
+
+    /// What went well and what failed in the last buckets.
+    fn counts(&self, buckets: u64, now: Instant) -> (u32, u32) {
         let second = self.second(now);
-        let recent = self
-            .buckets
-            .iter()
-            .filter(|b| b.second + BUCKETS as u64 > second);
-        let (good, bad) = recent.fold((0u32, 0u32), |(good, bad), bucket| {
+        let recent = self.buckets.iter().filter(|b| b.second + buckets > second);
+        recent.fold((0, 0), |(good, bad): (u32, u32), bucket| {
             (
                 good.saturating_add(bucket.good),
                 bad.saturating_add(bucket.bad),
             )
-        });
-        good.saturating_add(bad) >= REQUESTS_MIN && bad >= good
+        })
     }
 
     pub(super) fn clear(&mut self) {
@@ -90,5 +102,21 @@ mod tests {
         window.record(false, start);
         assert!(window.is_failing(start));
         assert!(!window.is_failing(start + Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn one_in_ten_is_well_for_two_seconds() {
+        let start = Instant::now();
+        let mut window = Window::new(start);
+        for _ in 0..9 {
+            window.record(true, start);
+        }
+        assert!(!window.is_well(start), "nine requests say nothing");
+        window.record(true, start);
+        window.record(false, start);
+        assert!(window.is_well(start));
+        assert!(!window.is_well(start + Duration::from_secs(2)));
+        window.record(false, start);
+        assert!(!window.is_well(start));
     }
 }

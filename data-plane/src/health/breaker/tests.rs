@@ -113,6 +113,45 @@ fn an_ejected_lane_that_is_overloaded_is_ejected_again() {
 }
 
 #[test]
+fn one_refusal_among_many_answers_is_no_reason_to_rest() {
+    let mut lane = Lane::new();
+    for _ in 0..20 {
+        lane.see(Event::Answered);
+    }
+    lane.see(Event::Limited { retry_after: None });
+    lane.see(Event::Overloaded { retry_after: None });
+    assert_eq!(lane.gate(), Gate::Open);
+    lane.see(Event::Limited { retry_after: None });
+    assert_eq!(lane.gate(), Gate::Shut);
+    // Unless the lane says how long.
+    lane.wait(1).probe(Event::Answered);
+    for _ in 0..20 {
+        lane.see(Event::Answered);
+    }
+    lane.see(Event::Limited {
+        retry_after: Some(Duration::from_secs(3)),
+    });
+    assert_eq!(lane.gate(), Gate::Shut);
+}
+
+#[test]
+fn only_a_lane_that_rests_is_waited_for() {
+    let mut lane = Lane::new();
+    let rest = |lane: &Lane| lane.breaker.rest(lane.now).map(|rest| rest.as_millis());
+    assert_eq!(rest(&lane), None);
+    lane.see(Event::Limited { retry_after: None });
+    assert_eq!(rest(&lane), Some(1_000));
+    lane.wait(1).breaker.start_probe();
+    assert_eq!(rest(&lane), Some(20));
+    let now = lane.now;
+    lane.breaker.record(Event::Failed, true, EJECTION, now, 0);
+    assert_eq!((rest(&lane), lane.gate()), (None, Gate::Shut));
+    lane.wait(2).probe(Event::Answered);
+    lane.see(Event::Misconfigured);
+    assert_eq!(rest(&lane), None);
+}
+
+#[test]
 fn a_retry_after_is_capped() {
     let mut lane = Lane::new();
     lane.see(Event::Overloaded {
