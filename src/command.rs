@@ -45,6 +45,14 @@ pub(crate) enum Command {
     Simulate(SimulateArgs),
     /// Look into table files.
     Table(TableArgs),
+    /// Draw a key for a caller, and print what the policy says of it.
+    Key(KeyArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeyArgs {
+    /// How the policy, the page and the records name it.
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Args)]

@@ -54,6 +54,7 @@ async fn dispatch(command: Command) -> anyhow::Result<()> {
         Command::Replay(args) => offline::replay::run(&args).await,
         Command::Simulate(args) => offline::simulate::run(args).await,
         Command::Table(args) => offline::table::run(&args),
+        Command::Key(args) => offline::key::run(&args),
     }
 }
 

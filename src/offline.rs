@@ -8,6 +8,7 @@ mod compare;
 mod curve;
 pub(crate) mod evaluate;
 pub(crate) mod import;
+pub(crate) mod key;
 mod newcomer;
 mod offpolicy;
 pub(crate) mod predict;

@@ -9,6 +9,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest as _, Sha256};
 use spillway_proto::envelope::SecretKey;
 use spillway_proto::keys;
 
@@ -102,11 +103,7 @@ fn secret(path: &Path) -> Result<String, SecretError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(file(error)),
     }
-    let mut bytes = [0u8; 32];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut dice| dice.read_exact(&mut bytes))
-        .map_err(file)?;
-    let text = keys::hex(&bytes);
+    let text = keys::hex(&dice().map_err(file)?);
     let mut made = fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -119,9 +116,41 @@ fn secret(path: &Path) -> Result<String, SecretError> {
     Ok(text)
 }
 
+fn dice() -> io::Result<[u8; 32]> {
+    let mut bytes = [0u8; 32];
+    fs::File::open("/dev/urandom").and_then(|mut dice| dice.read_exact(&mut bytes))?;
+    Ok(bytes)
+}
+
+/// A new key for a caller, and the hash that a policy holds of it.
+#[derive(Debug)]
+pub struct CallerKey {
+    pub key: String,
+    /// SHA-256, in hex.
+    pub sha256: String,
+}
+
+/// Draws a key.
+///
+/// # Errors
+///
+/// The system gives no random bytes.
+pub fn caller_key() -> io::Result<CallerKey> {
+    let key = format!("sk-spillway-{}", keys::hex(&dice()?));
+    let sha256 = keys::hex(&Sha256::digest(key.as_bytes()));
+    Ok(CallerKey { key, sha256 })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_two_keys_are_alike_and_the_hash_is_the_keys() {
+        let (one, other) = (caller_key().unwrap(), caller_key().unwrap());
+        assert!(one.key != other.key && one.key.len() > 64);
+        assert_eq!(one.sha256, keys::hex(&Sha256::digest(&one.key)));
+    }
 
     #[test]
     fn a_token_is_minted_once_and_kept_private() {

@@ -122,7 +122,7 @@ impl Auditor {
     /// Keeps a copy of a decided request, if it is one to be audited. Never waits.
     pub(crate) fn consider(
         proxy: &Proxy,
-        inbound: &Inbound<'_>,
+        inbound: &Inbound,
         table: &Arc<Table>,
         facts: &Facts,
         decision: &Decision,

@@ -35,7 +35,7 @@ const REST_MAX: Duration = Duration::from_secs(5);
 const REST_SPREAD_MS: u64 = 50;
 
 /// From a request to its response.
-pub(crate) async fn exchange(proxy: &Proxy, inbound: Inbound<'_>) -> Result<Response, Failure> {
+pub(crate) async fn exchange(proxy: &Proxy, inbound: Inbound) -> Result<Response, Failure> {
     let table = proxy.table()?; // One version, from here to the report.
     let (chat, facts) = read(proxy, &inbound).await?;
     let draw = Draw::of(inbound.id);
@@ -55,7 +55,7 @@ pub(crate) async fn exchange(proxy: &Proxy, inbound: Inbound<'_>) -> Result<Resp
 }
 
 /// Reads the body once and makes the facts.
-pub(crate) async fn read(proxy: &Proxy, inbound: &Inbound<'_>) -> Result<(Chat, Facts), Failure> {
+pub(crate) async fn read(proxy: &Proxy, inbound: &Inbound) -> Result<(Chat, Facts), Failure> {
     let labels = CallerLabels::read(&inbound.headers, inbound.caller.tags())?;
     let (body, asking) = (inbound.body.clone(), inbound.asking.clone());
     let key = inbound.caller.id().to_owned();
@@ -85,7 +85,7 @@ pub(crate) async fn read(proxy: &Proxy, inbound: &Inbound<'_>) -> Result<(Chat, 
 /// Decides, and opens the record: from here on the request makes exactly one outcome.
 async fn open(
     proxy: &Proxy,
-    inbound: &Inbound<'_>,
+    inbound: &Inbound,
     table: Arc<Table>,
     (chat, facts): (&Chat, Facts),
     draw: Draw,
@@ -116,6 +116,7 @@ async fn open(
         entry.decides_anew(conditions, decision);
     }
     let Some(refusal) = refusal else {
+        afford(proxy, inbound, &mut entry)?;
         if let Some((facts, decision)) = entry.facts().zip(entry.decision()) {
             Auditor::consider(proxy, inbound, &table, facts, decision);
         }
@@ -131,6 +132,30 @@ async fn open(
     }
     entry.finish(Ending::Refused, failure.status().as_u16());
     Err(failure)
+}
+
+/// Reserves what the request is expected to take where the caller's key is limited.
+fn afford(proxy: &Proxy, inbound: &Inbound, entry: &mut Entry) -> Result<(), Failure> {
+    let Some((key, limits)) = inbound.caller.limited() else {
+        return Ok(());
+    };
+    let Some(expected) = entry.expected() else {
+        return Ok(());
+    };
+    let (allowances, now) = (&proxy.ledger.allowances, Instant::now());
+    match allowances.reserve(key, limits, expected, now, clock::now()) {
+        Ok(grant) => {
+            entry.granted(grant);
+            Ok(())
+        }
+        Err(short) => {
+            let counter = &proxy.metrics.limited;
+            counter.with_label_values(&[short.name()]).inc();
+            let failure = Failure::limited(short).labelled(entry.headers());
+            entry.finish(Ending::Refused, failure.status().as_u16());
+            Err(failure)
+        }
+    }
 }
 
 fn decided(

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use spillway_routing::decide::Refusal;
 use spillway_routing::dialect::Dialect;
 
+use crate::allowance::Short;
 use crate::dialect::{ErrorParts, error_form, error_message, is_error_form};
 
 /// Whose fault it is.
@@ -52,6 +53,8 @@ pub enum Kind {
     TooLarge,
     Unsupported,
     Loop,
+    RateLimited,
+    BudgetSpent,
     NoTable,
     Busy,
     LanesOut,
@@ -99,6 +102,17 @@ impl Kind {
                 "unsupported_media_type",
             ),
             Self::Loop => (StatusCode::LOOP_DETECTED, "server_error", "request_loop"),
+            Self::RateLimited => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limit_error",
+                "rate_limit_exceeded",
+            ),
+            // OpenAI's, for just that.
+            Self::BudgetSpent => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "insufficient_quota",
+                "insufficient_quota",
+            ),
             Self::NoTable => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "no_table"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "proxy_busy"),
             Self::LanesOut => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "lanes_out"),
@@ -161,6 +175,31 @@ impl Failure {
             labels: None,
             details: None,
             closes: false,
+        }
+    }
+
+    pub(crate) fn no_table() -> Self {
+        let message = "this proxy has no routing table yet; try again in a second";
+        Self::spillway(Kind::NoTable, message).after(Duration::from_secs(1))
+    }
+
+    /// The key has no more for now.
+    pub(crate) fn limited(short: Short) -> Self {
+        match short {
+            Short::Requests(wait) => {
+                let message = "this key's requests of the minute are used up; wait a little";
+                Self::client(Kind::RateLimited, message).after(wait)
+            }
+            Short::Tokens(wait) => {
+                let message = "this key's tokens of the minute are used up; wait a little, or \
+                               send less";
+                Self::client(Kind::RateLimited, message).after(wait)
+            }
+            Short::Money => {
+                let message = "this key's money for the day is spent; ask the operator for more, \
+                               or come back tomorrow (UTC)";
+                Self::client(Kind::BudgetSpent, message)
+            }
         }
     }
 
@@ -293,7 +332,8 @@ impl Failure {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         // The official SDKs retry by themselves; a second charge needs their caller's will.
-        if self.retry == Retry::MayCharge {
+        // And money does not come back within their patience.
+        if self.retry == Retry::MayCharge || self.kind == Kind::BudgetSpent {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
         if let Some(labels) = self.labels {

@@ -35,14 +35,14 @@ const VIA_BYTES_MAX: usize = 1_024;
 const ROOM_UNIT: usize = 1_024;
 
 /// A request that was let in.
-pub(crate) struct Inbound<'a> {
+pub(crate) struct Inbound {
     pub(crate) id: RequestId,
     pub(crate) arrived: Instant,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     /// What the path said.
     pub(crate) asking: Asking,
-    pub(crate) caller: Caller<'a>,
+    pub(crate) caller: Caller,
     /// Provider keys that the caller brought along.
     pub(crate) own_keys: OwnKeys,
     /// Room taken among all bodies; given back when the request is done with its own.
@@ -54,9 +54,9 @@ pub(crate) fn request_id() -> RequestId {
     RequestId(uuid::Uuid::now_v7().into_bytes())
 }
 
-impl<'a> Inbound<'a> {
+impl Inbound {
     pub(crate) async fn receive(
-        proxy: &'a Proxy,
+        proxy: &Proxy,
         id: RequestId,
         asking: Asking,
         request: Request<Body>,
@@ -64,7 +64,9 @@ impl<'a> Inbound<'a> {
         let arrived = Instant::now();
         let (head, body) = request.into_parts();
         let limit = proxy.config.limits.body_bytes;
-        let admitted = auth::caller(&proxy.config.keys, &head.headers).and_then(|caller| {
+        let table = proxy.current.load();
+        let table = table.as_ref().map(AsRef::as_ref);
+        let admitted = auth::caller(&proxy.config.keys, table, &head.headers).and_then(|caller| {
             check_media(&head.headers)?;
             check_loop(proxy, &head.headers)?;
             let own_keys = OwnKeys::read(&head.headers, &proxy.config.providers)?;

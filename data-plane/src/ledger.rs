@@ -23,6 +23,7 @@ use spillway_routing::overflow::Cause;
 use spillway_routing::table::Table;
 use spillway_routing::unit::{Millis, NanoUsd, UnixMillis};
 
+use crate::allowance::{Allowances, Grant, Taking};
 use crate::chat::Chat;
 use crate::clock;
 use crate::conversation::Losses;
@@ -38,6 +39,7 @@ pub(crate) struct Ledger {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) spend: Arc<Spend>,
+    pub(crate) allowances: Arc<Allowances>,
     /// Set when the grace of a shutdown is over: what is dropped now was cut by us.
     cutting: AtomicBool,
 }
@@ -69,6 +71,8 @@ struct Record {
     /// The client got the head of a response.
     head_sent: bool,
     spilled: Option<Spilled>,
+    /// Where the caller's key is limited.
+    granted: Option<Grant>,
 }
 
 /// A request that went to its route's overflow lane.
@@ -130,12 +134,14 @@ impl Ledger {
         metrics: Arc<Metrics>,
         queue: Arc<Queue>,
         spend: Arc<Spend>,
+        allowances: Arc<Allowances>,
     ) -> Self {
         Self {
             proxy,
             metrics,
             queue,
             spend,
+            allowances,
             cutting: AtomicBool::new(false),
         }
     }
@@ -153,6 +159,7 @@ impl Ledger {
             first_token: None,
             head_sent: false,
             spilled: None,
+            granted: None,
         };
         Entry {
             ledger: Arc::clone(self),
@@ -211,6 +218,23 @@ impl Entry {
 
     pub(crate) fn attempt_ends(&mut self, result: AttemptResult, status: Option<u16>) {
         self.change(|record| record.end_attempt(result, status));
+    }
+
+    /// What the first lane of the plan is expected to take, of the operators' money.
+    pub(crate) fn expected(&self) -> Option<Taking> {
+        let opening = &self.record.as_ref()?.opening;
+        let chosen = opening.decision.as_ref()?.chosen()?;
+        let lane = opening.table.lane_index(&chosen.lane)?;
+        let family = opening.table.model_of(lane).family;
+        let own = !opening.facts.own_keys.is_empty();
+        Some(Taking {
+            tokens: opening.facts.input(family).saturating_add(chosen.output),
+            cost: chosen.cost.filter(|_| !own).unwrap_or_default(),
+        })
+    }
+
+    pub(crate) fn granted(&mut self, grant: Grant) {
+        self.change(|record| record.granted = Some(grant));
     }
 
     /// The next attempt is at the route's overflow lane.

@@ -5,6 +5,7 @@
 //! it serves without both.
 
 mod accept;
+mod allowance;
 mod audit;
 mod auth;
 mod chat;
@@ -47,7 +48,7 @@ pub use self::feed::Feed;
 pub use self::metrics::NAMES;
 
 use self::audit::Auditor;
-use self::failure::{Failure, Kind};
+use self::failure::Failure;
 use self::feed::{Current, Keeper};
 use self::health::{Ejection, Health};
 use self::ledger::Ledger;
@@ -120,6 +121,7 @@ impl Proxy {
                 Arc::clone(&metrics),
                 queue,
                 Arc::default(),
+                Arc::default(),
             )),
             tokens: Arc::new(TokenCounter::new()),
             budget: RetryBudget::new(Instant::now()),
@@ -143,10 +145,7 @@ impl Proxy {
 
     /// The table being served; a request takes it once.
     pub(crate) fn table(&self) -> Result<Arc<Table>, Failure> {
-        self.current.load_full().ok_or_else(|| {
-            let message = "this proxy has no routing table yet; try again in a second";
-            Failure::spillway(Kind::NoTable, message).after(std::time::Duration::from_secs(1))
-        })
+        self.current.load_full().ok_or_else(Failure::no_table)
     }
 }
 

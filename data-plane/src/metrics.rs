@@ -41,6 +41,7 @@ pub const NAMES: &[&str] = &[
     "spillway_overflow_usd_total",
     "spillway_lane_waiting",
     "spillway_queue_wait_seconds",
+    "spillway_limited_total",
 ];
 
 /// From a tenth of a second to the longest deadline.
@@ -88,6 +89,7 @@ pub(crate) struct Metrics {
     pub(crate) overflow_usd: CounterVec,
     pub(crate) lane_waiting: IntGaugeVec,
     pub(crate) queue_wait: HistogramVec,
+    pub(crate) limited: IntCounterVec,
 }
 
 impl Metrics {
@@ -149,6 +151,7 @@ impl Metrics {
             overflow_usd: make.money(25, "What those cost.", &["route", "cause"])?,
             lane_waiting: make.gauges(26, "Requests in the lane's queue.")?,
             queue_wait: make.histograms(27, "Waits in lanes' queues.", SECONDS, &["lane"])?,
+            limited: make.counters(28, "Requests beyond their key's limits.", &["limit"])?,
             registry,
         })
     }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use http::{HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
+use spillway_proto::keys;
 use spillway_routing::dialect::Dialect;
 
 /// In which header a provider wants its key.
@@ -99,16 +100,11 @@ impl Fingerprint {
     /// From 64 hexadecimal digits.
     #[must_use]
     pub fn parse(hex: &str) -> Option<Self> {
-        let mut bytes = [0u8; 32];
-        let digits = hex.as_bytes();
-        if digits.len() != 64 {
-            return None;
-        }
-        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            let digit = |c: u8| char::from(c).to_digit(16);
-            *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
-        }
-        Some(Self(bytes))
+        keys::unhex(hex).map(Self)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// Compares all bytes, whatever the first ones say.

@@ -5,6 +5,7 @@
 
 mod audit;
 mod facts;
+mod key;
 mod layout;
 mod learned;
 mod outcome;

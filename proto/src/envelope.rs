@@ -298,16 +298,7 @@ fn hash(bytes: &[u8]) -> [u8; 32] {
 }
 
 fn unhex(text: &str) -> Result<[u8; 32], InvalidKey> {
-    let text = text.trim();
-    let mut bytes = [0u8; 32];
-    if text.len() != 64 || !text.is_ascii() {
-        return Err(InvalidKey);
-    }
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-        let digit = |d: u8| char::from(d).to_digit(16).ok_or(InvalidKey);
-        *byte = (digit(digits[0])? << 4 | digit(digits[1])?) as u8;
-    }
-    Ok(bytes)
+    keys::unhex(text.trim()).ok_or(InvalidKey)
 }
 
 #[cfg(test)]

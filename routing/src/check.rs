@@ -10,6 +10,7 @@ mod learned;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::key::KeyTerms;
 use crate::rule::Action;
 use crate::table::{Choice, Draft};
 use crate::unit::Millis;
@@ -18,6 +19,7 @@ pub const MODELS_MAX: usize = 512;
 pub const LANES_MAX: usize = 1_024;
 pub const ROUTES_MAX: usize = 1_024;
 pub const RULES_MAX: usize = 1_024;
+pub const KEYS_MAX: usize = 10_000;
 /// λ beyond this cannot tell candidates apart any more.
 pub const LAMBDA_MAX: u64 = 1_000_000_000_000_000;
 
@@ -170,6 +172,7 @@ pub fn flaws(draft: &Draft) -> Vec<Flaw> {
     sizes(draft, &mut found);
     versions(draft, &mut found);
     duplicates(draft, &mut found);
+    hashes(draft, &mut found);
     references(draft, &mut found);
     prices(draft, &mut found);
     rooms(draft, &mut found);
@@ -189,6 +192,7 @@ fn sizes(draft: &Draft, found: &mut Vec<Flaw>) {
         ("lanes", draft.lanes.len(), LANES_MAX),
         ("routes", draft.routes.len(), ROUTES_MAX),
         ("rules", draft.rules.len(), RULES_MAX),
+        ("keys", draft.keys.len(), KEYS_MAX),
         ("probes", draft.probes.len(), 64),
     ];
     for (what, count, max) in counts {
@@ -215,7 +219,7 @@ fn versions(draft: &Draft, found: &mut Vec<Flaw>) {
 }
 
 fn duplicates(draft: &Draft, found: &mut Vec<Flaw>) {
-    let names: [(&'static str, Vec<&str>); 5] = [
+    let names: [(&'static str, Vec<&str>); 6] = [
         (
             "model",
             draft.models.iter().map(|m| m.id.as_str()).collect(),
@@ -230,6 +234,7 @@ fn duplicates(draft: &Draft, found: &mut Vec<Flaw>) {
             draft.routes.iter().map(|r| r.id.as_str()).collect(),
         ),
         ("rule", draft.rules.iter().map(|r| r.id.as_str()).collect()),
+        ("key", draft.keys.iter().map(|k| k.id.as_str()).collect()),
     ];
     for (what, names) in names {
         let mut seen = BTreeSet::new();
@@ -239,6 +244,17 @@ fn duplicates(draft: &Draft, found: &mut Vec<Flaw>) {
             name: name.to_owned(),
         }));
     }
+}
+
+/// Two keys with one hash would be one key with two terms.
+fn hashes(draft: &Draft, found: &mut Vec<Flaw>) {
+    let mut seen = BTreeSet::new();
+    let twice = |key: &&KeyTerms| key.sha256.is_some_and(|hash| !seen.insert(hash));
+    let keys = draft.keys.iter().filter(twice);
+    found.extend(keys.map(|key| Flaw::Duplicate {
+        what: "hash of key",
+        name: key.id.to_string(),
+    }));
 }
 
 fn references(draft: &Draft, found: &mut Vec<Flaw>) {

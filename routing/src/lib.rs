@@ -6,7 +6,7 @@
 //! wire format and is not async.
 //!
 //! Reading order: [`unit`](mod@unit), [`id`], [`prompt`], [`tokens`], [`dialect`],
-//! [`start`], [`overflow`], [`features`], [`catalogue`], [`encoder`], [`head`], [`rule`], [`table`], [`check`],
+//! [`start`], [`key`], [`overflow`], [`features`], [`catalogue`], [`encoder`], [`head`], [`rule`], [`table`], [`check`],
 //! [`conditions`], [`decide`](mod@decide), [`outcome`], [`audit`], [`offpolicy`],
 //! [`replay`](mod@replay).
 
@@ -21,6 +21,7 @@ pub mod features;
 pub mod float;
 pub mod head;
 pub mod id;
+pub mod key;
 pub mod offpolicy;
 pub mod outcome;
 pub mod overflow;

@@ -14,7 +14,8 @@ use crate::decide::Draw;
 use crate::dialect::Fidelity;
 use crate::features::Facts;
 use crate::head::Committee;
-use crate::id::{LaneId, ModelId, RouteId, TableVersion};
+use crate::id::{KeyId, LaneId, ModelId, RouteId, TableVersion};
+use crate::key::KeyTerms;
 use crate::overflow::Overflow;
 use crate::rule::Rule;
 use crate::unit::{Bps, Millis, NanoUsd, UnixMillis};
@@ -120,6 +121,8 @@ pub struct Draft {
     pub routes: Vec<Route>,
     /// In order; of several that pin, the first wins.
     pub rules: Vec<Rule>,
+    /// What callers may ask for, beside those whose terms the proxies' configuration holds.
+    pub keys: Vec<KeyTerms>,
     /// What is audited; nothing unless the policy says so.
     pub audits: Option<Audits>,
     pub probes: Vec<Probe>,
@@ -143,6 +146,9 @@ pub struct Table {
     /// Policy routes first, then one for each model's own name.
     routes: Vec<Route>,
     by_name: BTreeMap<RouteId, usize>,
+    keys: BTreeMap<KeyId, usize>,
+    /// By the hash of the key.
+    holders: BTreeMap<[u8; 32], usize>,
     /// Lane indexes per route.
     candidates: Vec<Vec<usize>>,
 }
@@ -179,8 +185,15 @@ impl Table {
             .iter()
             .map(|route| candidates(route, &draft, &places))
             .collect();
+        let keys = draft.keys.iter().enumerate();
+        let keys = keys.map(|(i, key)| (key.id.clone(), i)).collect();
+        let holders = draft.keys.iter().enumerate();
+        let holders = holders.filter_map(|(i, key)| Some((key.sha256?, i)));
+        let holders = holders.collect();
         Ok(Self {
             draft,
+            keys,
+            holders,
             places,
             lanes,
             routes,
@@ -210,6 +223,19 @@ impl Table {
     #[must_use]
     pub fn routes(&self) -> &[Route] {
         &self.routes
+    }
+
+    /// The terms of the key with this name.
+    #[must_use]
+    pub fn key(&self, id: &KeyId) -> Option<&KeyTerms> {
+        self.keys.get(id).map(|index| &self.draft.keys[*index])
+    }
+
+    /// The terms of the key with this SHA-256.
+    #[must_use]
+    pub fn holder(&self, sha256: &[u8; 32]) -> Option<&KeyTerms> {
+        let index = self.holders.get(sha256)?;
+        Some(&self.draft.keys[*index])
     }
 
     #[must_use]

@@ -230,6 +230,7 @@ fn facts(outcome: &Outcome) -> Value {
     };
     json!({
         "class": class,
+        "key": facts.key.as_ref().map(|key| key.as_str()),
         "input_tokens": facts.o200k.0,
         "features": features,
         "tools": facts.tool_count,

@@ -25,8 +25,30 @@ pub struct Policy {
     pub routes: BTreeMap<String, RouteEntry>,
     #[serde(default)]
     pub rules: Vec<RuleEntry>,
+    /// Callers' keys and their terms.
+    #[serde(default)]
+    pub keys: BTreeMap<String, KeyEntry>,
     /// What is audited; nothing without it.
     pub audits: Option<AuditsEntry>,
+}
+
+/// A caller's key.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyEntry {
+    /// SHA-256 of the key, in hex; without it these are the terms of a key that the proxies'
+    /// own configuration holds under this name.
+    pub sha256: Option<String>,
+    /// Routes and models it may ask for; all unless said.
+    pub routes: Option<Vec<String>>,
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
+    /// At each proxy.
+    pub requests_per_minute: Option<u32>,
+    /// Input and output, at each proxy.
+    pub tokens_per_minute: Option<u32>,
+    /// In a day (UTC), at each proxy.
+    pub usd_per_day: Option<f64>,
 }
 
 /// Requests that all models of their route answer once more, off the request's path, to

@@ -6,6 +6,7 @@
 //! is `choice`'s.
 
 mod choice;
+mod key;
 mod overflow;
 
 use std::collections::BTreeMap;
@@ -74,6 +75,9 @@ pub fn draft(policy: &Policy, text: &str, learned: &Learned) -> Result<Draft, Ve
     }
     for (index, entry) in policy.rules.iter().enumerate() {
         compiler.rule(index, entry);
+    }
+    for (name, entry) in &policy.keys {
+        compiler.key(name, entry);
     }
     if let Some(entry) = &policy.audits {
         compiler.audits(entry);

@@ -71,6 +71,10 @@ pub(super) fn path_of(flaw: &Flaw) -> Vec<String> {
             what: "upstream" | "lane",
             ..
         } => vec!["upstreams".to_owned()],
+        Flaw::Duplicate {
+            what: "key" | "hash of key",
+            name,
+        } => vec!["keys".to_owned(), name.clone()],
         Flaw::Duplicate { what: "rule", .. } => vec!["rules".to_owned()],
         _ => Vec::new(),
     }

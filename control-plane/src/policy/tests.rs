@@ -433,3 +433,36 @@ fn faults_of_an_overflow_lane_name_their_field() {
     let endless = spilling(r#"{ to = "small" }"#).replace("5s", "5h");
     assert_eq!(faults(&endless)[0].field, "upstreams");
 }
+
+#[test]
+fn keys_have_terms_and_their_faults_have_lines() {
+    let hash = "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+    let with = |lines: &str| format!("{POLICY}\n[keys.team]\n{lines}");
+    let text = with(&format!(
+        "sha256 = \"{hash}\"\nroutes = [\"auto\", \"small\"]\nusd_per_day = 2.0"
+    ));
+    let draft = compile(&text, &Learned::default()).unwrap();
+    let table = Table::build(draft).unwrap();
+    let key = table
+        .holder(&spillway_proto::keys::unhex(hash).unwrap())
+        .unwrap();
+    assert_eq!(key.id.as_str(), "team");
+    assert_eq!(key.routes.as_ref().map(Vec::len), Some(2));
+    assert_eq!(key.limits.per_day, Some(NanoUsd(2_000_000_000)));
+    for (lines, field) in [
+        ("sha256 = \"12\"", "keys.team.sha256"),
+        ("routes = [\"nowhere\"]", "keys.team.routes"),
+        ("usd_per_day = -1.0", "keys.team.usd_per_day"),
+        ("requests_per_hour = 1", "requests_per_hour"),
+    ] {
+        let faults = faults(&with(lines));
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert_eq!(faults[0].field, field);
+        assert!(faults[0].line.is_some());
+    }
+    let twice = format!(
+        "{}\n[keys.other]\nsha256 = \"{hash}\"",
+        with(&format!("sha256 = \"{hash}\""))
+    );
+    assert_eq!(faults(&twice)[0].field, "keys.team");
+}

@@ -75,7 +75,7 @@ function factsCard(told) {
   const known = told.facts ?? {};
   const yes = (value) => (value === true ? "yes" : value === false ? "no" : value ?? UNKNOWN);
   return card("Facts", "All a decision may know; no prompt text", h("div", { class: "body" }, facts([
-    ["Route", told.route], ["Slice", told.slice ?? UNKNOWN], ["Class", known.class ?? UNKNOWN],
+    ["Route", told.route], ["Slice", told.slice ?? UNKNOWN], ["Class", known.class ?? UNKNOWN], ["Key", known.key ?? UNKNOWN],
     ["Input tokens, estimated", count(known.input_tokens)], ["Turns", known.turns ?? UNKNOWN],
     ["Tools", yes(known.tools)], ["Structured output", yes(known.json)], ["Images", yes(known.images)],
   ])));

@@ -6,8 +6,10 @@
 use spillway_routing::catalogue::Usage;
 use spillway_routing::outcome::{AttemptResult, Ending, Outcome, UsageSource};
 use spillway_routing::table::Table;
+use spillway_routing::unit::NanoUsd;
 
 use super::{Ledger, Record, Spilled, account, named};
+use crate::allowance::Taking;
 use crate::clock;
 use crate::metrics::{Metrics, OTHER};
 
@@ -39,9 +41,17 @@ pub(super) fn close(ledger: &Ledger, mut record: Record, ending: Ending, status:
         record.head_sent.then_some(200),
     );
     let table = std::sync::Arc::clone(&record.opening.table);
-    let spilled = record.spilled.take();
+    let (spilled, granted) = (record.spilled.take(), record.granted.take());
     let outcome = outcome(ledger, record, ending, status);
     settle(ledger, &table, spilled, &outcome);
+    if let Some(grant) = granted {
+        let own = !outcome.facts.own_keys.is_empty();
+        let taken = Taking {
+            tokens: outcome.usage.input.saturating_add(outcome.usage.output),
+            cost: if own { NanoUsd::ZERO } else { outcome.cost },
+        };
+        ledger.allowances.settle(&grant, taken, clock::now());
+    }
     ledger.queue.push_outcome(outcome);
 }
 

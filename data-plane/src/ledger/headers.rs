@@ -119,16 +119,20 @@ fn explanation(record: &Record) -> String {
     });
     let why = why.unwrap_or_default();
     let served = record.served.map(|lane| &opening.table.lane(lane).id);
+    let spilled = record.spilled.as_ref();
+    let spilled = spilled.filter(|spilled| Some(&spilled.lane) == served);
     match decision
         .plan
         .iter()
         .position(|step| Some(&step.lane) == served)
     {
-        Some(rank) if rank > 0 && record.spilled.is_some() => {
-            let cause = record.spilled.as_ref().map_or("", |s| s.cause.name());
-            format!("overflow: {cause}; first choice was: {why}")
-        }
-        Some(rank) if rank > 0 => format!("fallback {rank}; first choice was: {why}"),
+        Some(rank) if rank > 0 => match spilled {
+            Some(spilled) => format!(
+                "overflow: {}; first choice was: {why}",
+                spilled.cause.name()
+            ),
+            None => format!("fallback {rank}; first choice was: {why}"),
+        },
         _ => why,
     }
 }

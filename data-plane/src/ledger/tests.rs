@@ -14,6 +14,7 @@ fn ledger() -> Arc<Ledger> {
         metrics,
         queue,
         Arc::default(),
+        Arc::default(),
     ))
 }
 

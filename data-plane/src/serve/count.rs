@@ -21,7 +21,7 @@ use crate::inbound::Inbound;
 /// Google's SDKs put the request into this field where it has more than contents.
 const WRAPPED: &str = "generateContentRequest";
 
-pub(super) async fn count(proxy: &Proxy, mut inbound: Inbound<'_>) -> Result<Response, Failure> {
+pub(super) async fn count(proxy: &Proxy, mut inbound: Inbound) -> Result<Response, Failure> {
     let table = proxy.table()?;
     if let Some(inner) = Body::parse(&inbound.body)?.raw(WRAPPED) {
         inbound.body = inner.to_owned().into();

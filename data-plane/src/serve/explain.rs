@@ -18,7 +18,7 @@ use crate::exchange;
 use crate::failure::Failure;
 use crate::inbound::Inbound;
 
-pub(super) async fn explain(proxy: &Proxy, inbound: Inbound<'_>) -> Result<Response, Failure> {
+pub(super) async fn explain(proxy: &Proxy, inbound: Inbound) -> Result<Response, Failure> {
     let table = proxy.table()?;
     let (_, facts) = exchange::read(proxy, &inbound).await?;
     let now = Instant::now();
@@ -67,12 +67,7 @@ pub(super) async fn explain(proxy: &Proxy, inbound: Inbound<'_>) -> Result<Respo
     Ok(Json(with_context(explained, &inbound, &table, &facts)).into_response())
 }
 
-fn with_context(
-    mut explained: Value,
-    inbound: &Inbound<'_>,
-    table: &Table,
-    facts: &Facts,
-) -> Value {
+fn with_context(mut explained: Value, inbound: &Inbound, table: &Table, facts: &Facts) -> Value {
     explained["request_id"] = json!(inbound.id.to_string());
     explained["table_version"] = json!(table.version().0);
     explained["facts"] = json!({

@@ -32,7 +32,7 @@ enum Thumb {
     Down,
 }
 
-pub(super) fn feedback(proxy: &Proxy, inbound: &Inbound<'_>) -> Result<Response, Failure> {
+pub(super) fn feedback(proxy: &Proxy, inbound: &Inbound) -> Result<Response, Failure> {
     let (request, score) = read(&inbound.body)?;
     let at = clock::now();
     proxy.ledger.queue.push_verdict(Verdict {

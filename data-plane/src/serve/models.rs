@@ -85,8 +85,8 @@ fn asked_in(uri: &Uri, headers: &HeaderMap) -> Dialect {
 }
 
 fn allowed(proxy: &Proxy, headers: &HeaderMap) -> Result<(Arc<Table>, Vec<Listed>), Failure> {
-    let caller = auth::caller(&proxy.config.keys, headers)?;
     let table = proxy.table()?;
+    let caller = auth::caller(&proxy.config.keys, Some(&table), headers)?;
     let routes = table
         .routes()
         .iter()

@@ -7,6 +7,7 @@ use spillway_routing::catalogue::{
 };
 use spillway_routing::dialect::{Dialect, Fidelity};
 use spillway_routing::id::{LaneId, ModelId, TableVersion};
+use spillway_routing::key::KeyTerms;
 use spillway_routing::overflow::Overflow;
 use spillway_routing::rule::{Action, Match, Rule};
 use spillway_routing::table::{BarPoint, Certificate, Choice, Draft, Route};
@@ -438,6 +439,7 @@ impl From<&Draft> for pb::Table {
             plans: draft.probes.iter().map(plan_to_pb(&draft.lanes)).collect(),
             audits: draft.audits.as_ref().map(Into::into),
             learnt_at_ms: draft.learnt_at.0,
+            keys: draft.keys.iter().map(Into::into).collect(),
         }
     }
 }
@@ -475,6 +477,7 @@ impl TryFrom<pb::Table> for Draft {
                 .transpose()
                 .map_err(|e| e.within("audits"))?,
             learnt_at: UnixMillis(table.learnt_at_ms),
+            keys: each(table.keys, "keys", KeyTerms::try_from)?,
         })
     }
 }

@@ -23,6 +23,7 @@ use spillway_routing::head::network::Network;
 use spillway_routing::head::weights::Weights;
 use spillway_routing::head::{Committee, Head, Lengths, Scaler};
 use spillway_routing::id::{LaneId, ModelId, RequestId, TableVersion};
+use spillway_routing::key::{KeyLimits, KeyTerms};
 use spillway_routing::outcome::{
     Answer, Attempt, AttemptResult, Audit, Ending, Outcome, UsageSource, Verdict, VerdictSource,
 };
@@ -264,6 +265,20 @@ fn rules() -> Vec<Rule> {
     ]
 }
 
+fn keys() -> Vec<KeyTerms> {
+    vec![KeyTerms {
+        id: "team".into(),
+        sha256: Some([7; 32]),
+        routes: Some(vec!["auto".into()]),
+        tags: vec![("team".to_owned(), "b".to_owned())],
+        limits: KeyLimits {
+            requests_per_minute: Some(60),
+            tokens_per_minute: Some(9_000),
+            per_day: Some(NanoUsd(5)),
+        },
+    }]
+}
+
 fn bare_draft() -> Draft {
     let model = |id: &str, family| Model {
         id: id.into(),
@@ -311,6 +326,7 @@ fn bare_draft() -> Draft {
             judge: Some("sim:large/standard".into()),
         }),
         learnt_at: UnixMillis(1_795_000_000_000),
+        keys: keys(),
         models: vec![
             model("small", Family::O200k),
             model("large", Family::Claude47),
@@ -471,6 +487,7 @@ fn tables_of_the_first_version_are_still_read() {
     for lane in &mut first.lanes {
         lane.room = Room::default();
     }
+    first.keys.clear();
     let first = probed(first);
     if std::env::vars().any(|(key, _)| key == "SPILLWAY_REWRITE") {
         std::fs::write(path, encode_table(&first)).unwrap();

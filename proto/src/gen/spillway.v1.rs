@@ -740,6 +740,26 @@ pub struct Plan {
     #[prost(uint32, repeated, tag = "1")]
     pub lanes: ::prost::alloc::vec::Vec<u32>,
 }
+/// What a caller's key may ask for, and how much of it at each proxy.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Key {
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Of the key; none where the proxies' own configuration holds it.
+    #[prost(bytes = "vec", optional, tag = "2")]
+    pub sha256: ::core::option::Option<::prost::alloc::vec::Vec<u8>>,
+    /// All where it is absent.
+    #[prost(message, optional, tag = "3")]
+    pub routes: ::core::option::Option<Names>,
+    #[prost(message, repeated, tag = "4")]
+    pub tags: ::prost::alloc::vec::Vec<Tag>,
+    #[prost(uint32, optional, tag = "5")]
+    pub requests_per_minute: ::core::option::Option<u32>,
+    #[prost(uint32, optional, tag = "6")]
+    pub tokens_per_minute: ::core::option::Option<u32>,
+    #[prost(uint64, optional, tag = "7")]
+    pub per_day_nano_usd: ::core::option::Option<u64>,
+}
 /// How much is audited.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Audits {
@@ -794,6 +814,8 @@ pub struct Table {
     pub plans: ::prost::alloc::vec::Vec<Plan>,
     #[prost(uint64, tag = "18")]
     pub learnt_at_ms: u64,
+    #[prost(message, repeated, tag = "19")]
+    pub keys: ::prost::alloc::vec::Vec<Key>,
 }
 /// What is signed. The payload is cut into chunks that are stored under their hash.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
