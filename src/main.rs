@@ -22,6 +22,11 @@ use tracing_subscriber::EnvFilter;
 
 use crate::command::{Cli, Command};
 
+/// Under load a proxied request takes an eighth less of the processor than with the
+/// system's (`make bench-gateway`, 16 connections: 205 to 210 µs against 178 to 182).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     start_log(cli.log_json);
