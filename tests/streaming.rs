@@ -92,3 +92,23 @@ async fn a_client_that_goes_away_closes_the_provider_and_is_recorded() {
     assert_eq!(recorded[0]["ending"], "client_gone");
     assert_ne!(ledger.attempts()[0].outcome, Outcome::InFlight);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_silence_is_filled_with_comments_and_still_ends() {
+    let stand = Stand::new()
+        .limits("heartbeat_ms = 100\nidle_ms = 1000")
+        .embedded()
+        .start()
+        .await;
+    stand
+        .script("alpha")
+        .fail(Fault::HangAfter { content_chunks: 2 });
+    let url = format!("{}/v1/chat/completions", stand.url());
+    let (_, body) = streaming(&url, KEY, &ask(false)).await;
+    let text = String::from_utf8_lossy(&body.collect().await.unwrap().to_bytes()).into_owned();
+    let comments = text.matches("\n\n: waiting for the provider\n\n").count();
+    assert!((1..=10).contains(&comments), "{text}");
+    let beats = text.matches(": waiting").count();
+    assert!((5..=10).contains(&beats), "{text}");
+    assert!(text.contains("\"error\"") && !text.contains("[DONE]"));
+}

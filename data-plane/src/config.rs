@@ -72,6 +72,7 @@ pub struct Limits {
     pub write_stall: Duration,
     pub connect: Duration,
     pub idle: Duration,
+    pub heartbeat: Duration,
     pub answer_bytes: usize,
     pub lane_in_flight: u32,
     pub ejection: Duration,
@@ -372,6 +373,7 @@ fn limits(raw: &RawLimits) -> Result<Limits, ConfigError> {
         ("header_ms", raw.header_ms as usize),
         ("connect_ms", raw.connect_ms as usize),
         ("idle_ms", raw.idle_ms as usize),
+        ("heartbeat_ms", raw.heartbeat_ms as usize),
         ("write_stall_ms", raw.write_stall_ms as usize),
     ];
     if let Some((name, _)) = counts.iter().find(|(_, value)| *value == 0) {
@@ -394,6 +396,7 @@ fn limits(raw: &RawLimits) -> Result<Limits, ConfigError> {
         write_stall: Duration::from_millis(raw.write_stall_ms),
         connect: Duration::from_millis(raw.connect_ms),
         idle: Duration::from_millis(raw.idle_ms),
+        heartbeat: Duration::from_millis(raw.heartbeat_ms),
         answer_bytes: raw.answer_bytes,
         lane_in_flight: raw.lane_in_flight,
         ejection: Duration::from_millis(raw.ejection_ms),

@@ -51,7 +51,7 @@ pub(crate) async fn exchange(proxy: &Proxy, inbound: Inbound) -> Result<Response
         own_keys: &inbound.own_keys,
     };
     let reply = upstream::call(proxy, call, entry).await?;
-    Ok(stream::relay(reply, &chat))
+    Ok(stream::relay(reply, &chat, proxy.config.limits.heartbeat))
 }
 
 /// Reads the body once and makes the facts.

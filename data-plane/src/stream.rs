@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::Response;
@@ -17,6 +17,7 @@ use http::{HeaderValue, header};
 use http_body::{Frame as BodyFrame, SizeHint};
 use spillway_routing::dialect::Dialect;
 use spillway_routing::outcome::Ending;
+use tokio::time::timeout;
 
 use crate::chat::Chat;
 use crate::dialect::event::Stamp;
@@ -29,8 +30,11 @@ use crate::upstream::{Committed, Reader, Reply};
 /// Below so many tokens the pace of a stream is mostly noise.
 const PACED_TOKENS_MIN: u32 = 8;
 
+/// A comment, which parsers of events pass over.
+const HEARTBEAT: Bytes = Bytes::from_static(b": waiting for the provider\n\n");
+
 /// Makes the response. Its body closes the record: whole, cut, or dropped by the client.
-pub(crate) fn relay(reply: Reply, chat: &Chat) -> Response {
+pub(crate) fn relay(reply: Reply, chat: &Chat, heartbeat: Duration) -> Response {
     let Reply {
         committed,
         permit,
@@ -86,6 +90,7 @@ pub(crate) fn relay(reply: Reply, chat: &Chat) -> Response {
                 interpreter,
                 finished: false,
                 last_content: began,
+                heartbeat: takes_comments(own).then_some(heartbeat),
             };
             relay.respond(headers)
         }
@@ -169,6 +174,13 @@ struct Relay {
     /// The answer had its end; only accounting may be missing.
     finished: bool,
     last_content: Instant,
+    /// After so long a silence the client hears that it is still served.
+    heartbeat: Option<Duration>,
+}
+
+/// Google's SDKs read every line as JSON.
+fn takes_comments(own: Dialect) -> bool {
+    own != Dialect::GeminiGenerate
 }
 
 impl Relay {
@@ -196,7 +208,16 @@ impl Relay {
         loop {
             let next = match self.held.pop_front() {
                 Some(held) => Ok(Some(held)),
-                None => self.reader.as_mut()?.next().await,
+                None => {
+                    let next = self.reader.as_mut()?.next();
+                    match self.heartbeat {
+                        None => next.await,
+                        Some(heartbeat) => match timeout(heartbeat, next).await {
+                            Ok(next) => next,
+                            Err(_) => return Some(HEARTBEAT),
+                        },
+                    }
+                }
             };
             match next {
                 Ok(Some((frame, meaning))) => {

@@ -102,6 +102,8 @@ pub struct RawLimits {
     pub connect_ms: u64,
     /// Between two chunks of an answer.
     pub idle_ms: u64,
+    /// After so long a silence of the provider a stream's client hears a comment.
+    pub heartbeat_ms: u64,
     /// A whole answer that is not streamed.
     pub answer_bytes: usize,
     pub lane_in_flight: u32,
@@ -124,6 +126,7 @@ impl Default for RawLimits {
             write_stall_ms: 60_000,
             connect_ms: 3_000,
             idle_ms: 60_000,
+            heartbeat_ms: 15_000,
             answer_bytes: 32 << 20,
             lane_in_flight: 1_024,
             ejection_ms: 2_000,

@@ -3,12 +3,12 @@
 //! Owns: reading with a bound on silence and on size. Reads no further than it is asked
 //! to, so that a slow client slows the provider down.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use crate::dialect::sse::{Frame, FrameTooLong, Splitter};
 use crate::dialect::{Ear, Meaning};
@@ -36,6 +36,8 @@ pub(crate) struct Reader {
     ear: Ear,
     /// Longest silence.
     idle: Duration,
+    /// When the silence that lasts has been too long.
+    silent_until: Option<Instant>,
     ended: bool,
 }
 
@@ -46,11 +48,13 @@ impl Reader {
             splitter: Splitter::default(),
             ear,
             idle,
+            silent_until: None,
             ended: false,
         }
     }
 
-    /// The next frame; `None` at the end.
+    /// The next frame; `None` at the end. Whoever stops waiting loses nothing, and the
+    /// silence goes on.
     pub(crate) async fn next(&mut self) -> Result<Option<(Frame, Meaning)>, Broken> {
         loop {
             if let Some(frame) = self.splitter.next()? {
@@ -59,7 +63,13 @@ impl Reader {
             if self.ended {
                 return Ok(None);
             }
-            match chunk(&mut self.body, self.idle).await? {
+            let idle = self.idle;
+            let until = *self
+                .silent_until
+                .get_or_insert_with(|| Instant::now() + idle);
+            let chunk = chunk(&mut self.body, until).await?;
+            self.silent_until = None;
+            match chunk {
                 Some(bytes) => self.splitter.push(&bytes),
                 None => {
                     self.ended = true;
@@ -99,9 +109,9 @@ fn closed(frame: &Frame) -> Frame {
 }
 
 /// The next bytes of a body.
-pub(super) async fn chunk(body: &mut Incoming, idle: Duration) -> Result<Option<Bytes>, Broken> {
+async fn chunk(body: &mut Incoming, until: Instant) -> Result<Option<Bytes>, Broken> {
     loop {
-        match timeout(idle, body.frame()).await {
+        match timeout_at(until.into(), body.frame()).await {
             Err(_) => return Err(Broken::Silent),
             Ok(None) => return Ok(None),
             Ok(Some(frame)) => {
@@ -116,7 +126,7 @@ pub(super) async fn chunk(body: &mut Incoming, idle: Duration) -> Result<Option<
 /// The first bytes of JSON. Some hosts keep a connection alive with white space before
 /// it: that is no beginning, and nothing is lost with it.
 pub(super) async fn begun(body: &mut Incoming, idle: Duration) -> Result<Option<Bytes>, Broken> {
-    while let Some(bytes) = chunk(body, idle).await? {
+    while let Some(bytes) = chunk(body, Instant::now() + idle).await? {
         let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         if !bytes.iter().all(blank) {
             return Ok(Some(bytes));
@@ -133,7 +143,7 @@ pub(super) async fn rest(
     max: usize,
 ) -> Result<Bytes, Broken> {
     let mut whole = Vec::from(first);
-    while let Some(bytes) = chunk(body, idle).await? {
+    while let Some(bytes) = chunk(body, Instant::now() + idle).await? {
         if whole.len() + bytes.len() > max {
             return Err(Broken::TooLarge);
         }
