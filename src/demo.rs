@@ -150,6 +150,7 @@ fn proxy(
             routes: None,
             tags: std::collections::BTreeMap::new(),
         }],
+        require_keys: false,
         limits: RawLimits {
             drain_ms: 2_000,
             ..RawLimits::default()

@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::StreamExt;
 use serde_json::Value;
-use spillway_simulator::{Attempt, Behaviour, Fault};
+use spillway_simulator::{Attempt, Behaviour, Fault, Ledger};
 
 use crate::dialects::{CALLERS, ask, ends, events, text};
 use crate::stand::{Answer, Stand, eventually};
 
 const REQUESTS: usize = 10_000;
 const AT_ONCE: usize = 24;
-const SAYING: &str = "the dam holds one two three four five";
 
 /// Short answers by fast models, so that whoever hangs is given up soon.
 const POLICY: &str = r#"
@@ -126,9 +125,15 @@ fn misbehaving() -> Behaviour {
         .fold(often, |so_far, fault| so_far.with_fault(fault, 0.0005))
 }
 
+/// What the request with this number says; nobody else says it.
+fn saying(number: usize) -> String {
+    format!("dam {number} holds one two three four five")
+}
+
 /// What one caller got.
 struct Got {
     id: String,
+    number: usize,
     /// Earlier attempts that may be charged, as the caller was told.
     flagged: usize,
     whole: bool,
@@ -137,10 +142,11 @@ struct Got {
 }
 
 /// Checks one answer: whole, or a prefix and the dialect's own error, or an error.
-fn got(caller: &str, answer: &Answer, stream: bool) -> Got {
+fn got(number: usize, caller: &str, answer: &Answer, stream: bool) -> Got {
     let said = text(caller, answer, stream);
+    let expected = format!("echo: {}", saying(number));
     let case = format!("{caller}, stream {stream}: {}", answer.text());
-    let whole = answer.status == 200 && said == format!("echo: {SAYING}");
+    let whole = answer.status == 200 && said == expected;
     if answer.status != 200 {
         assert!(
             (500..600).contains(&answer.status) || answer.status == 429,
@@ -148,7 +154,7 @@ fn got(caller: &str, answer: &Answer, stream: bool) -> Got {
         );
         assert!(answer.json()["error"]["message"].is_string(), "{case}");
     } else if stream && !whole {
-        assert!(format!("echo: {SAYING}").starts_with(&said), "{case}");
+        assert!(expected.starts_with(&said), "{case}");
         assert!(!ends(caller, answer), "{case}");
         let last = events(answer).pop().unwrap_or_default();
         assert!(
@@ -161,6 +167,7 @@ fn got(caller: &str, answer: &Answer, stream: bool) -> Got {
     }
     Got {
         id: answer.header("x-spillway-request-id").to_owned(),
+        number,
         flagged: answer
             .header("x-spillway-possible-charge")
             .parse()
@@ -214,8 +221,8 @@ async fn nothing_is_lost_doubled_or_charged_twice_unflagged() {
         let stream = i / 4 % 2 == 0;
         let url = stand.url().to_owned();
         async move {
-            let answer = ask(&url, caller, caller, SAYING, stream).await;
-            got(caller, &answer, stream)
+            let answer = ask(&url, caller, caller, &saying(i), stream).await;
+            got(i, caller, &answer, stream)
         }
     });
     let answers: Vec<Got> = futures::stream::iter(asked)
@@ -235,19 +242,26 @@ async fn nothing_is_lost_doubled_or_charged_twice_unflagged() {
 
     let ledger = stand.simulator().ledger();
     assert_eq!(ledger.dropped(), 0);
-    let mut attempts: BTreeMap<String, Vec<Attempt>> = BTreeMap::new();
+    let mut attempts: BTreeMap<u64, Vec<Attempt>> = BTreeMap::new();
     for attempt in ledger.attempts() {
-        let id = attempt.request_id.clone().unwrap_or_default();
-        attempts.entry(id).or_default().push(attempt);
+        attempts
+            .entry(attempt.prompt_hash)
+            .or_default()
+            .push(attempt);
     }
     let mut flagged = 0;
     for answer in &answers {
-        let made = attempts.get(&answer.id).map_or(&[][..], Vec::as_slice);
+        let prompt = Ledger::prompt_hash(&saying(answer.number));
+        let made = attempts.remove(&prompt).unwrap_or_default();
         let billed = made.iter().filter(|a| a.cost_nano_usd > 0).count();
-        assert!(made.len() <= 3, "{made:#?}");
+        assert!(
+            made.len() <= 3 && (!answer.whole || !made.is_empty()),
+            "{made:#?}"
+        );
         assert!(billed <= 1 + answer.flagged, "{made:#?}");
         flagged += usize::from(answer.flagged > 0);
     }
+    assert!(attempts.is_empty(), "nobody asked for these: {attempts:#?}");
     println!("{flagged} flagged as possibly charged twice");
 
     eventually("every outcome is recorded", || async {

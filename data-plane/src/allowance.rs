@@ -28,6 +28,8 @@ pub(crate) struct Taking {
 pub(crate) struct Grant {
     key: KeyId,
     reserved: Taking,
+    /// Since 1970.
+    day: u64,
 }
 
 /// What a key has no more of.
@@ -146,6 +148,7 @@ impl Allowances {
         Ok(Grant {
             key: key.clone(),
             reserved: expected,
+            day: account.day,
         })
     }
 
@@ -155,8 +158,10 @@ impl Allowances {
             let reserved = grant.reserved;
             account.tokens.level += f64::from(reserved.tokens.0) - f64::from(taken.tokens.0);
             account.turn(at);
-            let rest = account.spent.saturating_sub(reserved.cost);
-            account.spent = rest.saturating_add(taken.cost);
+            if grant.day == account.day {
+                account.spent = account.spent.saturating_sub(reserved.cost);
+            }
+            account.spent = account.spent.saturating_add(taken.cost);
         }
     }
 }
@@ -255,7 +260,11 @@ mod tests {
         desk.all.settle(&grant, taking(1, 4), AT);
         assert!(desk.ask(0, taking(1, 6)).is_ok());
         assert!(desk.ask(DAY_MS - 1, taking(1, 1)).is_err());
-        assert!(desk.ask(DAY_MS, taking(1, 10)).is_ok());
+        assert!(desk.ask(DAY_MS, taking(1, 9)).is_ok());
+        // What was reserved yesterday frees nothing of today.
+        desk.all
+            .settle(&grant, taking(1, 1), UnixMillis(AT.0 + DAY_MS));
+        assert!(desk.ask(DAY_MS, taking(1, 1)).is_err());
     }
 
     #[test]

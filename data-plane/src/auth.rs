@@ -42,13 +42,22 @@ impl Caller {
         (self.limits != KeyLimits::default()).then_some((key, &self.limits))
     }
 
-    /// A key of the proxy's own configuration, with the terms that the policy adds.
+    /// A key of the proxy's own configuration, with the terms that the policy adds: never
+    /// more than the configuration gives.
     fn of(key: &Key, terms: Option<&KeyTerms>) -> Self {
         let mut tags = key.tags.clone();
         tags.extend(terms.iter().flat_map(|terms| terms.tags.clone()));
+        let allowed = terms.and_then(|terms| terms.routes.clone());
+        let routes = match (key.routes.clone(), allowed) {
+            (Some(mut routes), Some(allowed)) => {
+                routes.retain(|route| allowed.contains(route));
+                Some(routes)
+            }
+            (routes, allowed) => routes.or(allowed),
+        };
         Self {
             key: Some(key.id.clone()),
-            routes: key.routes.clone().or_else(|| terms?.routes.clone()),
+            routes,
             tags,
             limits: terms.map_or(KeyLimits::default(), |terms| terms.limits),
         }
@@ -66,15 +75,19 @@ impl Caller {
 }
 
 /// Finds the caller among the keys of the configuration and those of the policy. Where
-/// there are none (loopback only) everybody is let in.
+/// there are none (loopback only) everybody is let in, unless keys are required.
 pub(crate) fn caller(
     keys: &[Key],
+    required: bool,
     table: Option<&Table>,
     headers: &HeaderMap,
 ) -> Result<Caller, Failure> {
-    let of_policy = table.map_or(&[][..], |table| &table.draft().keys);
-    if keys.is_empty() && of_policy.iter().all(|key| key.sha256.is_none()) {
-        return Ok(Caller::default());
+    if keys.is_empty() && !required {
+        // Nothing is served before it is known whether the policy has keys.
+        let table = table.ok_or_else(Failure::no_table)?;
+        if table.draft().keys.iter().all(|key| key.sha256.is_none()) {
+            return Ok(Caller::default());
+        }
     }
     let refuse = |message: &str| Failure::client(Kind::Unauthenticated, message);
     let given = presented(headers)
@@ -88,7 +101,12 @@ pub(crate) fn caller(
         }
     }
     if let Some(key) = found {
-        return Ok(Caller::of(key, table.and_then(|table| table.key(&key.id))));
+        // An entry with a hash is another key, whatever its name.
+        let terms = table.and_then(|table| table.key(&key.id));
+        return Ok(Caller::of(
+            key,
+            terms.filter(|terms| terms.sha256.is_none()),
+        ));
     }
     let Some(table) = table else {
         // It may be one of the policy's.
@@ -135,7 +153,7 @@ mod tests {
     fn the_key_is_found_in_every_form_and_nowhere_else() {
         let keys = keys();
         let who = |headers: HeaderMap| {
-            caller(&keys, None, &headers)
+            caller(&keys, false, None, &headers)
                 .ok()
                 .map(|c| c.id().to_owned())
         };
@@ -166,7 +184,58 @@ mod tests {
     fn a_key_asks_only_for_its_routes() {
         let keys = keys();
         let headers = headers("x-api-key", "secret");
-        let caller = caller(&keys, None, &headers).unwrap();
+        let caller = caller(&keys, false, None, &headers).unwrap();
         assert!(caller.may_ask_for("auto") && !caller.may_ask_for("gpt"));
+    }
+
+    fn table(terms: Vec<KeyTerms>) -> Table {
+        let mut draft = crate::tests::draft(1);
+        draft.keys = terms;
+        Table::build(draft).unwrap()
+    }
+
+    fn terms(id: &str, key: Option<&[u8]>, routes: &[&str]) -> KeyTerms {
+        KeyTerms {
+            id: id.into(),
+            sha256: key.map(|key| *Fingerprint::of(key).bytes()),
+            routes: Some(routes.iter().map(|name| RouteId::new(name)).collect()),
+            tags: vec![],
+            limits: KeyLimits {
+                requests_per_minute: Some(1),
+                ..KeyLimits::default()
+            },
+        }
+    }
+
+    #[test]
+    fn without_keys_everybody_is_let_in_once_that_is_known() {
+        let asked = |required, table: Option<&Table>| {
+            let caller = caller(&[], required, table, &HeaderMap::new());
+            caller.map_err(|failure| failure.status().as_u16()).err()
+        };
+        assert_eq!(asked(false, None), Some(503));
+        assert_eq!(asked(false, Some(&table(vec![]))), None);
+        assert_eq!(asked(true, Some(&table(vec![]))), Some(401));
+        let keyed = table(vec![terms("a", Some(b"k"), &["auto"])]);
+        assert_eq!(asked(false, Some(&keyed)), Some(401));
+    }
+
+    #[test]
+    fn a_policy_narrows_a_key_of_the_configuration_and_never_widens_it() {
+        let mut keys = keys();
+        keys[0].routes = Some(vec![RouteId::new("auto"), RouteId::new("large")]);
+        let headers = headers("x-api-key", "secret");
+        let with = |terms| {
+            let table = table(vec![terms]);
+            caller(&keys, false, Some(&table), &headers).unwrap()
+        };
+        let narrowed = with(terms("team", None, &["large", "small"]));
+        let may = |caller: &Caller| ["auto", "large", "small"].map(|r| caller.may_ask_for(r));
+        assert_eq!(may(&narrowed), [false, true, false]);
+        assert!(narrowed.limited().is_some());
+        // Another key that happens to have the name.
+        let other = with(terms("team", Some(b"other"), &["small"]));
+        assert_eq!(may(&other), [true, true, false]);
+        assert!(other.limited().is_none());
     }
 }

@@ -95,6 +95,8 @@ pub struct Config {
     /// `None`: the provider wants no key.
     pub credentials: BTreeMap<CredentialName, Option<Secret>>,
     pub keys: Vec<Key>,
+    /// Nobody is let in without a key, also where neither this nor the policy has one.
+    pub require_keys: bool,
     pub limits: Limits,
 }
 
@@ -150,6 +152,7 @@ impl Config {
                 .into_iter()
                 .map(|k| key(k, env))
                 .collect::<Result<_, _>>()?,
+            require_keys: raw.require_keys,
             limits: limits(&raw.limits)?,
             name: raw.name,
             listen: raw.listen,
@@ -173,10 +176,11 @@ fn check_name(name: &str) -> Result<(), ConfigError> {
 fn check_exposure(raw: &RawConfig) -> Result<(), ConfigError> {
     let refuse = |field: &str, flaw: &str| Err(ConfigError::new(field, flaw));
     if !raw.listen.ip().is_loopback() {
-        if raw.keys.is_empty() {
+        if raw.keys.is_empty() && !raw.require_keys {
             return refuse(
                 "listen",
-                "goes beyond loopback without any [[keys]]: add one",
+                "goes beyond loopback without any [[keys]]: add one, or set require_keys = true \
+                 where the policy holds them",
             );
         }
         if !raw.behind_tls_proxy {

@@ -70,12 +70,51 @@ impl Seen {
         Some(next)
     }
 
+    /// Lets a request in, gives it a turn where it came with a key, or neither.
+    fn passage(&mut self, room: Room, key: Option<&str>, forced: bool, now: Instant) -> Passage {
+        let gate = self.breaker.gate(now);
+        let busy = self.in_flight >= self.in_flight_max;
+        // The last lane there is may be out, but what a policy says of its room holds.
+        let limited = room.in_flight.is_some() || room.queue > 0;
+        let full = busy && (!forced || limited);
+        if full || (gate == Gate::Shut && !forced) {
+            let key = key.filter(|_| gate == Gate::Open && self.waiting < room.queue);
+            return key.map_or(Passage::Closed, |key| self.turn(key, room));
+        }
+        let probe = gate == Gate::Probing && !busy;
+        if probe {
+            self.breaker.start_probe();
+        }
+        self.in_flight += 1;
+        // A forced request to a lane that is out answers for it like a probe.
+        Passage::In {
+            probe: probe || forced,
+        }
+    }
+
+    fn turn(&mut self, key: &str, room: Room) -> Passage {
+        if self.queue.len() >= 2 * room.queue as usize {
+            self.queue.retain(|ticket| !ticket.is_closed());
+        }
+        let (call, place) = oneshot::channel();
+        self.queue.push(key, call);
+        self.waiting += 1;
+        Passage::Wait(place)
+    }
+
     /// Nobody waits for a lane that is out.
     fn turn_away(&mut self, now: Instant) {
         if self.breaker.gate(now) != Gate::Open {
             self.queue = Queue::default();
         }
     }
+}
+
+/// What [`Seen`] says of a request that wants in.
+enum Passage {
+    In { probe: bool },
+    Wait(oneshot::Receiver<Permit>),
+    Closed,
 }
 
 /// How a request gets to a lane.
@@ -147,7 +186,8 @@ impl Health {
         }
     }
 
-    fn limit(&self, room: Room) -> u32 {
+    /// Requests that may be under way at a lane of this room.
+    pub(crate) fn limit(&self, room: Room) -> u32 {
         let own = room.in_flight.unwrap_or(self.in_flight_max);
         own.min(self.in_flight_max)
     }
@@ -184,7 +224,6 @@ impl Health {
         forced: bool,
         now: Instant,
     ) -> Entrance {
-        let limit = self.limit(lane.room);
         let mut lanes = self.lanes();
         if lanes.len() >= LANES_MAX && !lanes.contains_key(&lane.id) {
             lanes.retain(|_, seen| seen.in_flight > 0 || seen.waiting > 0);
@@ -192,29 +231,19 @@ impl Health {
         let seen = lanes
             .entry(lane.id.clone())
             .or_insert_with(|| Seen::new(now));
-        seen.in_flight_max = limit;
-        let gate = seen.breaker.gate(now);
-        let busy = seen.in_flight >= limit;
-        if !forced && (busy || gate == Gate::Shut) {
-            let queue = key.filter(|_| gate == Gate::Open && seen.waiting < lane.room.queue);
-            let Some(key) = queue else {
-                return Entrance::Closed;
-            };
-            if seen.queue.len() >= 2 * lane.room.queue as usize {
-                seen.queue.retain(|ticket| !ticket.is_closed());
-            }
-            let (call, place) = oneshot::channel();
-            seen.queue.push(key, call);
-            seen.waiting += 1;
-            return Entrance::Wait(Ticket::new(self, &lane.id, place));
+        seen.in_flight_max = self.limit(lane.room);
+        // Where there is more room than before, whoever waits comes first.
+        let called: Vec<_> = std::iter::from_fn(|| seen.next(now)).collect();
+        let passage = seen.passage(lane.room, key, forced, now);
+        drop(lanes);
+        for ticket in called {
+            let _ = ticket.send(Permit::new(self, &lane.id, false));
         }
-        let probe = gate == Gate::Probing && !busy;
-        if probe {
-            seen.breaker.start_probe();
+        match passage {
+            Passage::In { probe } => Entrance::In(Permit::new(self, &lane.id, probe)),
+            Passage::Wait(place) => Entrance::Wait(Ticket::new(self, &lane.id, place)),
+            Passage::Closed => Entrance::Closed,
         }
-        seen.in_flight += 1;
-        // A forced request to a lane that is out answers for it like a probe.
-        Entrance::In(Permit::new(self, &lane.id, probe || forced))
     }
 
     /// The shortest time until one of a table's lanes may be tried again.

@@ -66,7 +66,9 @@ impl Inbound {
         let limit = proxy.config.limits.body_bytes;
         let table = proxy.current.load();
         let table = table.as_ref().map(AsRef::as_ref);
-        let admitted = auth::caller(&proxy.config.keys, table, &head.headers).and_then(|caller| {
+        let (keys, required) = (&proxy.config.keys, proxy.config.require_keys);
+        let caller = auth::caller(keys, required, table, &head.headers);
+        let admitted = caller.and_then(|caller| {
             check_media(&head.headers)?;
             check_loop(proxy, &head.headers)?;
             let own_keys = OwnKeys::read(&head.headers, &proxy.config.providers)?;

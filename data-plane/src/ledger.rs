@@ -14,14 +14,14 @@ use std::time::Instant;
 
 use http::HeaderMap;
 use spillway_routing::conditions::{Conditions, LaneState};
-use spillway_routing::decide::Decision;
+use spillway_routing::decide::{Considered, Decision};
 use spillway_routing::dialect::Dialect;
 use spillway_routing::features::Facts;
 use spillway_routing::id::{LaneId, ProxyId, RequestId};
 use spillway_routing::outcome::{Attempt, AttemptResult, Ending};
 use spillway_routing::overflow::Cause;
 use spillway_routing::table::Table;
-use spillway_routing::unit::{Millis, NanoUsd, UnixMillis};
+use spillway_routing::unit::{Millis, NanoUsd, Tokens, UnixMillis};
 
 use crate::allowance::{Allowances, Grant, Taking};
 use crate::chat::Chat;
@@ -31,7 +31,7 @@ use crate::dialect::Reported;
 use crate::dialect::event::Stamp;
 use crate::metrics::Metrics;
 use crate::report::Queue;
-use crate::spend::Spend;
+use crate::spend::{Reserved, Spend};
 
 /// Where entries go when they close.
 pub(crate) struct Ledger {
@@ -56,6 +56,13 @@ pub(crate) struct Opening {
     pub(crate) decision: Option<Decision>,
 }
 
+impl Opening {
+    /// With the caller's own provider keys.
+    fn pays_itself(&self) -> bool {
+        !self.facts.own_keys.is_empty()
+    }
+}
+
 struct Record {
     opening: Opening,
     attempts: Vec<Attempt>,
@@ -76,11 +83,9 @@ struct Record {
 }
 
 /// A request that went to its route's overflow lane.
-#[derive(Clone)]
 struct Spilled {
     cause: Cause,
-    lane: LaneId,
-    reserved: NanoUsd,
+    reserved: Reserved,
 }
 
 /// The attempt that has no result yet.
@@ -220,16 +225,26 @@ impl Entry {
         self.change(|record| record.end_attempt(result, status));
     }
 
-    /// What the first lane of the plan is expected to take, of the operators' money.
+    /// What the request is expected to take at the most, whichever lane of its plan serves,
+    /// of the operators' money.
     pub(crate) fn expected(&self) -> Option<Taking> {
         let opening = &self.record.as_ref()?.opening;
-        let chosen = opening.decision.as_ref()?.chosen()?;
-        let lane = opening.table.lane_index(&chosen.lane)?;
-        let family = opening.table.model_of(lane).family;
-        let own = !opening.facts.own_keys.is_empty();
+        let decision = opening.decision.as_ref()?;
+        let planned = |line: &&Considered| decision.plan.iter().any(|s| s.lane == line.lane);
+        let taking = |line: &Considered| {
+            let lane = opening.table.lane_index(&line.lane)?;
+            let family = opening.table.model_of(lane).family;
+            let input = opening.facts.input(family);
+            let cost = line.cost.filter(|_| !opening.pays_itself());
+            Some((input.saturating_add(line.output), cost.unwrap_or_default()))
+        };
+        let planned = decision.trail.iter().filter(planned).filter_map(taking);
+        let most = planned.fold((Tokens(0), NanoUsd::ZERO), |most, one| {
+            (most.0.max(one.0), most.1.max(one.1))
+        });
         Some(Taking {
-            tokens: opening.facts.input(family).saturating_add(chosen.output),
-            cost: chosen.cost.filter(|_| !own).unwrap_or_default(),
+            tokens: most.0,
+            cost: most.1,
         })
     }
 
@@ -237,20 +252,30 @@ impl Entry {
         self.change(|record| record.granted = Some(grant));
     }
 
-    /// The next attempt is at the route's overflow lane.
-    pub(crate) fn spills(&mut self, lane: &LaneId, cause: Cause) {
-        let spend = Arc::clone(&self.ledger.spend);
-        self.change(|record| {
-            let trail = record.opening.decision.iter().flat_map(|d| &d.trail);
-            let expected = trail.filter(|line| line.lane == *lane).find_map(|l| l.cost);
-            let reserved = expected.unwrap_or_default();
-            spend.reserve(lane, reserved, clock::now());
-            record.spilled = Some(Spilled {
-                cause,
-                lane: lane.clone(),
-                reserved,
-            });
-        });
+    /// The next attempt is at the route's overflow lane; `false` where the day's money does
+    /// not reach for it.
+    pub(crate) fn spills(&mut self, lane: &LaneId, cause: Cause) -> bool {
+        let Some(record) = &mut self.record else {
+            return false;
+        };
+        let opening = &record.opening;
+        let Some(decision) = &opening.decision else {
+            return false;
+        };
+        let expected = decision.trail.iter().find(|line| line.lane == *lane);
+        let expected = expected.and_then(|line| line.cost).unwrap_or_default();
+        let route = opening.table.route(decision.route.as_str());
+        let per_day = route.and_then(|(route, _)| route.overflow.as_ref()?.per_day);
+        // Whoever brings keys spends nothing of ours.
+        let amount = if opening.pays_itself() {
+            NanoUsd::ZERO
+        } else {
+            expected
+        };
+        let spend = &self.ledger.spend;
+        let reserved = spend.reserve(lane, amount, per_day, clock::now());
+        record.spilled = reserved.map(|reserved| Spilled { cause, reserved });
+        record.spilled.is_some()
     }
 
     /// Content came: this lane serves the request, and the attempt goes on.

@@ -20,6 +20,8 @@ const MINUTES: usize = 60;
 struct Spent {
     /// Per minute of the clock, at its place in the hour.
     minutes: [NanoUsd; MINUTES],
+    /// Their sum.
+    hour: NanoUsd,
     /// The last minute that was written, since 1970.
     minute: u64,
     /// Today as an overflow lane.
@@ -28,10 +30,20 @@ struct Spent {
     day: u64,
 }
 
+/// What a request that spilled over has reserved.
+#[derive(Clone, Debug)]
+pub(crate) struct Reserved {
+    pub(crate) lane: LaneId,
+    amount: NanoUsd,
+    /// Since 1970.
+    day: u64,
+}
+
 impl Spent {
     fn new(now: UnixMillis) -> Self {
         Self {
             minutes: [NanoUsd::ZERO; MINUTES],
+            hour: NanoUsd::ZERO,
             minute: now.0 / MINUTE_MS,
             overflowed: NanoUsd::ZERO,
             day: now.0 / DAY_MS,
@@ -43,7 +55,8 @@ impl Spent {
         let minute = now.0 / MINUTE_MS;
         let passed = minute.saturating_sub(self.minute).min(MINUTES as u64);
         for back in 0..passed {
-            self.minutes[(minute - back) as usize % MINUTES] = NanoUsd::ZERO;
+            let old = &mut self.minutes[(minute - back) as usize % MINUTES];
+            self.hour = self.hour.saturating_sub(std::mem::take(old));
         }
         self.minute = minute.max(self.minute);
         let day = now.0 / DAY_MS;
@@ -51,25 +64,18 @@ impl Spent {
             (self.day, self.overflowed) = (day, NanoUsd::ZERO);
         }
     }
+
+    fn add(&mut self, cost: NanoUsd, now: UnixMillis) {
+        let minute = &mut self.minutes[(now.0 / MINUTE_MS) as usize % MINUTES];
+        *minute = minute.saturating_add(cost);
+        self.hour = self.hour.saturating_add(cost);
+    }
 }
 
 /// The money of all lanes.
 #[derive(Debug, Default)]
 pub(crate) struct Spend {
     lanes: Mutex<BTreeMap<LaneId, Spent>>,
-}
-
-/// Whether some route's overflow lane goes by money.
-fn counts(table: &Table) -> bool {
-    let overflows = table
-        .draft()
-        .routes
-        .iter()
-        .filter_map(|r| r.overflow.as_ref());
-    let by_money = |overflow: &spillway_routing::overflow::Overflow| {
-        overflow.spend.is_some() || overflow.per_day.is_some()
-    };
-    overflows.into_iter().any(by_money)
 }
 
 impl Spend {
@@ -80,55 +86,57 @@ impl Spend {
 
     /// Adds what is known to a table's conditions.
     pub(crate) fn fill(&self, table: &Table, conditions: &mut Conditions, now: UnixMillis) {
-        if !counts(table) {
-            return;
-        }
         for (id, spent) in self.lanes().iter_mut() {
             let index = table.lane_index(id);
             let Some(state) = index.and_then(|index| conditions.lanes.get_mut(index)) else {
                 continue;
             };
             spent.turn(now);
-            state.spent = spent.minutes.iter().copied().sum();
+            state.spent = spent.hour;
             state.overflowed = spent.overflowed;
         }
     }
 
-    /// A request spilled over: its expected cost counts until it is settled.
-    pub(crate) fn reserve(&self, lane: &LaneId, expected: NanoUsd, now: UnixMillis) {
-        let mut lanes = self.lanes();
-        let spent = lanes.entry(lane.clone()).or_insert_with(|| Spent::new(now));
-        spent.turn(now);
-        spent.overflowed = spent.overflowed.saturating_add(expected);
-    }
-
-    /// A request cost this; `reserved` is what it had reserved where it spilled over. Over
-    /// midnight the new day pays.
-    pub(crate) fn settle(
+    /// A request spills over: its expected cost counts until it is settled. `None` where
+    /// the day's money does not reach for it.
+    pub(crate) fn reserve(
         &self,
-        (table, lane): (&Table, &LaneId),
-        reserved: Option<NanoUsd>,
-        cost: NanoUsd,
+        lane: &LaneId,
+        amount: NanoUsd,
+        per_day: Option<NanoUsd>,
         now: UnixMillis,
-    ) {
-        if !counts(table) {
-            return;
-        }
+    ) -> Option<Reserved> {
         let mut lanes = self.lanes();
         let spent = lanes.entry(lane.clone()).or_insert_with(|| Spent::new(now));
         spent.turn(now);
-        let place = (now.0 / MINUTE_MS) as usize % MINUTES;
-        spent.minutes[place] = spent.minutes[place].saturating_add(cost);
-        if let Some(reserved) = reserved {
-            let rest = spent.overflowed.saturating_sub(reserved);
-            spent.overflowed = rest.saturating_add(cost);
+        let after = spent.overflowed.saturating_add(amount);
+        if per_day.is_some_and(|most| after > most) {
+            return None;
         }
+        spent.overflowed = after;
+        Some(Reserved {
+            lane: lane.clone(),
+            amount,
+            day: spent.day,
+        })
     }
 
-    /// Nothing came of what was reserved.
-    pub(crate) fn release(&self, lane: &LaneId, reserved: NanoUsd) {
-        if let Some(spent) = self.lanes().get_mut(lane) {
-            spent.overflowed = spent.overflowed.saturating_sub(reserved);
+    /// A lane cost this.
+    pub(crate) fn add(&self, lane: &LaneId, cost: NanoUsd, now: UnixMillis) {
+        let mut lanes = self.lanes();
+        let spent = lanes.entry(lane.clone()).or_insert_with(|| Spent::new(now));
+        spent.turn(now);
+        spent.add(cost, now);
+    }
+
+    /// What was reserved came to this. Over midnight the new day pays.
+    pub(crate) fn settle(&self, reserved: &Reserved, cost: NanoUsd, now: UnixMillis) {
+        if let Some(spent) = self.lanes().get_mut(&reserved.lane) {
+            spent.turn(now);
+            if reserved.day == spent.day {
+                spent.overflowed = spent.overflowed.saturating_sub(reserved.amount);
+            }
+            spent.overflowed = spent.overflowed.saturating_add(cost);
         }
     }
 }
@@ -148,11 +156,11 @@ mod tests {
         let mut spent = Spent::new(START);
         let sum = |spent: &mut Spent, at| {
             spent.turn(at);
-            spent.minutes.iter().copied().sum::<NanoUsd>().0
+            spent.hour.0
         };
         for minute in [0, 30, 59] {
             spent.turn(after(minute));
-            spent.minutes[(after(minute).0 / MINUTE_MS) as usize % MINUTES] = NanoUsd(5);
+            spent.add(NanoUsd(5), after(minute));
         }
         assert_eq!(sum(&mut spent, after(59)), 15);
         assert_eq!(sum(&mut spent, after(60)), 10);
@@ -162,18 +170,17 @@ mod tests {
     }
 
     #[test]
-    fn a_day_later_the_cap_is_fresh() {
+    fn the_cap_holds_whoever_comes_together_and_is_fresh_tomorrow() {
         let (spend, lane) = (Spend::default(), LaneId::new("a"));
-        let today = |at| {
-            let mut lanes = spend.lanes();
-            let spent = lanes.get_mut(&lane).unwrap();
-            spent.turn(at);
-            spent.overflowed.0
-        };
-        spend.reserve(&lane, NanoUsd(7), START);
-        spend.reserve(&lane, NanoUsd(7), START);
-        spend.release(&lane, NanoUsd(7));
-        assert_eq!(today(after(1)), 7);
-        assert_eq!(today(after(12 * 60)), 0);
+        let reserve = |amount, at| spend.reserve(&lane, NanoUsd(amount), Some(NanoUsd(10)), at);
+        let first = reserve(7, START).unwrap();
+        assert!(reserve(4, START).is_none() && reserve(3, START).is_some());
+        spend.settle(&first, NanoUsd(2), START);
+        assert!(reserve(6, START).is_none() && reserve(5, START).is_some());
+        let tomorrow = after(12 * 60);
+        assert!(reserve(9, tomorrow).is_some());
+        // What was reserved yesterday frees nothing of today.
+        spend.settle(&first, NanoUsd(1), tomorrow);
+        assert!(reserve(1, tomorrow).is_none());
     }
 }

@@ -114,8 +114,8 @@ pub(crate) async fn call(
                 continue;
             }
         };
-        if let Some(cause) = spills {
-            entry.spills(&step.lane, cause);
+        if spills.is_some_and(|cause| !entry.spills(&step.lane, cause)) {
+            continue;
         }
         let Some(dialect) = call.chat.spoken_to(call.table.upstream_of(lane)) else {
             continue;
@@ -176,18 +176,20 @@ async fn entrance(
     let lane = call.table.lane(lane);
     let mut ticket = match proxy.health.enter(lane, call.key, forced, now) {
         Entrance::In(permit) => return Ok(permit),
-        Entrance::Closed => return Err(Cause::Failed),
+        Entrance::Closed => return Err(Cause::Out),
         Entrance::Wait(ticket) => ticket,
     };
-    let until = now + Duration::from_millis(lane.room.wait.0);
-    let until = until.min(call.arrived + Duration::from_millis(step.give_up.0));
-    let place = tokio::time::timeout_at(until.into(), ticket.place()).await;
+    // Half of the time is for the answer.
+    let give_up = call.arrived + Duration::from_millis(step.give_up.0);
+    let most = give_up.saturating_duration_since(now) / 2;
+    let wait = Duration::from_millis(lane.room.wait.0).min(most);
+    let place = tokio::time::timeout(wait, ticket.place()).await;
     let labels = [lane.id.as_str()];
     let waited = proxy.metrics.queue_wait.with_label_values(&labels);
     waited.observe(now.elapsed().as_secs_f64());
     match place {
         Ok(Some(permit)) => Ok(permit),
-        Ok(None) => Err(Cause::Failed),
+        Ok(None) => Err(Cause::Out),
         Err(_) => Err(Cause::Waited),
     }
 }
@@ -209,7 +211,7 @@ pub(crate) async fn ask(
     let dialect = chat.spoken_to(upstream).ok_or(MayCharge(false))?;
     let id = &table.lane(lane).id;
     let state = proxy.conditions(table, now).lane(lane);
-    let spare = proxy.config.limits.lane_in_flight / 2;
+    let spare = proxy.health.limit(table.lane(lane).room) / 2;
     if state.gate != Gate::Open || state.in_flight >= spare.max(1) {
         return Err(MayCharge(false));
     }

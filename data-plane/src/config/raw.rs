@@ -34,6 +34,9 @@ pub struct RawConfig {
     pub credentials: Vec<RawCredential>,
     #[serde(default)]
     pub keys: Vec<RawKey>,
+    /// Wants a key of everybody, also while neither these nor the policy has one.
+    #[serde(default)]
+    pub require_keys: bool,
     #[serde(default)]
     pub limits: RawLimits,
 }

@@ -28,7 +28,7 @@ const COOL_DOWN_DEFAULT_MAX: Duration = Duration::from_secs(30);
 const MISCONFIGURED_FIRST: Duration = Duration::from_secs(10);
 const MISCONFIGURED_MAX: Duration = Duration::from_secs(300);
 
-/// How soon a request that waits for the outcome of a probe looks again.
+/// How soon a request that waits looks again at the least: a probe may be under way.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What happened to a request at a lane.
@@ -132,7 +132,9 @@ impl Breaker {
     /// a moment.
     pub(super) fn rest(&self, now: Instant) -> Option<Duration> {
         match self.state {
-            State::Out { until } if self.resting => Some(until.saturating_duration_since(now)),
+            State::Out { until } if self.resting => {
+                Some(until.saturating_duration_since(now).max(LOOK_AGAIN))
+            }
             State::Probing if self.resting => Some(LOOK_AGAIN),
             State::Out { .. } | State::Probing | State::Closed => None,
         }

@@ -84,6 +84,33 @@ fn a_lanes_own_limit_is_below_the_proxys() {
     assert!(more.is_some() && health.admit(&lane, false, now).is_none());
 }
 
+#[test]
+fn the_last_lane_keeps_to_what_the_policy_says_of_its_room() {
+    let (health, now) = (health(), Instant::now());
+    let mut lane = lane(1);
+    lane.room.in_flight = Some(1);
+    let _held = health.admit(&lane, true, now);
+    let waiting = health.enter(&lane, "a", true, now);
+    assert!(matches!(waiting, Entrance::Wait(_)));
+    assert!(matches!(
+        health.enter(&lane, "a", true, now),
+        Entrance::Closed
+    ));
+}
+
+#[tokio::test]
+async fn more_room_is_for_whoever_waits_and_not_for_whoever_comes() {
+    let (health, now) = (health(), Instant::now());
+    let mut lane = lane(3);
+    lane.room.in_flight = Some(1);
+    let _held = health.admit(&lane, false, now).unwrap();
+    let mut first = turn(&health, &lane, "a");
+    lane.room.in_flight = Some(2);
+    let second = turn(&health, &lane, "b");
+    assert!(first.place().await.is_some());
+    drop(second);
+}
+
 #[tokio::test]
 async fn places_go_from_key_to_key_and_past_whoever_left() {
     let (health, lane) = (health(), lane(3));

@@ -18,7 +18,7 @@ const RATIO_AT: Tokens = Tokens(1_000_000);
 /// The lane whose usage is booked: the one that served, else the last one that was sent
 /// the request and may bill its input. Other lanes' possible charges are only flagged:
 /// one usage can hold one lane's tokens.
-fn booked(record: &Record) -> Option<usize> {
+pub(super) fn booked(record: &Record) -> Option<usize> {
     record.served.or(record.may_bill)
 }
 

@@ -5,10 +5,10 @@
 
 use spillway_routing::catalogue::Usage;
 use spillway_routing::outcome::{AttemptResult, Ending, Outcome, UsageSource};
-use spillway_routing::table::Table;
+use spillway_routing::overflow::Cause;
 use spillway_routing::unit::NanoUsd;
 
-use super::{Ledger, Record, Spilled, account, named};
+use super::{Ledger, Record, account, named};
 use crate::allowance::Taking;
 use crate::clock;
 use crate::metrics::{Metrics, OTHER};
@@ -40,17 +40,29 @@ pub(super) fn close(ledger: &Ledger, mut record: Record, ending: Ending, status:
         },
         record.head_sent.then_some(200),
     );
-    let table = std::sync::Arc::clone(&record.opening.table);
     let (spilled, granted) = (record.spilled.take(), record.granted.take());
+    let booked = account::booked(&record).map(|lane| record.opening.table.lane(lane).id.clone());
     let outcome = outcome(ledger, record, ending, status);
-    settle(ledger, &table, spilled, &outcome);
+    let own = !outcome.facts.own_keys.is_empty();
+    let ours = if own { NanoUsd::ZERO } else { outcome.cost };
+    let at = clock::now();
+    if let Some(lane) = &booked {
+        ledger.spend.add(lane, ours, at);
+    }
+    if let Some(spilled) = spilled {
+        let here = booked.as_ref() == Some(&spilled.reserved.lane);
+        let cost = if here { ours } else { NanoUsd::ZERO };
+        ledger.spend.settle(&spilled.reserved, cost, at);
+        if outcome.served.as_ref() == Some(&spilled.reserved.lane) {
+            count_overflow(&ledger.metrics, &outcome, spilled.cause);
+        }
+    }
     if let Some(grant) = granted {
-        let own = !outcome.facts.own_keys.is_empty();
         let taken = Taking {
             tokens: outcome.usage.input.saturating_add(outcome.usage.output),
-            cost: if own { NanoUsd::ZERO } else { outcome.cost },
+            cost: ours,
         };
-        ledger.allowances.settle(&grant, taken, clock::now());
+        ledger.allowances.settle(&grant, taken, at);
     }
     ledger.queue.push_outcome(outcome);
 }
@@ -104,30 +116,14 @@ fn outcome(ledger: &Ledger, record: Record, ending: Ending, status: u16) -> Outc
     outcome
 }
 
-/// Books the money where overflow lanes go by it.
-fn settle(ledger: &Ledger, table: &Table, spilled: Option<Spilled>, outcome: &Outcome) {
-    let served = outcome.served.as_ref();
-    let (mine, others) = match spilled {
-        Some(spilled) if Some(&spilled.lane) == served => (Some(spilled), None),
-        other => (None, other),
+fn count_overflow(metrics: &Metrics, outcome: &Outcome, cause: Cause) {
+    let Some(decision) = &outcome.decision else {
+        return;
     };
-    if let Some(other) = others {
-        ledger.spend.release(&other.lane, other.reserved);
-    }
-    if let Some(lane) = served {
-        let reserved = mine.as_ref().map(|spilled| spilled.reserved);
-        let place = (table, lane);
-        ledger
-            .spend
-            .settle(place, reserved, outcome.cost, clock::now());
-    }
-    if let (Some(spilled), Some(decision)) = (mine, &outcome.decision) {
-        let labels = [decision.route.as_str(), spilled.cause.name()];
-        let metrics = &ledger.metrics;
-        metrics.overflowed.with_label_values(&labels).inc();
-        let usd = metrics.overflow_usd.with_label_values(&labels);
-        usd.inc_by(outcome.cost.usd());
-    }
+    let labels = [decision.route.as_str(), cause.name()];
+    metrics.overflowed.with_label_values(&labels).inc();
+    let usd = metrics.overflow_usd.with_label_values(&labels);
+    usd.inc_by(outcome.cost.usd());
 }
 
 fn measure(metrics: &Metrics, outcome: &Outcome) {

@@ -120,7 +120,7 @@ fn explanation(record: &Record) -> String {
     let why = why.unwrap_or_default();
     let served = record.served.map(|lane| &opening.table.lane(lane).id);
     let spilled = record.spilled.as_ref();
-    let spilled = spilled.filter(|spilled| Some(&spilled.lane) == served);
+    let spilled = spilled.filter(|spilled| Some(&spilled.reserved.lane) == served);
     match decision
         .plan
         .iter()

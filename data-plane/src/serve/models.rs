@@ -86,7 +86,8 @@ fn asked_in(uri: &Uri, headers: &HeaderMap) -> Dialect {
 
 fn allowed(proxy: &Proxy, headers: &HeaderMap) -> Result<(Arc<Table>, Vec<Listed>), Failure> {
     let table = proxy.table()?;
-    let caller = auth::caller(&proxy.config.keys, Some(&table), headers)?;
+    let config = &proxy.config;
+    let caller = auth::caller(&config.keys, config.require_keys, Some(&table), headers)?;
     let routes = table
         .routes()
         .iter()

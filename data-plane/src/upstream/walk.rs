@@ -10,7 +10,6 @@ use spillway_routing::decide::{Decision, Step, Verdict, Why};
 use spillway_routing::outcome::AttemptResult;
 use spillway_routing::overflow::Cause;
 use spillway_routing::table::Table;
-use spillway_routing::unit::Millis;
 
 use super::is_over;
 use super::retry::{CHARGES_MAX, Class, Miss};
@@ -24,66 +23,60 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Walk {
     steps: VecDeque<Step>,
+    /// Why the first step spills, if it is the overflow lane's.
+    first: Option<Cause>,
     /// The overflow lane's step, where the plan keeps it for attempts that end so.
     kept: Option<(Step, Vec<Cause>)>,
-    /// Why the next step spills, if it is the overflow lane's.
-    cause: Option<Cause>,
+    /// How the last step ended.
+    ended: Option<Cause>,
+    attempts_max: usize,
     misses: Vec<Miss>,
     /// The next attempt takes from the retry budget.
     costs_budget: bool,
     late: bool,
-    /// When the last step of the plan that was tried had to be given up.
-    given_up: Millis,
 }
 
 impl Walk {
     pub(super) fn of(decision: Option<&Decision>, table: &Table) -> Self {
-        let Some(decision) = decision else {
+        let route = decision.and_then(|decision| table.route(decision.route.as_str()));
+        let (Some(decision), Some((route, _))) = (decision, route) else {
             return Self::default();
         };
-        let route = table.route(decision.route.as_str());
-        let overflow = route.and_then(|(route, _)| route.overflow.as_ref());
         let mut walk = Self {
             steps: decision.plan.iter().cloned().collect(),
+            attempts_max: route.attempts_max.into(),
             ..Self::default()
         };
-        match decision.chosen().map(|chosen| &chosen.verdict) {
-            Some(Verdict::Chosen(Why::Overflowed(cause))) => walk.cause = Some(*cause),
-            _ => {
-                let place = overflow.and_then(|overflow| {
-                    let at = |step: &Step| step.lane == overflow.lane;
-                    Some((walk.steps.iter().position(at)?, overflow))
-                });
-                walk.kept = place
-                    .filter(|(place, _)| *place > 0)
-                    .and_then(|(at, o)| Some((walk.steps.remove(at)?, o.after.clone())));
-            }
+        if let Some(Verdict::Chosen(Why::Overflowed(cause))) = decision.chosen().map(|c| &c.verdict)
+        {
+            walk.first = Some(*cause);
+        } else if let Some(overflow) = &route.overflow
+            && let Some(at) = walk.steps.iter().position(|s| s.lane == overflow.lane)
+            && at > 0
+        {
+            let step = walk.steps.remove(at);
+            walk.kept = step.map(|step| (step, overflow.after.clone()));
         }
         walk
     }
 
     /// The step to try now, and why it spills where it is the overflow lane's.
     pub(super) fn next(&mut self) -> Option<(Step, Option<Cause>)> {
-        let cause = self.cause.take();
-        if let Some((_, after)) = &self.kept {
-            let held = cause.filter(|cause| after.contains(cause));
-            if let Some(cause) = held
-                && let Some((mut step, _)) = self.kept.take()
-            {
-                // Whatever was tried before it, it has its time.
-                step.give_up = step.give_up.max(self.given_up);
-                return Some((step, Some(cause)));
-            }
+        if self.misses.len() >= self.attempts_max {
+            return None;
+        }
+        let ended = self.ended.take();
+        let holds = |after: &[Cause]| ended.filter(|c| *c == Cause::Out || after.contains(c));
+        if let Some(cause) = self.kept.as_ref().and_then(|(_, after)| holds(after)) {
+            return self.kept.take().map(|(step, _)| (step, Some(cause)));
         }
         let step = self.steps.pop_front()?;
-        self.given_up = step.give_up;
-        let spills = cause.filter(|cause| !cause.is_after_attempt());
-        Some((step, spills))
+        Some((step, self.first.take()))
     }
 
     /// The lane that was to be tried has no room, or is out.
     pub(super) fn turned_away(&mut self, cause: Cause) {
-        self.cause = Some(cause);
+        self.ended = Some(cause);
     }
 
     /// Whether one more attempt may be made.
@@ -105,9 +98,11 @@ impl Walk {
     }
 
     pub(super) fn missed(&mut self, miss: Miss, lane_open: bool) {
-        self.cause = Some(match (miss.class, miss.result) {
+        self.ended = Some(match (miss.class, miss.result) {
             (Class::Limited, _) => Cause::Limited,
             (_, AttemptResult::TimedOut) => Cause::TimedOut,
+            (Class::NotStarted, _) if miss.status.is_none() => Cause::TimedOut,
+            (Class::NotStarted, _) if miss.status == Some(429) => Cause::Limited,
             _ => Cause::Failed,
         });
         self.costs_budget = miss.costs_budget(lane_open);

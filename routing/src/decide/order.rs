@@ -4,7 +4,7 @@
 //! Knows nothing of how estimates were made: that is `candidate.rs`.
 
 use super::candidate::Assessed;
-use super::spill::{self, Spill};
+use super::spill::{self, Spill, Spilling};
 use super::waiting;
 use super::{
     Considered, Decision, Draw, Limit, Offer, Refusal, Removal, Step, Verdict, Why, choose,
@@ -58,28 +58,18 @@ pub(super) fn order(
     let room = usize::from(route.attempts_max) - first;
     let mut at_once = fallbacks(table, room, &assessed, choosable, pick.line);
     // Whoever waits for a cheap start has left the crowd already.
-    let spilling = spill.as_ref().filter(|_| first == 0);
-    let cause = spilling.and_then(|spill| spill.join(&assessed, &mut at_once, room));
-    plan.extend(at_once);
-    let why = if first > 0 {
-        Why::MayWait
-    } else {
-        cause.map_or(pick.why.clone(), Why::Overflowed)
+    let spill = spill.as_ref().filter(|_| first == 0);
+    let spilling = spill.map_or(Spilling::Never, |spill| spill.of(&assessed, pick.line));
+    let why = match spilling {
+        _ if first > 0 => Why::MayWait,
+        Spilling::Now(_, cause) => Why::Overflowed(cause),
+        Spilling::Never | Spilling::Perhaps(_) => pick.why.clone(),
     };
-    for line in &feasible {
-        let answers_at_once = prompt.is_empty() || prompt.contains(line);
-        assessed.trail[*line].verdict = Verdict::Removed(if answers_at_once {
-            Removal::PlanFull
-        } else {
-            Removal::NotWorthWaiting
-        });
+    if let Spilling::Now(line, _) = spilling {
+        at_once.insert(0, line);
+        at_once.truncate(room);
     }
-    for (rank, line) in plan.iter().enumerate() {
-        assessed.trail[*line].verdict = match rank {
-            0 => Verdict::Chosen(why.clone()),
-            rank => Verdict::Fallback(rank as u8),
-        };
-    }
+    plan.extend(at_once);
     let waiting = Waiting {
         steps: first,
         until: if first > 0 {
@@ -94,9 +84,22 @@ pub(super) fn order(
     } else {
         route.deadline
     };
+    let kept_back = spill.filter(|_| matches!(spilling, Spilling::Perhaps(_)));
+    let kept_back = kept_back.is_some_and(Spill::needs_time);
+    let mut steps = steps(deadline, (&waiting, kept_back), &assessed, &plan);
+    if let Spilling::Perhaps(line) = spilling {
+        // It takes nobody's place: most requests never come to it.
+        plan.insert(1, line);
+        let last = steps.last().map_or(deadline, |last| last.give_up);
+        let part = if kept_back { part(deadline) } else { 0 };
+        let give_up = last.saturating_add(Millis(part));
+        let lane = assessed.trail[line].lane.clone();
+        steps.insert(1, Step { lane, give_up });
+    }
+    verdicts(&mut assessed.trail, (&feasible, &prompt), &plan, why);
     Ok(Decision {
         route: route.id.clone(),
-        plan: steps(deadline, &waiting, &assessed, &plan),
+        plan: steps,
         trail: assessed.trail,
         abstention: assessed.abstention,
         explored: pick.why == Why::Explored,
@@ -104,6 +107,29 @@ pub(super) fn order(
         baseline_cost: assessed.baseline_cost,
         relaxed,
     })
+}
+
+/// What became of each feasible line: its place in the plan, or why it has none.
+fn verdicts(
+    trail: &mut [Considered],
+    (feasible, prompt): (&[usize], &[usize]),
+    plan: &[usize],
+    why: Why,
+) {
+    for line in feasible {
+        let answers_at_once = prompt.is_empty() || prompt.contains(line);
+        trail[*line].verdict = Verdict::Removed(if answers_at_once {
+            Removal::PlanFull
+        } else {
+            Removal::NotWorthWaiting
+        });
+    }
+    for (rank, line) in plan.iter().enumerate() {
+        trail[*line].verdict = match rank {
+            0 => Verdict::Chosen(why.clone()),
+            rank => Verdict::Fallback(rank as u8),
+        };
+    }
 }
 
 fn feasible(assessed: &Assessed) -> Vec<usize> {
@@ -334,6 +360,11 @@ fn fallbacks(
     plan
 }
 
+/// What is kept of a deadline for each later lane.
+fn part(deadline: Millis) -> u64 {
+    deadline.0 / RESERVED_PARTS
+}
+
 /// The steps that make the request wait, and until when.
 struct Waiting {
     steps: usize,
@@ -343,9 +374,15 @@ struct Waiting {
 /// The plan with its deadlines: each later lane keeps its part of the route's deadline.
 /// A whole answer is not seen before it is written, so its writing time is added, for
 /// every lane up to and with its own. Lanes that make the request wait have their own
-/// time, before all others'.
-fn steps(deadline: Millis, waiting: &Waiting, assessed: &Assessed, plan: &[usize]) -> Vec<Step> {
-    let reserve = deadline.0 / RESERVED_PARTS;
+/// time, before all others'. A part is kept back for an overflow lane that is tried after
+/// a lane that took all of its time.
+fn steps(
+    deadline: Millis,
+    (waiting, kept_back): (&Waiting, bool),
+    assessed: &Assessed,
+    plan: &[usize],
+) -> Vec<Step> {
+    let reserve = part(deadline);
     let mut writing = 0u64;
     let mut steps = Vec::with_capacity(plan.len());
     for (i, line) in plan.iter().enumerate() {
@@ -361,7 +398,7 @@ fn steps(deadline: Millis, waiting: &Waiting, assessed: &Assessed, plan: &[usize
             let expected = considered.total.saturating_sub(considered.first_token).0;
             writing = writing.saturating_add(expected.saturating_mul(WRITING_SLACK));
         }
-        let later = (plan.len() - 1 - i) as u64;
+        let later = (plan.len() - 1 - i) as u64 + u64::from(kept_back);
         let give_up = (deadline.0 - reserve * later).saturating_add(writing);
         steps.push(Step {
             lane: considered.lane.clone(),

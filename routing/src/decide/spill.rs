@@ -17,6 +17,15 @@ pub(super) struct Spill<'a> {
     line: usize,
 }
 
+/// Whether a request spills, and to which line.
+#[derive(Clone, Copy)]
+pub(super) enum Spilling {
+    Never,
+    Now(usize, Cause),
+    /// After an attempt that ends so.
+    Perhaps(usize),
+}
+
 /// Takes the route's overflow lane out of the choice, where it has one. `None` where it
 /// cannot serve the request, or nothing may spill to it any more.
 pub(super) fn reserve<'a>(
@@ -53,25 +62,21 @@ pub(super) fn reserve<'a>(
 }
 
 impl Spill<'_> {
-    /// Gives the overflow lane its place among the lines that are tried, the first of
-    /// which was chosen: before it where the request spills at once, and then says why;
-    /// after it where it may once that was tried.
-    pub(super) fn join(
-        &self,
-        assessed: &Assessed,
-        lines: &mut Vec<usize>,
-        room: usize,
-    ) -> Option<Cause> {
-        let chosen = *lines.first()?;
+    /// What becomes of a request that is meant for the line `chosen`.
+    pub(super) fn of(&self, assessed: &Assessed, chosen: usize) -> Spilling {
         if chosen == self.line || !self.may_replace(assessed, assessed.trail[chosen].cost) {
-            return None;
+            return Spilling::Never;
         }
-        let cause = self.cause(assessed, chosen);
-        if cause.is_some() || !self.overflow.after.is_empty() {
-            lines.insert(usize::from(cause.is_none()), self.line);
-            lines.truncate(room);
+        match self.cause(assessed, chosen) {
+            Some(cause) => Spilling::Now(self.line, cause),
+            None if self.overflow.after.is_empty() => Spilling::Never,
+            None => Spilling::Perhaps(self.line),
         }
-        cause
+    }
+
+    /// Whether it may come after a lane that took all of its time.
+    pub(super) fn needs_time(&self) -> bool {
+        self.overflow.after.contains(&Cause::TimedOut)
     }
 
     fn cause(&self, assessed: &Assessed, chosen: usize) -> Option<Cause> {

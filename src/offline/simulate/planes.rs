@@ -162,6 +162,7 @@ fn proxy(
             none: true,
         }],
         keys: Vec::new(),
+        require_keys: false,
         limits: RawLimits::default(),
     };
     Ok(ProxyConfig::resolve(raw, &|_: &str| None)?)

@@ -79,6 +79,13 @@ fn out(gate: Gate) -> LaneState {
 fn the_lane_is_kept_and_comes_right_after_the_chosen_one() {
     let kept = spilling(|_| {});
     assert_eq!(plan(&kept, &[]), [USUAL, KEPT, "p0:m0/standard"]);
+    let decision = decided(&kept, &[], Class::Interactive).unwrap();
+    let until: Vec<u64> = decision.plan.iter().map(|step| step.give_up.0).collect();
+    assert_eq!(until, [22_500, 30_000, 30_000], "it takes nobody's time");
+    let late = spilling(|overflow| overflow.after = vec![Cause::TimedOut]);
+    let decision = decided(&late, &[], Class::Interactive).unwrap();
+    let until: Vec<u64> = decision.plan.iter().map(|step| step.give_up.0).collect();
+    assert_eq!(until, [15_000, 30_000, 22_500], "its own part");
     let never = spilling(|overflow| overflow.after.clear());
     assert_eq!(plan(&never, &[]), [USUAL, "p0:m0/standard"]);
     let decision = decided(&never, &[], Class::Interactive).unwrap();
@@ -232,8 +239,13 @@ proptest! {
         lanes.sort();
         lanes.dedup();
         prop_assert_eq!(lanes.len(), with.plan.len());
-        prop_assert!(with.plan.len() <= 3);
-        prop_assert!(with.plan.windows(2).all(|pair| pair[0].give_up < pair[1].give_up));
+        let mut others: Vec<_> = with.plan.clone();
+        if cause(&with).is_none() {
+            others.retain(|step| step.lane != lane);
+        }
+        prop_assert!(others.len() <= 3);
+        prop_assert!(others.windows(2).all(|pair| pair[0].give_up < pair[1].give_up));
+        prop_assert_eq!(others.last().unwrap().give_up, Millis(30_000));
         prop_assert_eq!(&with.chosen().unwrap().lane, &with.plan[0].lane);
         let place = with.plan.iter().position(|step| step.lane == lane);
         match place {
