@@ -23,7 +23,7 @@ use crate::script::Script;
 use crate::shelf::Shelf;
 
 /// More connections wait in the listener's backlog.
-const CONNECTIONS_MAX: usize = 4_096;
+const CONNECTIONS_MAX: usize = 16_384;
 /// What a stop waits for answers under way before it cuts them.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(2);
 /// The pause after a failed accept (too many open files, mostly).

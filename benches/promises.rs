@@ -1,0 +1,214 @@
+//! Promises with figures: a storm of retries, clients that leave, streams held open.
+//!
+//! `make bench-promises` (needs etcd: `scripts/setup.sh test`): the planes are the release
+//! build, provider and callers the debug build of this file, in one process. What holds is
+//! judged by the simulator's ledger, never by the proxy's own count.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    dead_code,
+    unused_imports,
+    reason = "a bench on the tests' stand, of which it uses a part"
+)]
+
+#[path = "../tests/stand/mod.rs"]
+mod stand;
+
+use std::time::{Duration, Instant};
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use spillway_simulator::{Behaviour, Fault};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::stand::{KEY, Stand, chat};
+
+const STORM: Duration = Duration::from_secs(60);
+const STORM_RPS: u64 = 300;
+/// How long after the providers have healed requests may still fail.
+const NORMAL_WITHIN: Duration = Duration::from_secs(10);
+const LEAVERS: usize = 200;
+const STREAMS: usize = 5_000;
+
+fn body(stream: bool) -> Value {
+    json!({
+        "model": "auto", "stream": stream,
+        "messages": [{ "role": "user", "content": "how high is the water at the dam tonight" }],
+    })
+}
+
+/// All lanes answer 503 at a steady rate of requests, then heal.
+async fn storm() {
+    let stand = Stand::new().start().await;
+    for provider in ["alpha", "beta"] {
+        stand.script(provider).fail(Fault::status(503));
+    }
+    let requests = STORM.as_secs() * STORM_RPS;
+    let began = Instant::now();
+    let asked = (0..requests).map(|i| {
+        let url = stand.url().to_owned();
+        async move {
+            let at = began + Duration::from_micros(i * 1_000_000 / STORM_RPS);
+            tokio::time::sleep_until(at.into()).await;
+            chat(&url, &body(false)).await.status
+        }
+    });
+    let answers = join_all(asked).await;
+    let refused = answers.iter().filter(|status| **status == 503).count();
+    let attempts = stand.simulator().ledger().attempts().len() as u64;
+    let bound = requests * 11 / 10 + 3 * STORM.as_secs();
+    println!(
+        "storm: {requests} requests, {refused} told 503, {attempts} attempts, {bound} allowed"
+    );
+    for provider in ["alpha", "beta"] {
+        stand.script(provider).heal();
+    }
+    let healed = Instant::now();
+    let mut in_a_row = 0;
+    while in_a_row < 50 {
+        let answered = chat(stand.url(), &body(false)).await.status == 200;
+        in_a_row = if answered { in_a_row + 1 } else { 0 };
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert!(healed.elapsed() < 6 * NORMAL_WITHIN, "it never healed");
+    }
+    let normal = healed.elapsed().as_secs_f64();
+    println!("storm: 50 answers in a row {normal:.1} s after the providers healed");
+}
+
+/// Sends a request by hand, so that its connection can be dropped in any state.
+async fn opened(stand: &Stand, stream: bool) -> TcpStream {
+    let address = stand.url().trim_start_matches("http://");
+    let body = body(stream).to_string();
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    socket
+}
+
+/// Clients leave while the provider is silent: before any byte, after the head of a stream,
+/// after some content; with another request of theirs unread on the line.
+async fn leaving() {
+    for (name, fault, stream, pipelined) in [
+        ("before an answer", Fault::HangBeforeHeaders, false, false),
+        ("before a stream", Fault::HangAfterHeaders, true, false),
+        (
+            "in a stream",
+            Fault::HangAfter { content_chunks: 2 },
+            true,
+            false,
+        ),
+        (
+            "with a request unread",
+            Fault::HangAfter { content_chunks: 2 },
+            true,
+            true,
+        ),
+    ] {
+        let stand = Stand::new().start().await;
+        stand.script("alpha").fail(fault);
+        let mut times = Vec::new();
+        for sent in 1..=LEAVERS {
+            let mut socket = opened(&stand, stream).await;
+            let ledger = stand.simulator().ledger();
+            while ledger.attempts().len() < sent {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            if pipelined {
+                socket
+                    .write_all(b"GET /v1/models HTTP/1.1\r\n")
+                    .await
+                    .unwrap();
+            }
+            if stream && name.starts_with("in") || pipelined {
+                let mut some = [0u8; 64];
+                socket.read_exact(&mut some).await.unwrap();
+            }
+            let left = Instant::now();
+            drop(socket);
+            while ledger.attempts()[sent - 1].client_gone_ms.is_none() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                assert!(
+                    left.elapsed() < Duration::from_secs(30),
+                    "{name}: never closed"
+                );
+            }
+            times.push(left.elapsed());
+        }
+        times.sort_unstable();
+        let rows = stand.recorded(|rows| rows.len() >= LEAVERS).await;
+        let gone = rows
+            .iter()
+            .filter(|row| row["ending"] == "client_gone")
+            .count();
+        println!(
+            "client gone {name}: provider closed p50 {} ms, p99 {} ms; {gone} of {LEAVERS} on record",
+            times[LEAVERS / 2].as_millis(),
+            times[LEAVERS * 99 / 100].as_millis()
+        );
+    }
+}
+
+/// Resident memory of a process, in KiB.
+fn resident_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmRSS"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Streams that have begun and go on in silence.
+async fn streams() {
+    let limits = "lane_in_flight = 20000\nconnections = 20000\nidle_ms = 600000";
+    let stand = Stand::new().limits(limits).start().await;
+    let hang = Behaviour::failing(Fault::HangAfter { content_chunks: 2 });
+    let pid = stand.proxies[0].process.pid();
+    // What a proxy takes anyway is there after some requests.
+    for _ in 0..500 {
+        assert_eq!(chat(stand.url(), &body(false)).await.status, 200);
+    }
+    let before = resident_kib(pid);
+    stand.script("alpha").set(hang);
+    let mut held = Vec::with_capacity(STREAMS);
+    for _ in 0..STREAMS {
+        let mut socket = opened(&stand, true).await;
+        let mut some = [0u8; 64];
+        socket.read_exact(&mut some).await.unwrap();
+        let head = String::from_utf8_lossy(&some);
+        assert!(
+            head.starts_with("HTTP/1.1 200"),
+            "{} open: {head}",
+            held.len()
+        );
+        held.push(socket);
+    }
+    let each = (resident_kib(pid) - before) as f64 / STREAMS as f64;
+    println!("streams: {STREAMS} open, {each:.1} KiB of resident memory each, on {before} KiB");
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn main() {
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| !a.starts_with('-'))
+        .collect();
+    let runs = |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| wanted == name);
+    if runs("streams") {
+        streams().await;
+    }
+    if runs("leaving") {
+        leaving().await;
+    }
+    if runs("storm") {
+        storm().await;
+    }
+}
