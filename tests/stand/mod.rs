@@ -28,7 +28,8 @@ pub(crate) const KEY: &str = "sk-stand";
 /// Nothing that a stand waits for takes longer, even on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Two models at two providers: `small` at alpha; `large`, the baseline, at both.
+/// Two models at two providers: `small` at alpha; `large`, the baseline, at both. Said to
+/// write fast, so that whoever hangs is soon given up.
 pub(crate) const POLICY: &str = r#"
 version = 1
 
@@ -41,16 +42,19 @@ prior = 0.9
 provider = "alpha"
 models = ["small"]
 prices.standard = { input = 1.0, output = 2.0 }
+tokens_per_second = 1000.0
 
 [[upstreams]]
 provider = "alpha"
 models = ["large"]
 prices.standard = { input = 10.0, output = 20.0 }
+tokens_per_second = 1000.0
 
 [[upstreams]]
 provider = "beta"
 models = ["large"]
 prices.standard = { input = 11.0, output = 22.0 }
+tokens_per_second = 1000.0
 
 [routes.auto]
 baseline = "large"
@@ -73,24 +77,28 @@ provider = "chat"
 models = ["chat-1"]
 dialects = ["openai-chat"]
 prices.standard = { input = 1.0, output = 2.0 }
+tokens_per_second = 1000.0
 
 [[upstreams]]
 provider = "responses"
 models = ["responses-1"]
 dialects = ["openai-responses"]
 prices.standard = { input = 1.0, output = 2.0 }
+tokens_per_second = 1000.0
 
 [[upstreams]]
 provider = "messages"
 models = ["claude-1"]
 dialects = ["anthropic-messages"]
 prices.standard = { input = 1.0, output = 2.0 }
+tokens_per_second = 1000.0
 
 [[upstreams]]
 provider = "gemini"
 models = ["gemini-3-sim"]
 dialects = ["gemini-generate"]
 prices.standard = { input = 1.0, output = 2.0 }
+tokens_per_second = 1000.0
 
 [routes.auto]
 baseline = "chat-1"
