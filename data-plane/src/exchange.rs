@@ -181,14 +181,19 @@ fn patience(table: &Table, route: &str) -> Duration {
     Duration::from_millis(part).min(REST_MAX)
 }
 
-/// How long to wait where all lanes are out and one only rests, as it said itself: soon
-/// enough is better than an error that the caller would retry. Not all come back at once.
+/// How long to wait where all lanes are out: not at all where one is due for a look; and
+/// where one only rests, as it said itself, until then, since soon enough is better than an
+/// error that the caller would retry. Not all come back at once.
 fn rest(proxy: &Proxy, refusal: &Refusal, until: Instant, draw: Draw) -> Option<Duration> {
     let Refusal::AllShut(out) = refusal else {
         return None;
     };
     let now = Instant::now();
-    let rest = proxy.health.rest(out.iter().map(|line| &line.lane), now)?;
+    let lanes = || out.iter().map(|line| &line.lane);
+    if proxy.health.wake(lanes(), now) {
+        return Some(Duration::ZERO);
+    }
+    let rest = proxy.health.rest(lanes(), now)?;
     let rest = rest + Duration::from_millis(draw.0 % REST_SPREAD_MS);
     (now + rest < until).then_some(rest)
 }

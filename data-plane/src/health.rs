@@ -256,6 +256,15 @@ impl Health {
         untils.min().unwrap_or_default().min(COOL_DOWN_MAX)
     }
 
+    /// Wakes those of these lanes that failed long ago, since requests have no others.
+    pub(crate) fn wake<'a>(&self, ids: impl Iterator<Item = &'a LaneId>, now: Instant) -> bool {
+        let mut lanes = self.lanes();
+        ids.fold(false, |woken, id| {
+            let seen = lanes.get_mut(id);
+            seen.is_some_and(|seen| seen.breaker.wake(now)) || woken
+        })
+    }
+
     /// The shortest rest of these lanes, where some only rest.
     pub(crate) fn rest<'a>(
         &self,

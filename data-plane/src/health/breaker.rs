@@ -31,6 +31,10 @@ const MISCONFIGURED_MAX: Duration = Duration::from_secs(300);
 /// How soon a request that waits looks again at the least: a probe may be under way.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+/// A lane is not out for longer while requests have no other: a fleet whose providers all
+/// failed for a minute would else be out for half a minute after they have healed.
+const WOKEN_AFTER: Duration = Duration::from_secs(5);
+
 /// What happened to a request at a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -79,6 +83,8 @@ pub(super) struct Breaker {
     ejected: bool,
     /// It is out because it said so, and for nothing else.
     resting: bool,
+    /// Until when it said itself that it needs a rest.
+    asked_until: Option<Instant>,
     cool_downs: Pauses,
     misconfigured: Pauses,
     window: Window,
@@ -94,6 +100,7 @@ impl Breaker {
             last_ejected: None,
             ejected: false,
             resting: false,
+            asked_until: None,
             cool_downs: Pauses::new(COOL_DOWN_FIRST, COOL_DOWN_DEFAULT_MAX),
             misconfigured: Pauses::new(MISCONFIGURED_FIRST, MISCONFIGURED_MAX),
             window: Window::new(now),
@@ -140,6 +147,20 @@ impl Breaker {
         }
     }
 
+    /// Ends an ejection for one probe where it lasts long already; says whether it did. For
+    /// a lane that requests have nothing but.
+    pub(super) fn wake(&mut self, now: Instant) -> bool {
+        let since = self.last_ejected.filter(|_| self.ejected);
+        let long = since.is_some_and(|at| now.saturating_duration_since(at) >= WOKEN_AFTER);
+        let out = matches!(self.state, State::Out { until } if until > now);
+        let asked = self.asked_until.is_some_and(|until| until > now);
+        if !(long && out) || asked {
+            return false;
+        }
+        self.state = State::Out { until: now };
+        true
+    }
+
     pub(super) fn record(
         &mut self,
         event: Event,
@@ -152,7 +173,7 @@ impl Breaker {
         match event {
             Event::Misconfigured => {
                 let until = self.misconfigured.next(now);
-                self.resting = false;
+                (self.ejected, self.resting) = (false, false);
                 return self.out(until);
             }
             Event::Answered => return self.answered(probe, now),
@@ -198,7 +219,11 @@ impl Breaker {
     fn cool_down(&mut self, asked: Option<Duration>, now: Instant) {
         self.refused = self.refused.saturating_add(1);
         let until = match asked {
-            Some(wait) => now + wait.min(COOL_DOWN_MAX),
+            Some(wait) => {
+                let until = now + wait.min(COOL_DOWN_MAX);
+                self.asked_until = Some(until);
+                until
+            }
             // One refusal among many answers says nothing of the next request.
             None if self.is_well(now) => return,
             None => self.cool_downs.next(now),

@@ -188,6 +188,35 @@ fn ejections_grow_while_it_flaps_and_are_forgiven_later() {
 }
 
 #[test]
+fn a_lane_that_is_needed_is_looked_at_every_five_seconds() {
+    let mut lane = Lane::new();
+    for _ in 0..5 {
+        lane.see(Event::Failed);
+    }
+    for seconds in [2, 4, 8] {
+        lane.wait(seconds).probe(Event::Failed);
+    }
+    let wake = |lane: &mut Lane| {
+        let now = lane.now;
+        lane.breaker.wake(now)
+    };
+    assert!(!wake(lane.wait(4)) && lane.gate() == Gate::Shut);
+    assert!(wake(lane.wait(1)) && lane.gate() == Gate::Probing);
+    assert!(!wake(&mut lane), "it is awake");
+    lane.probe(Event::Answered);
+    assert_eq!(lane.gate(), Gate::Open);
+    for _ in 0..5 {
+        lane.see(Event::Overloaded {
+            retry_after: Some(Duration::from_secs(9)),
+        });
+    }
+    assert!(!wake(lane.wait(8)), "it said how long");
+    lane.wait(60).probe(Event::Answered);
+    lane.see(Event::Misconfigured);
+    assert!(!wake(lane.wait(9)), "nobody repaired it");
+}
+
+#[test]
 fn a_client_that_leaves_frees_the_probe() {
     let mut lane = Lane::new();
     for _ in 0..5 {
