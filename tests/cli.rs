@@ -282,14 +282,13 @@ async fn check_names_lines_and_fields() {
     let file = path("policy.toml");
     fs::write(&file, POLICY).unwrap();
     assert!(ok(&["check", &file]).await.contains("ok"));
-    fs::write(
-        &file,
-        POLICY.replace("deadline = \"8s\"", "deadlin = \"8s\""),
-    )
-    .unwrap();
+    let typo = POLICY.replace("deadline = \"8s\"", "deadlin = \"8s\"");
+    let line = typo.lines().position(|line| line.starts_with("deadlin ="));
+    let line = format!("line {}", line.unwrap() + 1);
+    fs::write(&file, typo).unwrap();
     let error = fails(&["check", &file]).await;
     assert!(
-        error.contains("line 27") && error.contains("deadlin"),
+        error.contains(&line) && error.contains("deadlin"),
         "{error}"
     );
     let config = path("spillway.toml");
