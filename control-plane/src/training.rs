@@ -255,6 +255,8 @@ async fn attempt(control: &Arc<Control>, number: u64) -> Result<(Ended, Value), 
         let used = draft.routes.iter().any(|route| route.learned);
         draft.committee.clone().filter(|_| used)
     });
+    let running = current.as_ref().filter(|_| in_use.is_some());
+    let running = running.map(|current| current.table.version());
     let (shared, read_at) = (Arc::clone(control), material.read_at);
     let learnt = tokio::task::spawn_blocking(move || {
         let mut progress = |step: Step, done: f32| shared.runs.say(number, step.name(), done, None);
@@ -274,9 +276,15 @@ async fn attempt(control: &Arc<Control>, number: u64) -> Result<(Ended, Value), 
     lesson.learned.at = read_at;
     let report = json!({ "labels": lesson.labels, "report": report_json(&lesson.report) });
     let reason = verdict(&lesson.report, lesson.promoted());
-    let version = control
-        .reconcile(Some(&lesson.learned), &format!("training run {number}"))
-        .await?;
+    let version = match running.filter(|_| !lesson.promoted()) {
+        // What was let through before stays until something better is, or an alarm ends it:
+        // one run that cannot tell is no reason to go back.
+        Some(version) => version,
+        None => {
+            let note = format!("training run {number}");
+            control.reconcile(Some(&lesson.learned), &note).await?
+        }
+    };
     let result = if lesson.promoted() {
         RunResult::Promoted
     } else {
