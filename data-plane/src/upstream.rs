@@ -124,23 +124,20 @@ pub(crate) async fn call(
         let began = Instant::now();
         match try_lane(proxy, &call, (lane, dialect), &step, &sent).await {
             Ok((committed, first)) => {
-                let now = Instant::now();
-                permit.report(Event::Answered, now, call.draw.0);
-                entry.commits(lane);
-                entry.translates(dialect, call.chat.losses(dialect));
-                // A whole answer's first byte comes with its last: it says no pace.
-                if call.chat.stream {
-                    permit.first_token(first - began, now);
-                    entry.first_content();
-                }
                 if deferred {
                     saw(proxy, &permit, &step.lane, Began::After(first - began));
+                }
+                answered(&call, &mut permit, first - began);
+                entry.commits(lane);
+                entry.translates(dialect, call.chat.losses(dialect));
+                if call.chat.stream {
+                    entry.first_content();
                 }
                 return Ok(Reply {
                     committed,
                     permit,
                     entry,
-                    began: now,
+                    began: Instant::now(),
                     dice: call.draw.0,
                     dialect,
                 });
@@ -151,9 +148,7 @@ pub(crate) async fn call(
                 let now = Instant::now();
                 learn(proxy, &call, &mut permit, &step.lane, &miss, now - began);
                 entry.attempt_ends(miss.result, miss.status);
-                let last = miss.class == Class::Final;
-                walk.missed(miss, permit.is_open(now));
-                if last {
+                if !walk.missed(miss, permit.is_open(now)) {
                     break;
                 }
             }
@@ -250,6 +245,16 @@ pub(crate) async fn ask(
             }
             Err(MayCharge(miss.result.possibly_charged()))
         }
+    }
+}
+
+/// What is learnt of a lane from an attempt that began.
+fn answered(call: &Call<'_>, permit: &mut Permit, took: Duration) {
+    let now = Instant::now();
+    permit.report(Event::Answered, now, call.draw.0);
+    // A whole answer's first byte comes with its last: it says no pace.
+    if call.chat.stream {
+        permit.first_token(took, now);
     }
 }
 

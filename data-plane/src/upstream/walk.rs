@@ -97,7 +97,8 @@ impl Walk {
         !self.costs_budget || proxy.budget.spend(now)
     }
 
-    pub(super) fn missed(&mut self, miss: Miss, lane_open: bool) {
+    /// An attempt gave nothing; says whether another one could give more.
+    pub(super) fn missed(&mut self, miss: Miss, lane_open: bool) -> bool {
         self.ended = Some(match (miss.class, miss.result) {
             (Class::Limited, _) => Cause::Limited,
             (_, AttemptResult::TimedOut) => Cause::TimedOut,
@@ -106,7 +107,9 @@ impl Walk {
             _ => Cause::Failed,
         });
         self.costs_budget = miss.costs_budget(lane_open);
+        let goes_on = miss.class != Class::Final;
         self.misses.push(miss);
+        goes_on
     }
 
     /// A refusal that reached us last and can be shown to the caller.

@@ -60,41 +60,27 @@ pub(super) fn order(
     // Whoever waits for a cheap start has left the crowd already.
     let spill = spill.as_ref().filter(|_| first == 0);
     let spilling = spill.map_or(Spilling::Never, |spill| spill.of(&assessed, pick.line));
-    let why = match spilling {
-        _ if first > 0 => Why::MayWait,
-        Spilling::Now(_, cause) => Why::Overflowed(cause),
-        Spilling::Never | Spilling::Perhaps(_) => pick.why.clone(),
-    };
+    let why = why(&pick, spilling, first > 0);
     if let Spilling::Now(line, _) = spilling {
         at_once.insert(0, line);
         at_once.truncate(room);
     }
     plan.extend(at_once);
-    let waiting = Waiting {
-        steps: first,
-        until: if first > 0 {
-            waiting::until(start, &assessed, pick.line)
-        } else {
-            Millis(0)
-        },
+    let waiting = Waiting::of(first, start, &assessed, pick.line);
+    let deadline = deadline(route, start);
+    let kept = match spilling {
+        Spilling::Perhaps(line) => spill.map(|spill| (line, spill.needs_time())),
+        Spilling::Now(..) | Spilling::Never => None,
     };
-    // Whoever wants the flex tier and no other waits as long as that may take.
-    let deadline = if start == Start::Flex {
-        route.deadline.max(FLEX_WITHIN)
-    } else {
-        route.deadline
-    };
-    let kept_back = spill.filter(|_| matches!(spilling, Spilling::Perhaps(_)));
-    let kept_back = kept_back.is_some_and(Spill::needs_time);
-    let mut steps = steps(deadline, (&waiting, kept_back), &assessed, &plan);
-    if let Spilling::Perhaps(line) = spilling {
+    let needs_time = kept.is_some_and(|(_, needs_time)| needs_time);
+    let mut steps = steps(deadline, (&waiting, needs_time), &assessed, &plan);
+    if let Some((line, _)) = kept {
         // It takes nobody's place: most requests never come to it.
         plan.insert(1, line);
-        let last = steps.last().map_or(deadline, |last| last.give_up);
-        let part = if kept_back { part(deadline) } else { 0 };
-        let give_up = last.saturating_add(Millis(part));
-        let lane = assessed.trail[line].lane.clone();
-        steps.insert(1, Step { lane, give_up });
+        steps.insert(
+            1,
+            kept_step(deadline, needs_time, &steps, &assessed.trail[line]),
+        );
     }
     verdicts(&mut assessed.trail, (&feasible, &prompt), &plan, why);
     Ok(Decision {
@@ -107,6 +93,15 @@ pub(super) fn order(
         baseline_cost: assessed.baseline_cost,
         relaxed,
     })
+}
+
+/// Why the plan's first lane is the first.
+fn why(pick: &Pick, spilling: Spilling, waits: bool) -> Why {
+    match spilling {
+        _ if waits => Why::MayWait,
+        Spilling::Now(_, cause) => Why::Overflowed(cause),
+        Spilling::Never | Spilling::Perhaps(_) => pick.why.clone(),
+    }
 }
 
 /// What became of each feasible line: its place in the plan, or why it has none.
@@ -360,6 +355,26 @@ fn fallbacks(
     plan
 }
 
+/// The step of an overflow lane that is kept for attempts that fail: as late as the last
+/// one's, and later by the part that was kept back for it.
+fn kept_step(deadline: Millis, needs_time: bool, steps: &[Step], line: &Considered) -> Step {
+    let last = steps.last().map_or(deadline, |last| last.give_up);
+    let kept_back = if needs_time { part(deadline) } else { 0 };
+    Step {
+        lane: line.lane.clone(),
+        give_up: last.saturating_add(Millis(kept_back)),
+    }
+}
+
+/// Whoever wants the flex tier and no other waits as long as that may take.
+fn deadline(route: &Route, start: Start) -> Millis {
+    if start == Start::Flex {
+        route.deadline.max(FLEX_WITHIN)
+    } else {
+        route.deadline
+    }
+}
+
 /// What is kept of a deadline for each later lane.
 fn part(deadline: Millis) -> u64 {
     deadline.0 / RESERVED_PARTS
@@ -369,6 +384,17 @@ fn part(deadline: Millis) -> u64 {
 struct Waiting {
     steps: usize,
     until: Millis,
+}
+
+impl Waiting {
+    fn of(steps: usize, start: Start, assessed: &Assessed, pick: usize) -> Self {
+        let until = if steps > 0 {
+            waiting::until(start, assessed, pick)
+        } else {
+            Millis(0)
+        };
+        Self { steps, until }
+    }
 }
 
 /// The plan with its deadlines: each later lane keeps its part of the route's deadline.

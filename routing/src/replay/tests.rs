@@ -12,11 +12,23 @@ use crate::table::{Choice, Draft, Route};
 use crate::tokens::Family;
 use crate::unit::{Millis, NanoUsdPerMtok, UnixMillis};
 
+/// So many dollars per million tokens, in and out.
+fn price(usd: f64) -> Price {
+    let rate = NanoUsdPerMtok::from_usd(usd);
+    Price {
+        rates: Rates {
+            input: rate,
+            output: rate,
+            ..Rates::default()
+        },
+        ..Price::default()
+    }
+}
+
 /// Two models at a provider each; `rates` are dollars per million tokens.
 fn table(rates: [f64; 2], floor: u16) -> Table {
     let names = ["cheap", "dear"];
     let lane = |name: &str| format!("p:{name}/standard");
-    let rate = NanoUsdPerMtok::from_usd;
     let draft = Draft {
         version: TableVersion(1),
         models: names
@@ -50,14 +62,7 @@ fn table(rates: [f64; 2], floor: u16) -> Table {
                 id: lane(name).as_str().into(),
                 upstream: format!("p:{name}").as_str().into(),
                 tier: Tier::Standard,
-                price: Some(Price {
-                    rates: Rates {
-                        input: rate(usd),
-                        output: rate(usd),
-                        ..Rates::default()
-                    },
-                    ..Price::default()
-                }),
+                price: Some(price(usd)),
                 pace: Pace::default(),
                 room: Room::default(),
             })
