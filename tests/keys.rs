@@ -6,7 +6,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use spillway_simulator::{Answerer, ProviderConfig, ServedModel};
 
-use crate::stand::{Answer, Stand, eventually, post, spillway};
+use crate::stand::{Answer, Plan, Stand, eventually, post, spillway};
 
 const POLICY: &str = r#"
 version = 1
@@ -35,25 +35,37 @@ async fn made(name: &str) -> (String, String) {
 }
 
 async fn stand(keys: &str) -> Stand {
+    planned(Stand::new().embedded(), keys).await
+}
+
+async fn planned(plan: Plan, keys: &str) -> Stand {
     let models = vec![
         ServedModel::new("small", 1_000, 2_000),
         ServedModel::new("large", 1_000, 2_000),
     ];
-    Stand::new()
-        .embedded()
-        .providers(Answerer::Echo, vec![ProviderConfig::new("alpha", models)])
+    plan.providers(Answerer::Echo, vec![ProviderConfig::new("alpha", models)])
         .policy(&format!("{POLICY}{keys}"))
         .start()
         .await
 }
 
 async fn ask(stand: &Stand, key: &str, model: &str) -> Answer {
-    let url = format!("{}/v1/chat/completions", stand.url());
+    ask_at(stand.url(), key, model).await
+}
+
+async fn ask_at(base: &str, key: &str, model: &str) -> Answer {
+    let url = format!("{base}/v1/chat/completions");
     let body = json!({
         "model": model, "max_tokens": 10,
         "messages": [{ "role": "user", "content": "one two three" }],
     });
     post(&url, key, &body).await
+}
+
+/// Nano-dollars, by the provider's books.
+fn spent(stand: &Stand) -> u64 {
+    let attempts = stand.simulator().ledger().attempts();
+    attempts.iter().map(|attempt| attempt.cost_nano_usd).sum()
 }
 
 fn code(answer: &Answer) -> Value {
@@ -129,8 +141,7 @@ async fn two_hundred_at_once_spend_no_more_than_the_money_of_the_day() {
     );
     // Waiting does not help, and SDKs are told so.
     assert_eq!(refused.header("x-should-retry"), "false");
-    let attempts = stand.simulator().ledger().attempts();
-    let spent: u64 = attempts.iter().map(|attempt| attempt.cost_nano_usd).sum();
+    let spent = spent(&stand);
     assert!(spent <= 500_000, "{spent}");
     tokio::time::timeout(
         Duration::from_secs(60),
@@ -138,4 +149,55 @@ async fn two_hundred_at_once_spend_no_more_than_the_money_of_the_day() {
     )
     .await
     .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_proxies_share_the_money_of_a_day() {
+    let (key, lines) = made("poor").await;
+    let keys = format!("{lines}usd_per_day = 0.0005\n");
+    let stand = planned(Stand::new().proxies(3), &keys).await;
+    let urls = || stand.proxies.iter().map(|proxy| proxy.url.as_str()).cycle();
+    // Nothing is granted yet, and all come together.
+    let together = urls().take(200).map(|url| ask_at(url, &key, "auto"));
+    let answers = join_all(together).await;
+    let served = answers.iter().filter(|answer| answer.status == 200).count();
+    assert!((1..200).contains(&served), "{served}");
+    assert!(spent(&stand) <= 525_000, "{}", spent(&stand));
+    let refused = answers.iter().filter(|answer| answer.status != 200);
+    for answer in refused {
+        let said = (answer.status, code(answer));
+        assert_eq!(said, (429, "insufficient_quota".into()));
+    }
+    // What one proxy reserved and did not need, or keeps and does not use, others get.
+    eventually("nearly all of it can be spent at one proxy", || async {
+        ask_at(&stand.proxies[0].url, &key, "auto").await;
+        spent(&stand) > 450_000
+    })
+    .await;
+    assert!(spent(&stand) <= 525_000, "{}", spent(&stand));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_etcd_a_key_goes_on_with_what_was_granted_and_a_little_more() {
+    let (key, lines) = made("thrifty").await;
+    let keys = format!("{lines}usd_per_day = 0.02\n");
+    let mut stand = planned(Stand::new().proxies(3), &keys).await;
+    assert_eq!(ask(&stand, &key, "auto").await.status, 200);
+    stand.etcd.as_mut().unwrap().kill().await;
+    // Also where nothing was granted before.
+    for proxy in &stand.proxies {
+        assert_eq!(ask_at(&proxy.url, &key, "auto").await.status, 200);
+    }
+    for proxy in &stand.proxies {
+        eventually("what may be spent here is spent", || async {
+            ask_at(&proxy.url, &key, "auto").await.status == 429
+        })
+        .await;
+    }
+    assert!(spent(&stand) <= 20_000_000 / 8, "{}", spent(&stand));
+    stand.etcd.as_mut().unwrap().restart().await;
+    eventually("there is more again", || async {
+        ask(&stand, &key, "auto").await.status == 200
+    })
+    .await;
 }

@@ -116,7 +116,7 @@ async fn open(
         entry.decides_anew(conditions, decision);
     }
     let Some(refusal) = refusal else {
-        afford(proxy, inbound, &mut entry)?;
+        afford(proxy, inbound, &mut entry).await?;
         if let Some((facts, decision)) = entry.facts().zip(entry.decision()) {
             Auditor::consider(proxy, inbound, &table, facts, decision);
         }
@@ -135,15 +135,15 @@ async fn open(
 }
 
 /// Reserves what the request is expected to take where the caller's key is limited.
-fn afford(proxy: &Proxy, inbound: &Inbound, entry: &mut Entry) -> Result<(), Failure> {
+async fn afford(proxy: &Proxy, inbound: &Inbound, entry: &mut Entry) -> Result<(), Failure> {
     let Some((key, limits)) = inbound.caller.limited() else {
         return Ok(());
     };
     let Some(expected) = entry.expected() else {
         return Ok(());
     };
-    let (allowances, now) = (&proxy.ledger.allowances, Instant::now());
-    match allowances.reserve(key, limits, expected, now, clock::now()) {
+    let allowances = &proxy.ledger.allowances;
+    match allowances.reserve(key, limits, expected).await {
         Ok(grant) => {
             entry.granted(grant);
             Ok(())

@@ -47,7 +47,9 @@ pub use self::config::{Config, ConfigError, RawConfig};
 pub use self::feed::Feed;
 pub use self::metrics::NAMES;
 
+use self::allowance::{Allowances, fleet::Fleet};
 use self::audit::Auditor;
+use self::config::FeedConfig;
 use self::failure::Failure;
 use self::feed::{Current, Keeper};
 use self::health::{Ejection, Health};
@@ -109,6 +111,7 @@ impl Proxy {
             reports,
             Arc::clone(&metrics),
         ));
+        let fleet = matches!(config.feed, FeedConfig::Etcd { .. }).then(Fleet::new);
         let ejection = Ejection {
             first: limits.ejection,
             max: limits.ejection_max,
@@ -121,7 +124,7 @@ impl Proxy {
                 Arc::clone(&metrics),
                 queue,
                 Arc::default(),
-                Arc::default(),
+                Arc::new(Allowances::new(fleet)),
             )),
             tokens: Arc::new(TokenCounter::new()),
             budget: RetryBudget::new(Instant::now()),
@@ -225,6 +228,11 @@ impl Background {
             feed: CancellationToken::new(),
             report: CancellationToken::new(),
         };
+        if let FeedConfig::Etcd { endpoints } = &proxy.config.feed {
+            let (allowances, until) = (Arc::clone(&proxy.ledger.allowances), behind.feed.clone());
+            let sharing = allowance::fleet::run(allowances, endpoints.clone(), until);
+            behind.tasks.spawn(sharing);
+        }
         behind.tasks.spawn(keeper.run(feed, behind.feed.clone()));
         if let Some(uri) = proxy.config.control_plane.clone() {
             let queue = Arc::clone(&proxy.ledger.queue);

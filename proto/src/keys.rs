@@ -3,7 +3,7 @@
 //! Owns: the layout below `/spillway/v1/`. Nobody else spells a key. The embedded
 //! store uses the same keys.
 
-use spillway_routing::id::{ProxyId, TableVersion};
+use spillway_routing::id::{KeyId, ProxyId, TableVersion};
 
 const ROOT: &str = "/spillway/v1";
 
@@ -97,6 +97,19 @@ pub fn alarms() -> String {
 #[must_use]
 pub fn trainer() -> String {
     format!("{ROOT}/trainer")
+}
+
+/// Nano-dollars of one caller's key that proxies were granted together on one day (since
+/// 1970, UTC), in decimal digits.
+#[must_use]
+pub fn granted(day: u64, key: &KeyId) -> String {
+    format!("{}{key}", granted_on(day))
+}
+
+/// Those of all keys on that day.
+#[must_use]
+pub fn granted_on(day: u64) -> String {
+    format!("{ROOT}/granted/{day:08}/")
 }
 
 /// From 64 hexadecimal digits of either case.

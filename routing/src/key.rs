@@ -19,12 +19,13 @@ pub struct KeyTerms {
     pub limits: KeyLimits,
 }
 
-/// How much one proxy lets a key have; `None` for no limit.
+/// How much a key may have; `None` for no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyLimits {
+    /// Of one proxy.
     pub requests_per_minute: Option<u32>,
-    /// Input and output, as their models count them.
+    /// Of one proxy: input and output, as their models count them.
     pub tokens_per_minute: Option<u32>,
-    /// In a day (UTC).
+    /// Of the whole fleet, in a day (UTC).
     pub per_day: Option<NanoUsd>,
 }
