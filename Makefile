@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-fast goldens proto bench bench-decide bench-gateway bench-promises measure-learning
+.PHONY: help demo test check test-fast goldens proto bench bench-decide bench-gateway bench-promises bench-day measure-learning
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -38,6 +38,9 @@ bench-gateway: ## Requests per CPU-second of a proxy against a direct call
 bench-promises: ## A storm of retries, clients that leave, five thousand open streams
 	cargo build --release
 	ulimit -n 65536; SPILLWAY_BIN=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/spillway cargo bench --profile dev --bench promises
+
+bench-day: ## A simulated day of requests that may wait for cheap tiers
+	cargo bench --profile dev --bench day
 
 measure-learning: ## Every figure on learning; DATA=<directory of labelled sets>
 	./scripts/measure-learning.sh $(DATA)

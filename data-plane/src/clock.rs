@@ -15,11 +15,6 @@ pub(crate) fn now() -> UnixMillis {
     UnixMillis(millis(since).0)
 }
 
-/// The hour of the day (UTC), for what goes by it.
-pub(crate) fn hour_of(now: UnixMillis) -> u8 {
-    (now.minute_of_day() / 60) as u8
-}
-
 /// A measured span as a record holds it.
 pub(crate) fn millis(span: Duration) -> Millis {
     Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))

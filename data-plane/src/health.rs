@@ -10,7 +10,6 @@ mod pace;
 mod pause;
 mod permit;
 mod queue;
-mod starts;
 mod window;
 
 use std::collections::BTreeMap;
@@ -20,7 +19,9 @@ use std::time::{Duration, Instant};
 use spillway_routing::catalogue::{Lane, Room};
 use spillway_routing::conditions::{Conditions, Gate, LaneState};
 use spillway_routing::id::LaneId;
+use spillway_routing::start::{Began, Record};
 use spillway_routing::table::Table;
+use spillway_routing::unit::UnixMillis;
 use tokio::sync::oneshot;
 
 use self::breaker::Breaker;
@@ -28,7 +29,6 @@ pub(crate) use self::breaker::{COOL_DOWN_MAX, Ejection, Event};
 use self::pace::Pace;
 pub(crate) use self::permit::{Permit, Ticket};
 use self::queue::Queue;
-pub(crate) use self::starts::Began;
 
 /// Lanes remembered at most: those of a few tables. Beyond it, idle ones are forgotten.
 const LANES_MAX: usize = 4_096;
@@ -37,7 +37,7 @@ struct Seen {
     breaker: Breaker,
     pace: Pace,
     /// Of a lane that makes requests wait.
-    starts: Option<Box<starts::Record>>,
+    starts: Option<Box<Record>>,
     in_flight: u32,
     /// As many may be, as the last request to come in was told.
     in_flight_max: u32,
@@ -147,18 +147,15 @@ impl Health {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The states of a table's lanes, in its order, at this hour of the day (UTC).
-    pub(crate) fn conditions(&self, table: &Table, now: Instant, hour: u8) -> Conditions {
+    /// The states of a table's lanes, in its order; both times are now.
+    pub(crate) fn conditions(&self, table: &Table, now: Instant, at: UnixMillis) -> Conditions {
         let lanes = self.lanes();
         let state = |lane: &Lane| {
             let Some(seen) = lanes.get(&lane.id) else {
                 return LaneState::default();
             };
             LaneState {
-                starts: seen
-                    .starts
-                    .as_ref()
-                    .map(|starts| starts.forecast(hour, now)),
+                starts: seen.starts.as_ref().map(|starts| starts.forecast(at)),
                 ..self.state(seen, lane.room, now)
             }
         };
@@ -290,6 +287,13 @@ impl Health {
             )
         })
         .collect()
+    }
+
+    /// What became of a request that may have had to wait.
+    pub(crate) fn began(&self, lane: &LaneId, began: Began, at: UnixMillis) {
+        self.with(lane, |seen| {
+            seen.starts.get_or_insert_with(Box::default).add(began, at);
+        });
     }
 
     fn with(&self, lane: &LaneId, change: impl FnOnce(&mut Seen)) {

@@ -141,7 +141,7 @@ impl Proxy {
     /// What is known of a table's lanes just now.
     pub(crate) fn conditions(&self, table: &Table, now: Instant) -> Conditions {
         let at = clock::now();
-        let mut conditions = self.health.conditions(table, now, clock::hour_of(at));
+        let mut conditions = self.health.conditions(table, now, at);
         self.ledger.spend.fill(table, &mut conditions, at);
         conditions
     }

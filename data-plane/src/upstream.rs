@@ -20,7 +20,9 @@ use spillway_routing::dialect::Dialect;
 use spillway_routing::id::LaneId;
 use spillway_routing::outcome::{AttemptResult, Ending};
 use spillway_routing::overflow::Cause;
+use spillway_routing::start::{Began, Turn};
 use spillway_routing::table::Table;
+use spillway_routing::unit::Millis;
 
 use self::assemble::assemble;
 use self::attempt::{Bounds, Target, attempt};
@@ -36,7 +38,7 @@ use crate::clock;
 use crate::dialect::event::Said;
 use crate::dialect::{self, Reported};
 use crate::failure::Failure;
-use crate::health::{Began, Entrance, Event, Permit};
+use crate::health::{Entrance, Event, Permit};
 use crate::ledger::{Entry, Sent};
 use crate::own_keys::OwnKeys;
 use crate::secret::Auth;
@@ -76,6 +78,14 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
+    fn since_arrival(&self) -> Millis {
+        clock::millis(self.arrived.elapsed())
+    }
+
+    fn at(&self, since_arrival: Millis) -> Instant {
+        self.arrived + Duration::from_millis(since_arrival.0)
+    }
+
     /// What a miss means for a lane that makes requests wait, and with whose key.
     fn meaning(&self, miss: Miss, deferred: bool) -> Miss {
         let miss = if deferred { miss.deferred() } else { miss };
@@ -96,21 +106,22 @@ pub(crate) async fn call(
     proxy.budget.earn(Instant::now());
     let forced = entry.decision().is_some_and(is_alone);
     let mut walk = Walk::of(entry.decision(), call.table);
-    while let Some((step, spills)) = walk.next() {
+    while let Some((step, spills)) = next(proxy, &call, &mut walk).await {
         let Some(lane) = call.table.lane_index(&step.lane) else {
             continue;
         };
         let deferred = call.table.lane(lane).tier.is_deferred();
-        if deferred && is_over(&step, call.arrived) {
-            continue;
-        }
         if !walk.may_try(proxy, &step, call.arrived) {
+            if deferred {
+                walk.waits.done(&step.lane);
+                continue;
+            }
             break;
         }
         let mut permit = match entrance(proxy, &call, lane, &step, forced).await {
             Ok(permit) => permit,
             Err(cause) => {
-                walk.turned_away(cause);
+                walk.turned_away(&step.lane, cause);
                 continue;
             }
         };
@@ -118,15 +129,15 @@ pub(crate) async fn call(
             continue;
         }
         let Some(dialect) = call.chat.spoken_to(call.table.upstream_of(lane)) else {
+            walk.waits.done(&step.lane);
             continue;
         };
         let sent = entry.attempt_starts(lane);
         let began = Instant::now();
         match try_lane(proxy, &call, (lane, dialect), &step, &sent).await {
             Ok((committed, first)) => {
-                if deferred {
-                    saw(proxy, &permit, &step.lane, Began::After(first - began));
-                }
+                let took = clock::millis(first - call.arrived);
+                remember(proxy, walk.waits.begun(&step.lane, took));
                 answered(&call, &mut permit, first - began);
                 entry.commits(lane);
                 entry.translates(dialect, call.chat.losses(dialect));
@@ -146,9 +157,10 @@ pub(crate) async fn call(
                 let miss = call.meaning(miss, deferred);
                 tracing::debug!(lane = %step.lane, status = miss.status, cause = miss.cause, "attempt failed");
                 let now = Instant::now();
-                learn(proxy, &call, &mut permit, &step.lane, &miss, now - began);
+                learn(&call, &mut permit, &miss, now - began);
                 entry.attempt_ends(miss.result, miss.status);
-                if !walk.missed(miss, permit.is_open(now)) {
+                let when = (call.since_arrival(), call.draw);
+                if !walk.missed(&step.lane, miss, permit.is_open(now), when) {
                     break;
                 }
             }
@@ -259,27 +271,10 @@ fn answered(call: &Call<'_>, permit: &mut Permit, took: Duration) {
 }
 
 /// What is learnt of a lane from an attempt that gave nothing.
-fn learn(
-    proxy: &Proxy,
-    call: &Call<'_>,
-    permit: &mut Permit,
-    lane: &LaneId,
-    miss: &Miss,
-    took: Duration,
-) {
+fn learn(call: &Call<'_>, permit: &mut Permit, miss: &Miss, took: Duration) {
     let now = Instant::now();
     if let Some(event) = miss.event() {
         permit.report(event, now, call.draw.0);
-    }
-    if miss.class == Class::NotStarted {
-        let refused = miss.status.is_some_and(|status| status >= 400);
-        let waited = Began::NotWithin(took);
-        saw(
-            proxy,
-            permit,
-            lane,
-            if refused { Began::Refused } else { waited },
-        );
     }
     if call.chat.stream && miss.result == AttemptResult::TimedOut {
         // A lane that gave nothing was at least so slow.
@@ -287,31 +282,39 @@ fn learn(
     }
 }
 
-/// Remembers how a lane that makes requests wait began one, or did not.
-fn saw(proxy: &Proxy, permit: &Permit, lane: &LaneId, began: Began) {
-    let (result, waited) = match began {
-        Began::After(waited) => ("started", Some(waited)),
-        Began::NotWithin(_) => ("late", None),
-        Began::Refused => ("refused", None),
-    };
-    let metrics = &proxy.metrics;
-    metrics
-        .starts
-        .with_label_values(&[lane.as_str(), result])
-        .inc();
-    if let Some(waited) = waited {
-        let labels = [lane.as_str()];
-        let seconds = waited.as_secs_f64();
-        metrics
-            .start_wait
-            .with_label_values(&labels)
-            .observe(seconds);
+/// The next step, as soon as it may be tried.
+async fn next(proxy: &Proxy, call: &Call<'_>, walk: &mut Walk) -> Option<(Step, Option<Cause>)> {
+    loop {
+        let (turn, in_vain) = walk.waits.turn(call.since_arrival());
+        remember(proxy, in_vain);
+        match turn {
+            Turn::Try(step) => return Some((step, None)),
+            Turn::Pause(until) => tokio::time::sleep_until(call.at(until).into()).await,
+            Turn::Over => return walk.next(),
+        }
     }
-    permit.began(began, clock::hour_of(clock::now()), Instant::now());
+}
+
+/// How lanes that make requests wait began one, or did not.
+fn remember(proxy: &Proxy, seen: Vec<(LaneId, Began)>) {
+    let (metrics, at) = (&proxy.metrics, clock::now());
+    for (lane, began) in seen {
+        let result = match began {
+            Began::After(waited) => {
+                let wait = metrics.start_wait.with_label_values(&[lane.as_str()]);
+                wait.observe(waited.0 as f64 / 1e3);
+                "started"
+            }
+            Began::NotWithin(_) => "late",
+        };
+        let labels = [lane.as_str(), result];
+        metrics.starts.with_label_values(&labels).inc();
+        proxy.health.began(&lane, began, at);
+    }
 }
 
 fn is_over(step: &Step, arrived: Instant) -> bool {
-    Instant::now() >= arrived + Duration::from_millis(step.give_up.0)
+    clock::millis(arrived.elapsed()) >= step.give_up
 }
 
 /// No other lane could serve the request, so this one is tried whatever its breaker says.

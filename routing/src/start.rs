@@ -1,12 +1,19 @@
 //! When an answer has to begin, and how likely a lane that makes requests wait begins by
 //! then.
 //!
-//! Owns: [`Start`], the wish; [`Starts`], a lane's forecast. Knows no clock: whoever
-//! watched the lane made the forecast.
+//! Owns: [`Start`], the wish; [`Starts`], a lane's forecast, and [`Record`], what it is
+//! made from; [`Waits`], the order in which such lanes are tried. Knows no clock: whoever
+//! watches the lanes passes the time in.
+
+mod record;
+mod waits;
 
 use crate::catalogue::Tier;
 use crate::prompt::Class;
 use crate::unit::{Bps, Millis};
+
+pub use self::record::{Began, Record};
+pub use self::waits::{Turn, Waits};
 
 /// What a caller says of the beginning of the answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -177,8 +177,7 @@ async fn settle(client: &mut Client, key: &KeyId, ask: &Ask) -> Result<Granted, 
         if answer.succeeded() {
             return Ok(granted);
         }
-        let Some(etcd_client::TxnOpResponse::Get(found)) =
-            answer.op_responses().into_iter().next()
+        let Some(etcd_client::TxnOpResponse::Get(found)) = answer.op_responses().into_iter().next()
         else {
             return Err(Unanswered::Contended);
         };

@@ -79,7 +79,10 @@ fn a_request_beyond_a_minutes_worth_needs_a_full_bucket_and_is_owed() {
 fn money_is_for_a_day() {
     let desk = Desk::new(limits(100, 100_000, 10));
     let grant = desk.ask(0, taking(1, 10)).unwrap();
-    assert_eq!(desk.ask(0, taking(1, 1)).err(), Some(Refused::Short(Short::Money)));
+    assert_eq!(
+        desk.ask(0, taking(1, 1)).err(),
+        Some(Refused::Short(Short::Money))
+    );
     desk.all.settle(&grant, taking(1, 4), AT);
     assert!(desk.ask(0, taking(1, 6)).is_ok());
     assert!(desk.ask(DAY_MS - 1, taking(1, 1)).is_err());

@@ -11,7 +11,7 @@ use spillway_routing::conditions::Gate;
 use spillway_routing::id::LaneId;
 use tokio::sync::oneshot;
 
-use super::{Began, Event, Health, starts};
+use super::{Event, Health};
 
 /// One request under way at a lane. Dropped, it frees its place.
 pub(crate) struct Permit {
@@ -59,14 +59,6 @@ impl Permit {
     pub(crate) fn first_token(&self, took: Duration, now: Instant) {
         self.health
             .with(&self.lane, |seen| seen.pace.first_token(took, now));
-    }
-
-    /// What became of a request that may have had to wait.
-    pub(crate) fn began(&self, began: Began, hour: u8, now: Instant) {
-        self.health.with(&self.lane, |seen| {
-            let record: &mut starts::Record = seen.starts.get_or_insert_with(Box::default);
-            record.add(began, hour, now);
-        });
     }
 
     pub(crate) fn per_token(&self, took: Duration, now: Instant) {

@@ -26,6 +26,9 @@ const SAVED_MAX: f64 = 10.0;
 /// What another attempt would mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Class {
+    /// The lane makes requests wait and had no room for this one. Free, as the next one
+    /// is; it may be asked again.
+    NoRoom,
     /// The lane makes requests wait and did not begin this one. Free: nothing was done,
     /// and waiting there is what the plan meant.
     NotStarted,
@@ -101,15 +104,15 @@ impl Miss {
     /// What it means at a lane that makes requests wait: neither a refusal for want of room
     /// nor silence is a failure there.
     pub(super) fn deferred(self) -> Self {
-        let waited = matches!(self.class, Class::Limited | Class::Overloaded)
-            || self.result == AttemptResult::TimedOut;
-        if !waited {
-            return self;
-        }
+        let (class, cause) = match (self.class, self.result) {
+            (_, AttemptResult::TimedOut) => (Class::NotStarted, "not begun in time"),
+            (Class::Limited | Class::Overloaded, _) => (Class::NoRoom, "no room"),
+            _ => return self,
+        };
         Self {
-            class: Class::NotStarted,
+            class,
             result: AttemptResult::NotStarted,
-            cause: "not begun in time",
+            cause,
             ..self
         }
     }
@@ -131,7 +134,7 @@ impl Miss {
     pub(super) fn event(&self) -> Option<Event> {
         let retry_after = self.retry_after;
         match self.class {
-            Class::Elsewhere | Class::NotStarted => None,
+            Class::Elsewhere | Class::NoRoom | Class::NotStarted => None,
             Class::Misconfigured => Some(Event::Misconfigured),
             Class::Unsent | Class::Unknown => Some(Event::Failed),
             Class::Limited => Some(Event::Limited { retry_after }),
@@ -146,7 +149,11 @@ impl Miss {
     /// for lanes that stay open and fail.
     pub(super) fn costs_budget(&self, lane_open: bool) -> bool {
         match self.class {
-            Class::NotStarted | Class::Elsewhere | Class::Misconfigured | Class::Unsent => false,
+            Class::NoRoom
+            | Class::NotStarted
+            | Class::Elsewhere
+            | Class::Misconfigured
+            | Class::Unsent => false,
             Class::Limited | Class::Overloaded | Class::Unknown => lane_open,
             // Never tried again.
             Class::Final => true,

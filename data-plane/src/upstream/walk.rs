@@ -1,19 +1,24 @@
 //! What is left of a plan, and what its attempts came to.
 //!
-//! Owns: the order of the steps, the overflow lane's place among them, whether one more
-//! attempt may be made, and what the caller is told when none is left. Calls nobody.
+//! Owns: the order of the steps, those that make the request wait first, the overflow
+//! lane's place among them, whether one more attempt may be made, and what the caller is
+//! told when none is left. Calls nobody.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use spillway_routing::decide::{Decision, Step, Verdict, Why};
+use spillway_routing::decide::{Decision, Draw, Step, Verdict, Why};
+use spillway_routing::id::LaneId;
 use spillway_routing::outcome::AttemptResult;
 use spillway_routing::overflow::Cause;
+use spillway_routing::start::Waits;
 use spillway_routing::table::Table;
+use spillway_routing::unit::Millis;
 
 use super::is_over;
 use super::retry::{CHARGES_MAX, Class, Miss};
 use crate::Proxy;
+use crate::clock;
 use crate::failure::{Failure, Kind, Retry};
 
 /// Told to callers where no lane said when to come back.
@@ -22,6 +27,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// What happened so far, and what is left of the plan.
 #[derive(Default)]
 pub(super) struct Walk {
+    /// Tried first.
+    pub(super) waits: Waits,
     steps: VecDeque<Step>,
     /// Why the first step spills, if it is the overflow lane's.
     first: Option<Cause>,
@@ -31,6 +38,8 @@ pub(super) struct Walk {
     ended: Option<Cause>,
     attempts_max: usize,
     misses: Vec<Miss>,
+    /// Of them, those at lanes that answer at once.
+    failed: usize,
     /// The next attempt takes from the retry budget.
     costs_budget: bool,
     late: bool,
@@ -57,12 +66,22 @@ impl Walk {
             let step = walk.steps.remove(at);
             walk.kept = step.map(|step| (step, overflow.after.clone()));
         }
+        let is_deferred = |step: &Step| {
+            let lane = table.lane_index(&step.lane);
+            lane.is_some_and(|lane| table.lane(lane).tier.is_deferred())
+        };
+        let (waiting, others) = walk.steps.into_iter().partition(is_deferred);
+        walk.steps = others;
+        for step in VecDeque::into_iter(waiting) {
+            walk.waits.add(step);
+        }
         walk
     }
 
-    /// The step to try now, and why it spills where it is the overflow lane's.
+    /// The step to try now, and why it spills where it is the overflow lane's. Steps that
+    /// make the request wait have their turns before.
     pub(super) fn next(&mut self) -> Option<(Step, Option<Cause>)> {
-        if self.misses.len() >= self.attempts_max {
+        if self.failed >= self.attempts_max {
             return None;
         }
         let ended = self.ended.take();
@@ -75,7 +94,8 @@ impl Walk {
     }
 
     /// The lane that was to be tried has no room, or is out.
-    pub(super) fn turned_away(&mut self, cause: Cause) {
+    pub(super) fn turned_away(&mut self, lane: &LaneId, cause: Cause) {
+        self.waits.done(lane);
         self.ended = Some(cause);
     }
 
@@ -98,12 +118,29 @@ impl Walk {
     }
 
     /// An attempt gave nothing; says whether another one could give more.
-    pub(super) fn missed(&mut self, miss: Miss, lane_open: bool) -> bool {
+    pub(super) fn missed(
+        &mut self,
+        lane: &LaneId,
+        miss: Miss,
+        lane_open: bool,
+        (now, draw): (Millis, Draw),
+    ) -> bool {
+        match miss.class {
+            Class::NoRoom => {
+                let asked = miss.retry_after.map(clock::millis);
+                if self.waits.had_no_room(lane, asked, now, draw.0) {
+                    self.costs_budget = false;
+                    return true;
+                }
+            }
+            Class::NotStarted => {}
+            _ => self.failed += usize::from(!self.waits.done(lane)),
+        }
         self.ended = Some(match (miss.class, miss.result) {
             (Class::Limited, _) => Cause::Limited,
             (_, AttemptResult::TimedOut) => Cause::TimedOut,
-            (Class::NotStarted, _) if miss.status.is_none() => Cause::TimedOut,
-            (Class::NotStarted, _) if miss.status == Some(429) => Cause::Limited,
+            (Class::NotStarted, _) => Cause::TimedOut,
+            (Class::NoRoom, _) if miss.status == Some(429) => Cause::Limited,
             _ => Cause::Failed,
         });
         self.costs_budget = miss.costs_budget(lane_open);
@@ -156,7 +193,7 @@ impl Walk {
                     .min(crate::health::COOL_DOWN_MAX);
                 Failure::upstream(Kind::Overloaded, Retry::Later, message).after(asked)
             }
-            Class::NotStarted => {
+            Class::NoRoom | Class::NotStarted => {
                 let message = "the tier that was asked for did not begin in time; nothing was \
                                charged, try again later or without it";
                 Failure::upstream(Kind::Overloaded, Retry::Later, message).after(RETRY_AFTER)

@@ -51,11 +51,11 @@ pub(super) fn order(
     };
     let pick = pick(table, route, &assessed, choosable, draw);
     let mut plan = match start {
-        Start::Within(_) => waiting::lines(table, route, &assessed, &deferred, pick.line),
+        Start::Within(_) => waiting::lines(table, &assessed, &deferred, pick.line),
         _ => Vec::new(),
     };
     let first = plan.len();
-    let room = usize::from(route.attempts_max) - first;
+    let room = usize::from(route.attempts_max);
     let mut at_once = fallbacks(table, room, &assessed, choosable, pick.line);
     // Whoever waits for a cheap start has left the crowd already.
     let spill = spill.as_ref().filter(|_| first == 0);

@@ -7,7 +7,7 @@
 
 use super::candidate::Assessed;
 use crate::start::Start;
-use crate::table::{Route, Table};
+use crate::table::Table;
 use crate::unit::Millis;
 
 /// What is kept of the time for the lane that answers at once: so many times what its
@@ -15,10 +15,12 @@ use crate::unit::Millis;
 const MARGIN_TIMES: u64 = 3;
 const MARGIN_MIN: u64 = 1_000;
 
+/// Lanes that a request waits for at most.
+const LINES_MAX: usize = 3;
+
 /// The lines to try first, cheapest first, then likeliest.
 pub(super) fn lines(
     table: &Table,
-    route: &Route,
     assessed: &Assessed,
     feasible: &[usize],
     pick: usize,
@@ -38,8 +40,8 @@ pub(super) fn lines(
         let chance = assessed.chances[*line];
         (assessed.trail[*line].cost, std::cmp::Reverse(chance))
     });
-    // The lane that answers at once has its place in every plan.
-    lines.truncate(usize::from(route.attempts_max).saturating_sub(1));
+    // They take nobody's place: waiting in vain is no failed attempt.
+    lines.truncate(LINES_MAX);
     lines
 }
 
