@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use serde_json::json;
-use spillway_simulator::{Fault, Outcome, RetryAfter};
+use spillway_simulator::{Answerer, Fault, Outcome, ProviderConfig, RetryAfter, ServedModel};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 
-use crate::stand::{KEY, Stand, chat, get};
+use crate::stand::{KEY, Stand, chat, free_port, get};
 
 fn ways_to_fail() -> Vec<Fault> {
     vec![
@@ -70,6 +73,86 @@ async fn a_failing_provider_is_never_seen_before_content() {
             "{fault:?}"
         );
     }
+}
+
+/// One model at two providers, of which the cheaper one cannot be reached.
+const UNREACHABLE: &str = r#"
+version = 1
+
+[[upstreams]]
+provider = "gone"
+models = ["large"]
+prices.standard = { input = 1.0, output = 2.0 }
+
+[[upstreams]]
+provider = "beta"
+models = ["large"]
+prices.standard = { input = 10.0, output = 20.0 }
+
+[routes.auto]
+baseline = "large"
+floor = 0.0
+"#;
+
+/// What a server does with whoever connects; its address.
+async fn server(hello: Option<&'static [u8]>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut socket, _)) = listener.accept().await {
+            match hello {
+                Some(bytes) => socket.write_all(bytes).await.unwrap(),
+                None => open.push(socket),
+            }
+        }
+    });
+    format!("https://{address}/v1")
+}
+
+/// Connections that never become one: nothing was sent, and nothing can be charged.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_cannot_be_reached_is_never_seen() {
+    // RFC 8446, section 6: a fatal alert, handshake_failure.
+    const ALERT: &[u8] = &[0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x28];
+    let ways = [
+        ("a TLS alert", server(Some(ALERT)).await),
+        (
+            "no TLS",
+            server(Some(b"HTTP/1.1 400 Bad Request\r\n\r\n")).await,
+        ),
+        ("closed at once", server(Some(b"")).await),
+        ("silence in the handshake", server(None).await),
+        ("refused", format!("http://127.0.0.1:{}/v1", free_port())),
+        ("no such name", "https://provider.invalid/v1".to_owned()),
+    ];
+    let cases = ways.map(|(way, url)| async move {
+        let large = ServedModel::new("large", 10_000, 20_000);
+        let providers = vec![ProviderConfig::new("beta", vec![large])];
+        let stand = Stand::new()
+            .embedded()
+            .limits("connect_ms = 2000")
+            .providers(Answerer::Echo, providers)
+            .provider_at("gone", &url)
+            .policy(UNREACHABLE)
+            .start()
+            .await;
+        for stream in [false, true] {
+            let body = json!({
+                "model": "auto", "stream": stream,
+                "messages": [{ "role": "user", "content": "anybody there?" }],
+            });
+            let answer = chat(stand.url(), &body).await;
+            assert_eq!(answer.status, 200, "{way}: {}", answer.text());
+            assert_eq!(
+                answer.header("x-spillway-lane"),
+                "beta:large/standard",
+                "{way}"
+            );
+            assert_eq!(answer.header("x-spillway-possible-charge"), "", "{way}");
+        }
+    });
+    join_all(cases).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
