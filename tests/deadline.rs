@@ -6,7 +6,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use spillway_simulator::{Answerer, Behaviour, Fault, ProviderConfig, ServedModel, ServiceTier};
 
-use crate::stand::{Answer, Stand};
+use crate::stand::{Answer, Plan, Stand};
 
 /// One model at the standard tier and, for half the money, at the flex tier.
 const POLICY: &str = r#"
@@ -32,14 +32,17 @@ deadline = "8s"
 "#;
 
 async fn stand() -> Stand {
+    planned(Stand::new()).await
+}
+
+async fn planned(plan: Plan) -> Stand {
     let large =
         ServedModel::new("large", 10_000, 20_000).with_tier(ServiceTier::Flex, 5_000, 10_000);
     let providers = vec![
         ProviderConfig::new("alpha", vec![large]),
         ProviderConfig::new("beta", vec![ServedModel::new("small", 1_000, 2_000)]),
     ];
-    Stand::new()
-        .embedded()
+    plan.embedded()
         .providers(Answerer::Echo, providers)
         .policy(POLICY)
         .start()
@@ -123,6 +126,25 @@ async fn a_lane_without_room_is_asked_again_while_there_is_time() {
         assert_eq!(answer.header("x-spillway-tier"), "flex");
         assert_eq!(answer.header("x-spillway-attempts"), "3");
         assert_eq!(stand.simulator().ledger().attempts().len(), before + 3);
+    }
+}
+
+/// What began there may be charged: it is not sent there again, and the caller is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cheap_lane_that_falls_silent_is_left() {
+    let stand = planned(Stand::new().limits("idle_ms = 500")).await;
+    let silent = [
+        (Fault::HangAfterHeaders, ""),
+        (Fault::HangAfter { content_chunks: 1 }, "1"),
+    ];
+    for (fault, charge) in silent {
+        let behaviour = Behaviour::healthy().with_fault(fault.clone(), 1.0);
+        stand.script("alpha").set_tier(ServiceTier::Flex, behaviour);
+        let answer = ask(&stand, Some("1m"), false).await;
+        assert_eq!(answer.header("x-spillway-tier"), "standard", "{fault:?}");
+        assert_eq!(answer.header("x-spillway-attempts"), "2", "{fault:?}");
+        let told = answer.header("x-spillway-possible-charge");
+        assert_eq!(told, charge, "{fault:?}");
     }
 }
 

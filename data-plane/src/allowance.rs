@@ -109,19 +109,25 @@ impl Allowances {
         expected: Taking,
     ) -> Result<Grant, Short> {
         let until = Instant::now() + GRANT_WITHIN;
+        let take = || self.take(key, limits, expected, Instant::now(), clock::now());
         loop {
+            // Watched before the look, so that no round in between is missed.
             let rounds = self.fleet.as_ref().map(Fleet::rounds);
-            let lack = match self.take(key, limits, expected, Instant::now(), clock::now()) {
-                Err(Refused::Ask) => rounds,
-                Err(Refused::Short(short)) => return Err(short),
+            match take() {
                 Ok(grant) => return Ok(grant),
-            };
-            let Some(mut rounds) = lack else {
+                Err(Refused::Short(short)) => return Err(short),
+                Err(Refused::Ask) => {}
+            }
+            let Some(mut rounds) = rounds else {
                 return Err(Short::Money);
             };
             let answered = tokio::time::timeout_at(until.into(), rounds.changed()).await;
             if !matches!(answered, Ok(Ok(()))) {
-                self.each(|money| money.cannot_ask());
+                self.with(key, Money::cannot_ask);
+                return take().map_err(|refused| match refused {
+                    Refused::Short(short) => short,
+                    Refused::Ask => Short::Money,
+                });
             }
         }
     }
@@ -152,8 +158,9 @@ impl Allowances {
             return Err(Refused::Short(Short::Tokens(wait)));
         }
         account.money.turn(at.0 / DAY_MS);
-        if let Some(most) = limits.per_day {
-            self.pay(&mut account.money, expected.cost, most)?;
+        match limits.per_day {
+            Some(most) => self.pay(&mut account.money, expected.cost, most)?,
+            None => account.money.spend(expected.cost),
         }
         account.requests.level -= 1.0;
         account.tokens.level -= tokens;
@@ -202,15 +209,23 @@ impl Allowances {
     }
 
     fn granted(&self, key: &KeyId, ask: &Ask, granted: &Granted) {
-        if let Some(account) = self.accounts().get_mut(key)
-            && account.money.day == ask.day
-        {
-            account.money.take(granted);
-        }
+        self.of_day(key, ask, |money| money.take(ask, granted));
     }
 
-    fn each(&self, change: impl Fn(&mut Money)) {
-        for account in self.accounts().values_mut() {
+    fn failed(&self, key: &KeyId, ask: &Ask, certain: bool) {
+        self.of_day(key, ask, |money| money.failed(ask, certain));
+    }
+
+    fn of_day(&self, key: &KeyId, ask: &Ask, change: impl FnOnce(&mut Money)) {
+        self.with(key, |money| {
+            if money.day == ask.day {
+                change(money);
+            }
+        });
+    }
+
+    fn with(&self, key: &KeyId, change: impl FnOnce(&mut Money)) {
+        if let Some(account) = self.accounts().get_mut(key) {
             change(&mut account.money);
         }
     }

@@ -78,6 +78,9 @@ pub enum RunError {
     Listener(#[source] io::Error),
 }
 
+/// This part of the connections may belong to requests that wait for a lane without room.
+const WAITING_PART: usize = 4;
+
 /// What every request shares.
 pub(crate) struct Proxy {
     pub(crate) id: ProxyId,
@@ -92,6 +95,8 @@ pub(crate) struct Proxy {
     pub(crate) auditor: Auditor,
     /// Room for bodies.
     pub(crate) room: Arc<Semaphore>,
+    /// Places of requests that wait before a lane is asked again.
+    pub(crate) waiting: Semaphore,
     pub(crate) draining: CancellationToken,
 }
 
@@ -130,6 +135,7 @@ impl Proxy {
             budget: RetryBudget::new(Instant::now()),
             clients: Clients::new(limits.connect).map_err(RunError::Certificates)?,
             room: inbound::room_of(limits.bodies_bytes),
+            waiting: Semaphore::new(limits.connections / WAITING_PART),
             auditor: Auditor::new(&config.data_dir),
             id,
             metrics,

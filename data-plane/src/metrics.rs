@@ -134,7 +134,7 @@ impl Metrics {
             audits_waiting: make.gauge(21, "Requests picked for an audit and not done.")?,
             starts: make.counters(
                 22,
-                "Requests at lanes that make them wait: started, late or refused.",
+                "Requests at lanes that make them wait: started or late.",
                 &["lane", "result"],
             )?,
             start_wait: make.histograms(

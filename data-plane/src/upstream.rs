@@ -112,8 +112,7 @@ pub(crate) async fn call(
         };
         let deferred = call.table.lane(lane).tier.is_deferred();
         if !walk.may_try(proxy, &step, call.arrived) {
-            if deferred {
-                walk.waits.done(&step.lane);
+            if deferred && walk.leaves(&step.lane, call.since_arrival()) {
                 continue;
             }
             break;
@@ -121,7 +120,8 @@ pub(crate) async fn call(
         let mut permit = match entrance(proxy, &call, lane, &step, forced).await {
             Ok(permit) => permit,
             Err(cause) => {
-                walk.turned_away(&step.lane, cause);
+                walk.leaves(&step.lane, call.since_arrival());
+                walk.turned_away(cause);
                 continue;
             }
         };
@@ -129,7 +129,7 @@ pub(crate) async fn call(
             continue;
         }
         let Some(dialect) = call.chat.spoken_to(call.table.upstream_of(lane)) else {
-            walk.waits.done(&step.lane);
+            walk.leaves(&step.lane, call.since_arrival());
             continue;
         };
         let sent = entry.attempt_starts(lane);
@@ -166,6 +166,8 @@ pub(crate) async fn call(
             }
         }
     }
+    walk.waits_no_longer(call.since_arrival());
+    remember(proxy, std::mem::take(&mut walk.seen));
     let failure = walk.failure(proxy, call.table).labelled(entry.headers());
     entry.finish(Ending::Failed, failure.status().as_u16());
     Err(failure)
@@ -282,15 +284,27 @@ fn learn(call: &Call<'_>, permit: &mut Permit, miss: &Miss, took: Duration) {
     }
 }
 
-/// The next step, as soon as it may be tried.
+/// The next step, as soon as it may be tried. Nobody waits longer where the proxy is about
+/// to end, or where too many do.
 async fn next(proxy: &Proxy, call: &Call<'_>, walk: &mut Walk) -> Option<(Step, Option<Cause>)> {
     loop {
+        if let Some(step) = walk.spills() {
+            return Some(step);
+        }
         let (turn, in_vain) = walk.waits.turn(call.since_arrival());
+        remember(proxy, std::mem::take(&mut walk.seen));
         remember(proxy, in_vain);
         match turn {
             Turn::Try(step) => return Some((step, None)),
-            Turn::Pause(until) => tokio::time::sleep_until(call.at(until).into()).await,
             Turn::Over => return walk.next(),
+            Turn::Pause(until) => {
+                let place = proxy.waiting.try_acquire();
+                let pause = tokio::time::sleep_until(call.at(until).into());
+                let paused = proxy.draining.run_until_cancelled(pause);
+                if place.is_err() || paused.await.is_none() {
+                    walk.waits_no_longer(call.since_arrival());
+                }
+            }
         }
     }
 }

@@ -6,6 +6,7 @@
 use datafusion::arrow::array::{AsArray, RecordBatch, StructArray};
 use datafusion::arrow::datatypes::{Float64Type, Int64Type, UInt64Type};
 use datafusion::prelude::SessionContext;
+use spillway_routing::decide::Why;
 use spillway_routing::id::{ModelId, RouteId};
 use spillway_routing::unit::{Bps, Millis, NanoUsd, UnixMillis};
 
@@ -83,7 +84,7 @@ const SUMS: &str = "count(*) AS requests, \
     CAST(approx_percentile_cont(answered_ms, 0.5) AS BIGINT UNSIGNED) AS total_p50, \
     CAST(approx_percentile_cont(answered_ms, 0.95) AS BIGINT UNSIGNED) AS total_p95, \
     CAST(approx_percentile_cont(first_token_ms, 0.5) AS BIGINT UNSIGNED) AS first_token_p50, \
-    count(*) FILTER (WHERE attempts_count > 1) AS failovers, \
+    count(*) FILTER (WHERE failed_over) AS failovers, \
     count(abstention) AS abstained, \
     count(*) FILTER (WHERE explored) AS explored";
 
@@ -153,9 +154,12 @@ impl History {
 /// The columns the sums need, and the step each row falls into.
 fn prepared(span: Span, step: Millis) -> String {
     let (since, step) = (span.since.0, step.0);
+    // Whoever waits for a cheap start asks more than once, and nothing has failed.
+    let waits = Why::MayWait;
     format!(
         "SELECT route, served_model, ending, cost_nano_usd, baseline_nano_usd, quality_bps, \
-         first_token_ms, attempts_count, abstention, explored, \
+         first_token_ms, abstention, explored, \
+         attempts_count > 1 AND chosen_reason IS DISTINCT FROM '{waits}' AS failed_over, \
          CASE WHEN ending = 'answered' THEN total_ms END AS answered_ms, \
          CAST((at_unix_ms - CAST({since} AS BIGINT UNSIGNED)) / CAST({step} AS BIGINT UNSIGNED) \
          AS BIGINT) AS step FROM judged_outcomes"

@@ -1,13 +1,14 @@
 //! The day's money of all keys, shared between proxies over etcd.
 //!
 //! Owns: one number for each key and day, how much all proxies were granted together,
-//! changed by compare-and-swap, and when it is asked. Requests wait for a round at most;
-//! where etcd is away they go on with what is granted and a little more.
+//! changed by compare-and-swap, and when it is asked. Requests wait for an answer at most
+//! a moment; where etcd is away they go on with what is granted and a little more.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Client, Compare, CompareOp, ConnectOptions, DeleteOptions, Error, Txn, TxnOp};
+use futures::stream::{self, StreamExt as _};
 use spillway_proto::keys;
 use spillway_routing::id::KeyId;
 use spillway_routing::unit::NanoUsd;
@@ -15,12 +16,18 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, error::Elapsed, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::money::{Ask, Granted, Money, Round};
+use super::money::{Ask, Granted, Round};
 use super::{Allowances, DAY_MS};
 use crate::clock;
 
-/// Between two tidy rounds; also, how soon an etcd that was away is asked again.
+/// Between two tidy rounds.
 const TIDY_EVERY: Duration = Duration::from_secs(5);
+/// How soon an etcd that was away is asked again at the soonest.
+const AFTER_FAILURE: Duration = Duration::from_millis(500);
+/// Keys served at once.
+const AT_ONCE: usize = 16;
+/// A clock may be wrong by so many days before it deletes what others still need.
+const KEPT_DAYS: u64 = 7;
 /// Any single call.
 const CALL_WITHIN: Duration = Duration::from_millis(750);
 /// Other proxies change the same number; each of these is one that came first.
@@ -33,7 +40,7 @@ pub(crate) struct Fleet {
     rounds: watch::Sender<u64>,
 }
 
-/// Why a round failed.
+/// Why an ask came to nothing.
 #[derive(Debug, thiserror::Error)]
 enum Unanswered {
     #[error("etcd failed")]
@@ -42,6 +49,8 @@ enum Unanswered {
     Silent(#[from] Elapsed),
     #[error("what is granted changes too often")]
     Contended,
+    #[error("etcd may have changed it and did not say so")]
+    Unknown,
 }
 
 impl Fleet {
@@ -87,17 +96,21 @@ pub(crate) async fn run(
         let round = tokio::select! {
             biased;
             () = shutdown.cancelled() => Round::Last,
-            () = fleet.woken() => Round::Wanted,
             _ = ticks.tick() => Round::Tidy,
+            () = fleet.woken() => Round::Wanted,
         };
-        if let Err(unanswered) = treasury.serve(&allowances, round).await {
-            let error = &unanswered as &dyn std::error::Error;
-            tracing::warn!(error, "keys' money cannot be asked of etcd");
-            allowances.each(Money::cannot_ask);
-        }
+        let served = Box::pin(treasury.serve(&allowances, fleet, round)).await;
         fleet.is_over();
         if round == Round::Last {
             return;
+        }
+        if let Err(unanswered) = served {
+            tracing::warn!(
+                error = &unanswered as &dyn std::error::Error,
+                "keys' money cannot be asked of etcd"
+            );
+            let pause = tokio::time::sleep(AFTER_FAILURE);
+            let _ = shutdown.run_until_cancelled(pause).await;
         }
     }
 }
@@ -119,22 +132,52 @@ impl Treasury {
         }
     }
 
-    async fn serve(&mut self, allowances: &Allowances, round: Round) -> Result<(), Unanswered> {
+    /// Serves each key that asks, and says how the last one failed that did.
+    async fn serve(
+        &mut self,
+        allowances: &Allowances,
+        fleet: &Fleet,
+        round: Round,
+    ) -> Result<(), Unanswered> {
         let at = clock::now();
         let asks = allowances.asks(round, at);
         if asks.is_empty() {
             return Ok(());
         }
-        let mut client = match self.client.take() {
-            Some(client) => client,
-            None => self.connect().await?,
+        let connected = match self.client.take() {
+            Some(client) => Ok(client),
+            None => self.connect().await,
         };
-        for (key, ask) in asks {
-            let granted = settle(&mut client, &key, &ask).await?;
-            allowances.granted(&key, &ask, &granted);
+        let client = match connected {
+            Ok(client) => client,
+            Err(unanswered) => {
+                for (key, ask) in &asks {
+                    allowances.failed(key, ask, true);
+                }
+                return Err(unanswered);
+            }
+        };
+        let each = stream::iter(asks).map(|(key, ask)| {
+            let client = client.clone();
+            async move {
+                let settled = settle(client, &key, &ask).await;
+                match &settled {
+                    Ok(granted) => allowances.granted(&key, &ask, granted),
+                    Err(unanswered) => {
+                        let certain = !matches!(unanswered, Unanswered::Unknown);
+                        allowances.failed(&key, &ask, certain);
+                    }
+                }
+                fleet.is_over();
+                settled.err()
+            }
+        });
+        let failed: Vec<_> = each.buffer_unordered(AT_ONCE).collect().await;
+        if let Some(unanswered) = failed.into_iter().flatten().last() {
+            // The connection is not used again.
+            return Err(unanswered);
         }
-        self.forget(&mut client, at.0 / DAY_MS).await?;
-        // One that failed is not used again.
+        self.forget(client.clone(), at.0 / DAY_MS).await;
         self.client = Some(client);
         Ok(())
     }
@@ -147,20 +190,21 @@ impl Treasury {
         Ok(timeout(CALL_WITHIN, connecting).await??)
     }
 
-    /// Deletes the days before yesterday's.
-    async fn forget(&mut self, client: &mut Client, today: u64) -> Result<(), Unanswered> {
-        let from = today.saturating_sub(1);
+    /// Deletes the days of more than a week ago; some other time, where that fails.
+    async fn forget(&mut self, mut client: Client, today: u64) {
+        let from = today.saturating_sub(KEPT_DAYS);
         if self.kept_from < from {
             let range = DeleteOptions::new().with_range(keys::granted_on(from));
-            timeout(CALL_WITHIN, client.delete(keys::granted_on(0), Some(range))).await??;
-            self.kept_from = from;
+            let deleting = client.delete(keys::granted_on(0), Some(range));
+            if let Ok(Ok(_)) = timeout(CALL_WITHIN, deleting).await {
+                self.kept_from = from;
+            }
         }
-        Ok(())
     }
 }
 
 /// Changes one key's number as its ask says.
-async fn settle(client: &mut Client, key: &KeyId, ask: &Ask) -> Result<Granted, Unanswered> {
+async fn settle(mut client: Client, key: &KeyId, ask: &Ask) -> Result<Granted, Unanswered> {
     let name = keys::granted(ask.day, key);
     let found = timeout(CALL_WITHIN, client.get(name.as_str(), None)).await??;
     let (mut total, mut revision) = number(found.kvs().first());
@@ -173,7 +217,9 @@ async fn settle(client: &mut Client, key: &KeyId, ask: &Ask) -> Result<Granted, 
         let put = TxnOp::put(name.as_str(), granted.total.0.to_string(), None);
         let get = TxnOp::get(name.as_str(), None);
         let swap = Txn::new().when([same]).and_then([put]).or_else([get]);
-        let answer = timeout(CALL_WITHIN, client.txn(swap)).await??;
+        let Ok(Ok(answer)) = timeout(CALL_WITHIN, client.txn(swap)).await else {
+            return Err(Unanswered::Unknown);
+        };
         if answer.succeeded() {
             return Ok(granted);
         }

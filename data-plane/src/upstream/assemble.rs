@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use spillway_routing::outcome::AttemptResult;
 use tokio::time::timeout_at;
 
-use super::attempt::{Committed, broken, too_late};
+use super::attempt::Committed;
 use super::reader::Reader;
 use super::retry::{Class, Miss};
 use crate::dialect::event::Assembly;
@@ -25,7 +25,7 @@ pub(super) async fn assemble(committed: Committed, now: Instant) -> Result<Commi
             let hearing = hear(held, reader);
             timeout_at((now + WITHIN).into(), hearing)
                 .await
-                .map_err(|_| too_late())?
+                .map_err(|_| cut())?
         }
         whole => Ok(whole),
     }
@@ -38,7 +38,8 @@ async fn hear(held: Vec<(Frame, Meaning)>, mut reader: Reader) -> Result<Committ
     loop {
         let next = match held.next() {
             Some(held) => Some(held),
-            None => reader.next().await.map_err(|e| broken(&e))?,
+            // It has begun: silence is no wait for a start, and may be charged.
+            None => reader.next().await.map_err(|_| cut())?,
         };
         let Some((_, meaning)) = next else { break };
         if meaning.error.is_some() {

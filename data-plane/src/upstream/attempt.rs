@@ -133,7 +133,7 @@ pub(super) async fn attempt(
     })
 }
 
-pub(super) fn too_late() -> Miss {
+fn too_late() -> Miss {
     Miss::new(
         Class::Unknown,
         AttemptResult::TimedOut,
@@ -145,7 +145,7 @@ fn garbled() -> Miss {
     Miss::new(Class::Unknown, AttemptResult::Failed, "the answer is none")
 }
 
-pub(super) fn broken(broken: &Broken) -> Miss {
+fn broken(broken: &Broken) -> Miss {
     match broken {
         Broken::Silent => too_late(),
         Broken::Reset(_) => Miss::new(

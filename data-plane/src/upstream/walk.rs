@@ -11,7 +11,7 @@ use spillway_routing::decide::{Decision, Draw, Step, Verdict, Why};
 use spillway_routing::id::LaneId;
 use spillway_routing::outcome::AttemptResult;
 use spillway_routing::overflow::Cause;
-use spillway_routing::start::Waits;
+use spillway_routing::start::{Began, Waits};
 use spillway_routing::table::Table;
 use spillway_routing::unit::Millis;
 
@@ -40,6 +40,8 @@ pub(super) struct Walk {
     misses: Vec<Miss>,
     /// Of them, those at lanes that answer at once.
     failed: usize,
+    /// What is to be remembered of lanes that made the request wait.
+    pub(super) seen: Vec<(LaneId, Began)>,
     /// The next attempt takes from the retry budget.
     costs_budget: bool,
     late: bool,
@@ -66,36 +68,43 @@ impl Walk {
             let step = walk.steps.remove(at);
             walk.kept = step.map(|step| (step, overflow.after.clone()));
         }
-        let is_deferred = |step: &Step| {
+        let overflow = route.overflow.as_ref().map(|overflow| &overflow.lane);
+        let waits = |step: &Step| {
             let lane = table.lane_index(&step.lane);
-            lane.is_some_and(|lane| table.lane(lane).tier.is_deferred())
+            let deferred = lane.is_some_and(|lane| table.lane(lane).tier.is_deferred());
+            deferred && Some(&step.lane) != overflow
         };
-        let (waiting, others) = walk.steps.into_iter().partition(is_deferred);
+        let (waiting, others): (VecDeque<_>, _) = walk.steps.into_iter().partition(waits);
         walk.steps = others;
-        for step in VecDeque::into_iter(waiting) {
+        for step in waiting {
             walk.waits.add(step);
         }
         walk
     }
 
-    /// The step to try now, and why it spills where it is the overflow lane's. Steps that
-    /// make the request wait have their turns before.
-    pub(super) fn next(&mut self) -> Option<(Step, Option<Cause>)> {
+    /// The overflow lane's step, where the last attempt ended so that it is its turn.
+    pub(super) fn spills(&mut self) -> Option<(Step, Option<Cause>)> {
+        let ended = self.ended.take()?;
         if self.failed >= self.attempts_max {
             return None;
         }
-        let ended = self.ended.take();
-        let holds = |after: &[Cause]| ended.filter(|c| *c == Cause::Out || after.contains(c));
-        if let Some(cause) = self.kept.as_ref().and_then(|(_, after)| holds(after)) {
-            return self.kept.take().map(|(step, _)| (step, Some(cause)));
+        let (_, after) = self.kept.as_ref()?;
+        let spills = ended == Cause::Out || after.contains(&ended);
+        let (step, _) = self.kept.take_if(|_| spills)?;
+        Some((step, Some(ended)))
+    }
+
+    /// The step to try now, and why it spills where it is the overflow lane's.
+    pub(super) fn next(&mut self) -> Option<(Step, Option<Cause>)> {
+        if self.failed >= self.attempts_max {
+            return None;
         }
         let step = self.steps.pop_front()?;
         Some((step, self.first.take()))
     }
 
     /// The lane that was to be tried has no room, or is out.
-    pub(super) fn turned_away(&mut self, lane: &LaneId, cause: Cause) {
-        self.waits.done(lane);
+    pub(super) fn turned_away(&mut self, cause: Cause) {
         self.ended = Some(cause);
     }
 
@@ -117,6 +126,19 @@ impl Walk {
         !self.costs_budget || proxy.budget.spend(now)
     }
 
+    /// A lane that makes requests wait is not tried again; says whether it was one.
+    pub(super) fn leaves(&mut self, lane: &LaneId, now: Millis) -> bool {
+        let seen = self.waits.done(lane, now);
+        let was_one = seen.is_some();
+        self.seen.extend(seen.into_iter().flatten());
+        was_one
+    }
+
+    /// No lane that makes requests wait is tried any more.
+    pub(super) fn waits_no_longer(&mut self, now: Millis) {
+        self.seen.extend(self.waits.end(now));
+    }
+
     /// An attempt gave nothing; says whether another one could give more.
     pub(super) fn missed(
         &mut self,
@@ -125,28 +147,23 @@ impl Walk {
         lane_open: bool,
         (now, draw): (Millis, Draw),
     ) -> bool {
-        match miss.class {
-            Class::NoRoom => {
-                let asked = miss.retry_after.map(clock::millis);
-                if self.waits.had_no_room(lane, asked, now, draw.0) {
-                    self.costs_budget = false;
-                    return true;
-                }
-            }
-            Class::NotStarted => {}
-            _ => self.failed += usize::from(!self.waits.done(lane)),
-        }
         self.ended = Some(match (miss.class, miss.result) {
             (Class::Limited, _) => Cause::Limited,
-            (_, AttemptResult::TimedOut) => Cause::TimedOut,
-            (Class::NotStarted, _) => Cause::TimedOut,
+            (Class::NotStarted, _) | (_, AttemptResult::TimedOut) => Cause::TimedOut,
             (Class::NoRoom, _) if miss.status == Some(429) => Cause::Limited,
             _ => Cause::Failed,
         });
         self.costs_budget = miss.costs_budget(lane_open);
-        let goes_on = miss.class != Class::Final;
-        self.misses.push(miss);
-        goes_on
+        let asked = miss.retry_after.map(clock::millis);
+        let again = miss.class == Class::NoRoom && self.waits.had_no_room(lane, asked, now, draw.0);
+        if !again {
+            let waited = self.leaves(lane, now);
+            self.failed += usize::from(!waited);
+            let goes_on = miss.class != Class::Final;
+            self.misses.push(miss);
+            return goes_on;
+        }
+        true
     }
 
     /// A refusal that reached us last and can be shown to the caller.

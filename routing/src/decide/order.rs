@@ -57,6 +57,8 @@ pub(super) fn order(
     let first = plan.len();
     let room = usize::from(route.attempts_max);
     let mut at_once = fallbacks(table, room, &assessed, choosable, pick.line);
+    // Where no lane answers at once, the others are among them.
+    at_once.retain(|line| !plan.contains(line));
     // Whoever waits for a cheap start has left the crowd already.
     let spill = spill.as_ref().filter(|_| first == 0);
     let spilling = spill.map_or(Spilling::Never, |spill| spill.of(&assessed, pick.line));

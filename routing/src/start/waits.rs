@@ -40,7 +40,11 @@ pub enum Turn {
 pub struct Waits(Vec<Wait>);
 
 impl Waits {
+    /// One more at the end; a lane waits once.
     pub fn add(&mut self, step: Step) {
+        if self.0.iter().any(|wait| wait.step.lane == step.lane) {
+            return;
+        }
         self.0.push(Wait {
             step,
             since: None,
@@ -85,11 +89,17 @@ impl Waits {
         wait.ready < wait.step.give_up
     }
 
-    /// A lane is not to be tried again; says whether it was among these.
-    pub fn done(&mut self, lane: &LaneId) -> bool {
-        let before = self.0.len();
-        self.0.retain(|wait| wait.step.lane != *lane);
-        self.0.len() < before
+    /// A lane is not to be tried again: what is to be remembered of it; `None` where it was
+    /// not among these.
+    pub fn done(&mut self, lane: &LaneId, now: Millis) -> Option<Vec<(LaneId, Began)>> {
+        let here = self.0.extract_if(.., |wait| wait.step.lane == *lane);
+        let here: Vec<_> = here.collect();
+        (!here.is_empty()).then(|| in_vain(here, now))
+    }
+
+    /// None is to be tried any more: what is to be remembered of them.
+    pub fn end(&mut self, now: Millis) -> Vec<(LaneId, Began)> {
+        in_vain(std::mem::take(&mut self.0), now)
     }
 
     /// A lane began: what is to be remembered of it, and of the others that were tried.
@@ -100,7 +110,7 @@ impl Waits {
             Some((wait.step.lane, Began::After(waited)))
         });
         let mut all: Vec<_> = began.collect();
-        all.extend(in_vain(std::mem::take(&mut self.0), now));
+        all.extend(self.end(now));
         all
     }
 }

@@ -145,4 +145,30 @@ proptest! {
             prop_assert!(step.give_up.0 < seconds * 1_000);
         }
     }
+
+    #[test]
+    fn no_lane_is_twice_in_a_plan(
+        specs in specs(), choice in choices(), shut in 0u8..8, draw: u64,
+    ) {
+        let table = with_flex(&specs, choice);
+        let state = |(i, lane): (usize, &Lane)| LaneState {
+            // Mostly, no lane is left that answers at once.
+            gate: match lane.tier {
+                Tier::Standard if shut > 1 || i % 2 == usize::from(shut) => Gate::Shut,
+                _ => Gate::Open,
+            },
+            ..LaneState::default()
+        };
+        let conditions = Conditions {
+            lanes: table.draft().lanes.iter().enumerate().map(state).collect(),
+        };
+        let Ok(decision) = decide(&table, &asking(MINUTE), &conditions, NOW, Draw(draw)) else {
+            return Ok(());
+        };
+        let mut lanes: Vec<_> = decision.plan.iter().map(|step| &step.lane).collect();
+        let all = lanes.len();
+        lanes.sort();
+        lanes.dedup();
+        prop_assert_eq!(lanes.len(), all);
+    }
 }
