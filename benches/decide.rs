@@ -18,7 +18,7 @@ use spillway_routing::features::Facts;
 use spillway_routing::id::TableVersion;
 use spillway_routing::prompt::{PromptView, Role, Turn};
 use spillway_routing::table::{Choice, Draft, Route, Table};
-use spillway_routing::tokens::{Family, TokenCounter};
+use spillway_routing::tokens::{Families, Family, TokenCounter};
 use spillway_routing::unit::{Bps, Millis, NanoUsdPerMtok, Tokens, UnixMillis};
 
 use heads::{committee, name};
@@ -123,6 +123,25 @@ fn facts(text: &str, counter: &TokenCounter) -> Facts {
     )
 }
 
+/// What tokenizers are slowest at.
+fn hostile() -> [(&'static str, String); 4] {
+    const BYTES: usize = 1 << 20;
+    let mut seed = 1u64;
+    let mut draw = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % below
+    };
+    let letters = (0..BYTES).map(|_| char::from(b'a' + draw(26) as u8));
+    let letters = letters.collect();
+    let marks = (0..BYTES).map(|_| char::from(b'!' + draw(14) as u8));
+    [
+        ("letters", letters),
+        ("marks", marks.collect()),
+        ("spaces", " ".repeat(BYTES)),
+        ("one letter", "a".repeat(BYTES)),
+    ]
+}
+
 fn decisions(criterion: &mut Criterion) {
     let counter = TokenCounter::new();
     let mut group = criterion.benchmark_group("facts");
@@ -130,6 +149,25 @@ fn decisions(criterion: &mut Criterion) {
         let text = prompt(bytes);
         group.bench_function(BenchmarkId::from_parameter(format!("{bytes} B")), |bench| {
             bench.iter(|| facts(black_box(&text), &counter));
+        });
+    }
+    group.finish();
+    let mut group = criterion.benchmark_group("facts, all tokenizers");
+    let all = counter.measuring(Families::ALL);
+    for bytes in [200, 2_000, 20_000] {
+        let text = prompt(bytes);
+        group.bench_function(BenchmarkId::from_parameter(format!("{bytes} B")), |bench| {
+            bench.iter(|| facts(black_box(&text), &all));
+        });
+    }
+    group.finish();
+    let mut group = criterion.benchmark_group("1 MiB of");
+    for (name, text) in hostile() {
+        group.bench_function(BenchmarkId::from_parameter(name), |bench| {
+            bench.iter(|| {
+                let o200k = all.count(black_box(&text));
+                all.ratios(&text, o200k)
+            });
         });
     }
     group.finish();

@@ -60,7 +60,9 @@ pub(crate) async fn read(proxy: &Proxy, inbound: &Inbound) -> Result<(Chat, Fact
     let (body, asking) = (inbound.body.clone(), inbound.asking.clone());
     let key = inbound.caller.id().to_owned();
     let own_keys = inbound.own_keys.providers();
-    let counter = Arc::clone(&proxy.tokens);
+    let families = proxy.current.load();
+    let families = families.as_ref().map(|table| table.families());
+    let counter = proxy.tokens.measuring(families.unwrap_or_default());
     let long = body.len() > READ_INLINE_BYTES_MAX;
     let reading = move || {
         let chat = Chat::parse(&body, &asking)?;

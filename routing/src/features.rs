@@ -17,7 +17,7 @@ use crate::encoder::{Encoder, EncoderId, Encoding};
 use crate::id::{KeyId, ProviderId, RouteId, SliceId};
 use crate::prompt::{Class, Form, PromptView, Role};
 use crate::start::Start;
-use crate::tokens::{Family, TextClass, TokenCounter};
+use crate::tokens::{Family, Ratios, TextClass, TokenCounter};
 use crate::unit::{Bps, Tokens};
 use kinds::KINDS;
 use reading::Reading;
@@ -175,6 +175,8 @@ pub struct Facts {
     /// All input: messages, their frames, tools. In o200k.
     pub o200k: Tokens,
     pub text_class: TextClass,
+    /// How other families count it.
+    pub ratios: Ratios,
     pub features: Features,
     pub encoder: EncoderId,
     pub encoding: Encoding,
@@ -184,13 +186,18 @@ impl Facts {
     /// Reads a request once; afterwards its text is not needed for any decision.
     #[must_use]
     pub fn of(view: &PromptView<'_>, counter: &TokenCounter) -> Self {
-        let mut tokens = Tokens(REPLY_PRIMER);
+        let (mut tokens, mut last) = (Tokens(REPLY_PRIMER), Tokens(0));
         for turn in view.turns {
-            tokens = tokens.saturating_add(counter.count(turn.text));
+            let count = counter.count(turn.text);
+            if turn.role == Role::User {
+                last = count;
+            }
+            tokens = tokens.saturating_add(count);
             tokens = tokens.saturating_add(Tokens(MESSAGE_FRAME));
         }
         tokens = tokens.saturating_add(counter.count(view.tools));
         let (features, encoding) = read(view, tokens);
+        let (text_class, ratios) = counter.ratios(view.last_user_text(), last);
         Self {
             route: Some(RouteId::new(view.route)),
             key: (!view.key.is_empty()).then(|| KeyId::new(view.key)),
@@ -217,7 +224,8 @@ impl Facts {
             images: view.images,
             tool_count: view.tool_count,
             o200k: tokens,
-            text_class: TextClass::of(view.last_user_text()),
+            text_class,
+            ratios,
             features,
             encoder: EncoderId::MiniLm64,
             encoding,
@@ -234,7 +242,7 @@ impl Facts {
     /// Estimated input in a family's own tokens.
     #[must_use]
     pub fn input(&self, family: Family) -> Tokens {
-        family.count(self.o200k, self.text_class)
+        self.ratios.count(self.o200k, family)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::id::{KeyId, LaneId, ModelId, RouteId, TableVersion};
 use crate::key::KeyTerms;
 use crate::overflow::Overflow;
 use crate::rule::Rule;
+use crate::tokens::Families;
 use crate::unit::{Bps, Millis, NanoUsd, UnixMillis};
 
 /// How a route weighs quality against cost.
@@ -256,6 +257,12 @@ impl Table {
     #[must_use]
     pub fn model_of(&self, lane: usize) -> &Model {
         &self.draft.models[self.places[lane].model]
+    }
+
+    /// The families of tokenizers that its models have.
+    #[must_use]
+    pub fn families(&self) -> Families {
+        self.draft.models.iter().map(|model| model.family).collect()
     }
 
     #[must_use]

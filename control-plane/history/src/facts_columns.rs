@@ -16,7 +16,7 @@ use spillway_routing::features::{Facts, Features, Requirements};
 use spillway_routing::id::{KeyId, ProviderId, RouteId, SliceId};
 use spillway_routing::prompt::{Class, Form};
 use spillway_routing::start::Start;
-use spillway_routing::tokens::TextClass;
+use spillway_routing::tokens::{Ratios, TextClass};
 use spillway_routing::unit::{Bps, Millis, Tokens};
 
 use crate::columns::{Columns, Rows, number_at, span, text_at};
@@ -72,6 +72,11 @@ pub(crate) fn push(columns: &mut Columns, facts: &[&Facts]) -> Result<(), Histor
     columns.number::<UInt16Type>("tools", rows().map(|f| f.tool_count));
     columns.number::<UInt32Type>("facts_o200k_tokens", rows().map(|f| f.o200k.0));
     columns.text("text_class", rows().map(|f| f.text_class.name()));
+    let permille: Vec<String> = rows().map(|f| permille_text(&f.ratios)).collect();
+    columns.text_opt(
+        "token_permille",
+        permille.iter().map(|text| Some(text.as_str())),
+    );
     let features: Float32Array = rows().flat_map(|f| f.features.iter().copied()).collect();
     columns.list(
         "features",
@@ -107,6 +112,7 @@ pub(crate) struct FactsRows<'a> {
     reach: Option<&'a UInt32Array>,
     start: Option<&'a StringArray>,
     own_keys: Option<&'a StringArray>,
+    token_permille: Option<&'a StringArray>,
     tags: &'a ListArray,
     tag_names: &'a StringArray,
     tag_values: &'a StringArray,
@@ -145,6 +151,7 @@ impl<'a> FactsRows<'a> {
             reach: rows.number("reach").ok(),
             start: rows.text("start").ok(),
             own_keys: rows.text("own_keys").ok(),
+            token_permille: rows.text("token_permille").ok(),
             tags,
             tag_names: tag.text("name")?,
             tag_values: tag.text("value")?,
@@ -169,6 +176,14 @@ impl<'a> FactsRows<'a> {
         })
     }
 
+    /// As usual for the class in files that are older than the column.
+    fn ratios(&self, i: usize, class: TextClass) -> Option<Ratios> {
+        let text = self.token_permille.and_then(|texts| text_at(texts, i));
+        let permille = text.unwrap_or_default().split_whitespace();
+        let permille: Option<Vec<u16>> = permille.map(|ratio| ratio.parse().ok()).collect();
+        Some(Ratios::recorded(&permille?, class))
+    }
+
     pub(crate) fn row(&self, i: usize) -> Result<Facts, HistoryError> {
         let malformed = HistoryError::malformed;
         let encoding = &self.encoding_items.values()[span(self.encoding, i)];
@@ -179,6 +194,8 @@ impl<'a> FactsRows<'a> {
         };
         let dialect = self.dialect.and_then(|names| text_at(names, i));
         let reach = self.reach.and_then(|bits| number_at(bits, i));
+        let text_class = TextClass::parse(self.text_class.value(i));
+        let text_class = text_class.ok_or(malformed("text_class"))?;
         Ok(Facts {
             dialect: match dialect {
                 Some(name) => Dialect::parse(name).ok_or(malformed("dialect"))?,
@@ -216,13 +233,19 @@ impl<'a> FactsRows<'a> {
             images: self.images.value(i),
             tool_count: self.tools.value(i),
             o200k: Tokens(self.o200k.value(i)),
-            text_class: TextClass::parse(self.text_class.value(i))
-                .ok_or(malformed("text_class"))?,
+            text_class,
+            ratios: self
+                .ratios(i, text_class)
+                .ok_or(malformed("token_permille"))?,
             features: Features::of(&self.feature_items.values()[span(self.features, i)]),
             encoder: EncoderId::parse(self.encoder.value(i)).ok_or(malformed("encoder"))?,
             encoding: Encoding(encoding),
         })
     }
+}
+
+fn permille_text(ratios: &Ratios) -> String {
+    ratios.permille().map(|ratio| ratio.to_string()).join(" ")
 }
 
 fn class_name(class: Class) -> &'static str {

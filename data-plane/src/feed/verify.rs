@@ -32,6 +32,8 @@ pub(super) fn verify(
     check_newer(draft.version, newest)?;
     let table = Table::build(draft).map_err(|flaws| refuse(first(&flaws)))?;
     probe(&table).map_err(|flaw| refuse(flaw.to_string()))?;
+    // Here nobody waits for vocabularies; the first request would.
+    table.families().load();
     Ok(table)
 }
 

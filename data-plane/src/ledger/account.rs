@@ -33,7 +33,7 @@ pub(super) fn usage(record: &Record) -> (Usage, UsageSource) {
     let facts = &record.opening.facts;
     let family = record.opening.table.model_of(lane).family;
     let o200k = u32::try_from(record.content_bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u32::MAX);
-    let output = family.count(Tokens(o200k), facts.text_class);
+    let output = facts.ratios.count(Tokens(o200k), family);
     // A stream may have said what went in before it broke off.
     let begun = record.reported.begun.unwrap_or(Usage {
         input: facts.input(family),
@@ -105,8 +105,8 @@ fn converted(count: Tokens, from: Family, to: Family, opening: &super::Opening) 
     if from == to {
         return count;
     }
-    let class = opening.facts.text_class;
-    let ratio = |family: Family| u64::from(family.count(RATIO_AT, class).0.max(1));
+    let ratios = &opening.facts.ratios;
+    let ratio = |family: Family| u64::from(ratios.count(RATIO_AT, family).0.max(1));
     let scaled = u64::from(count.0) * ratio(to) / ratio(from);
     Tokens(u32::try_from(scaled).unwrap_or(u32::MAX))
 }

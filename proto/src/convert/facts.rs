@@ -11,7 +11,7 @@ use spillway_routing::id::{KeyId, LaneId, ProviderId, RouteId, SliceId};
 use spillway_routing::overflow::Cause;
 use spillway_routing::prompt::{Class, Form};
 use spillway_routing::start::{Start, Starts};
-use spillway_routing::tokens::TextClass;
+use spillway_routing::tokens::{Ratios, TextClass};
 use spillway_routing::unit::{Millis, NanoUsd, Ppm, Tokens};
 
 use super::{Invalid, InvalidFlaw, bps, each, fits, named, required};
@@ -80,6 +80,7 @@ impl From<&Facts> for pb::Facts {
             tool_count: facts.tool_count.into(),
             o200k_tokens: facts.o200k.0,
             text_class: facts.text_class.name().to_owned(),
+            token_permille: facts.ratios.permille().map(u32::from).to_vec(),
             features: facts.features.to_vec(),
             encoder: facts.encoder.name().to_owned(),
             encoding: facts
@@ -110,6 +111,10 @@ impl TryFrom<pb::Facts> for Facts {
                 },
             )
         })?;
+        let text_class = named(TextClass::parse, &facts.text_class, "text_class")?;
+        let permille = facts.token_permille.iter();
+        let permille = permille.map(|ratio| fits(*ratio, "token_permille"));
+        let permille: Vec<u16> = permille.collect::<Result<_, _>>()?;
         Ok(Self {
             route: facts.route.as_deref().map(RouteId::new),
             key: facts.key.as_deref().map(KeyId::new),
@@ -147,7 +152,8 @@ impl TryFrom<pb::Facts> for Facts {
             images: fits(facts.images, "images")?,
             tool_count: fits(facts.tool_count, "tool_count")?,
             o200k: Tokens(facts.o200k_tokens),
-            text_class: named(TextClass::parse, &facts.text_class, "text_class")?,
+            text_class,
+            ratios: Ratios::recorded(&permille, text_class),
             features: Features::of(&facts.features),
             encoder: named(EncoderId::parse, &facts.encoder, "encoder")?,
             encoding: Encoding(bytes.map(u8::cast_signed)),

@@ -61,6 +61,12 @@ pub struct Facts {
     /// Providers that the caller brought keys for.
     #[prost(string, repeated, tag = "24")]
     pub own_keys: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How other families of tokenizers count the text: tokens for a thousand of o200k, in the
+    /// order o200k, cl100k, llama3, deepseek_v3, qwen3, qwen3_5, mistral_tekken,
+    /// mistral_spm_v3, gemma3, claude3, claude4_7; as usual for the text class where it is
+    /// short.
+    #[prost(uint32, repeated, tag = "25")]
+    pub token_permille: ::prost::alloc::vec::Vec<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LaneState {

@@ -19,7 +19,7 @@ use spillway_routing::outcome::{
 use spillway_routing::overflow::Cause;
 use spillway_routing::prompt::{Class, Form};
 use spillway_routing::start::{Start, Starts};
-use spillway_routing::tokens::TextClass;
+use spillway_routing::tokens::{Family, Ratios, TextClass};
 use spillway_routing::unit::{Bps, Millis, NanoUsd, Ppm, Tokens, UnixMillis};
 
 fn text() -> impl Strategy<Value = String> {
@@ -90,7 +90,12 @@ pub(super) fn facts() -> impl Strategy<Value = Facts> {
         select(Dialect::ALL.to_vec()),
         vec("[a-z]{1,8}", 0..3),
     );
-    let counts = (any::<[u16; 3]>(), tokens(), select(TextClass::ALL.to_vec()));
+    let counts = (
+        any::<[u16; 3]>(),
+        tokens(),
+        select(TextClass::ALL.to_vec()),
+        any::<[u16; Family::ALL.len()]>(),
+    );
     let vectors = (
         vec(-1e30f32..1e30, 0..70),
         select(EncoderId::ALL.to_vec()),
@@ -99,7 +104,8 @@ pub(super) fn facts() -> impl Strategy<Value = Facts> {
     (caller, wishes, counts, vectors).prop_map(|(caller, wishes, counts, vectors)| {
         let (route, key, slice, tags) = caller;
         let (class, stream, start, min_quality, requirements, dialect, own_keys) = wishes;
-        let ([turns, images, tool_count], o200k, text_class) = counts;
+        let ([turns, images, tool_count], o200k, text_class, permille) = counts;
+        let ratios = Ratios::recorded(&permille, text_class);
         let (features, encoder, encoding) = vectors;
         Facts {
             route,
@@ -121,6 +127,7 @@ pub(super) fn facts() -> impl Strategy<Value = Facts> {
             tool_count,
             o200k,
             text_class,
+            ratios,
             features: Features::of(&features),
             encoder,
             encoding: Encoding(encoding.try_into().unwrap()),

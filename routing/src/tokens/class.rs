@@ -1,0 +1,175 @@
+//! What a text looks like to a tokenizer.
+//!
+//! Owns: counting kinds of characters, and the rules that make a class of their shares.
+//! Knows no tokens.
+
+/// Characters read to tell the class of a text.
+const CLASS_CHARS_MAX: usize = 2_000;
+
+/// What a text looks like to a tokenizer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TextClass {
+    #[default]
+    Prose,
+    Code,
+    TexOrCode,
+    Json,
+    Digits,
+    Base64,
+    LatinAccented,
+    Chinese,
+    Japanese,
+    Korean,
+    Russian,
+}
+
+impl TextClass {
+    pub const ALL: [Self; 11] = [
+        Self::Prose,
+        Self::Code,
+        Self::TexOrCode,
+        Self::Json,
+        Self::Digits,
+        Self::Base64,
+        Self::LatinAccented,
+        Self::Chinese,
+        Self::Japanese,
+        Self::Korean,
+        Self::Russian,
+    ];
+
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prose => "prose",
+            Self::Code => "code",
+            Self::TexOrCode => "tex_or_code",
+            Self::Json => "json",
+            Self::Digits => "digits",
+            Self::Base64 => "base64",
+            Self::LatinAccented => "latin_accented",
+            Self::Chinese => "chinese",
+            Self::Japanese => "japanese",
+            Self::Korean => "korean",
+            Self::Russian => "russian",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.name() == name)
+    }
+
+    /// The class by shares of characters.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        Census::of(text).class()
+    }
+}
+
+/// Counts of characters by kind.
+#[derive(Default)]
+pub(super) struct Census {
+    total: u32,
+    kana: u32,
+    hangul: u32,
+    han: u32,
+    cyrillic: u32,
+    accented: u32,
+    umlaut: u32,
+    space: u32,
+    upper: u32,
+    letter: u32,
+    digit: u32,
+    json: u32,
+    tex: u32,
+    punctuation: u32,
+}
+
+impl Census {
+    /// Of the text's head.
+    pub(super) fn of(text: &str) -> Self {
+        let mut seen = Self::default();
+        for c in text.chars().take(CLASS_CHARS_MAX) {
+            seen.total += 1;
+            if c.is_ascii() {
+                seen.add_ascii(c)
+            } else {
+                seen.add_wide(c)
+            }
+        }
+        seen
+    }
+
+    fn add_ascii(&mut self, c: char) {
+        match c {
+            ' ' | '\n' => self.space += 1,
+            'A'..='Z' => {
+                self.upper += 1;
+                self.letter += 1;
+            }
+            'a'..='z' => self.letter += 1,
+            '0'..='9' => self.digit += 1,
+            _ if c.is_ascii_punctuation() => {
+                self.punctuation += 1;
+                self.json += u32::from(matches!(c, '"' | '{' | '}' | '[' | ']' | ':' | ','));
+                self.tex += u32::from(matches!(c, '\\' | '^' | '_' | '$'));
+            }
+            _ => {}
+        }
+    }
+
+    fn add_wide(&mut self, c: char) {
+        match c {
+            '\u{3040}'..='\u{30ff}' => self.kana += 1,
+            '\u{ac00}'..='\u{d7af}' | '\u{1100}'..='\u{11ff}' => self.hangul += 1,
+            '\u{4e00}'..='\u{9fff}' | '\u{3400}'..='\u{4dbf}' => self.han += 1,
+            '\u{0400}'..='\u{04ff}' => self.cyrillic += 1,
+            '\u{00c0}'..='\u{024f}' => {
+                self.accented += 1;
+                self.umlaut += u32::from("äöüßÄÖÜ".contains(c));
+            }
+            _ => {}
+        }
+    }
+
+    fn share(&self, count: u32) -> f64 {
+        f64::from(count) / f64::from(self.total.max(1))
+    }
+
+    pub(super) fn upper(&self) -> f64 {
+        self.share(self.upper)
+    }
+
+    pub(super) fn umlauts(&self) -> f64 {
+        self.share(self.umlaut)
+    }
+
+    /// Rules and thresholds in the measured order.
+    pub(super) fn class(&self) -> TextClass {
+        let share = |count: u32| self.share(count);
+        if share(self.kana) > 0.08 {
+            TextClass::Japanese
+        } else if share(self.hangul) > 0.08 {
+            TextClass::Korean
+        } else if share(self.han) > 0.10 {
+            TextClass::Chinese
+        } else if share(self.cyrillic) > 0.15 {
+            TextClass::Russian
+        } else if share(self.space) < 0.02 && share(self.upper) > 0.15 && self.total > 80 {
+            TextClass::Base64
+        } else if share(self.digit) > 0.28 && share(self.letter) < 0.6 {
+            TextClass::Digits
+        } else if share(self.json) > 0.13 {
+            TextClass::Json
+        } else if share(self.accented) > 0.007 {
+            TextClass::LatinAccented
+        } else if share(self.tex) > 0.03 {
+            TextClass::TexOrCode
+        } else if share(self.punctuation) > 0.09 {
+            TextClass::Code
+        } else {
+            TextClass::Prose
+        }
+    }
+}
