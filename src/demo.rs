@@ -115,6 +115,7 @@ fn proxy(
     urls: &[(&str, String)],
 ) -> anyhow::Result<ProxyConfig> {
     let raw = RawProxy {
+        jobs: None,
         name: "demo".to_owned(),
         listen: listen
             .parse()

@@ -19,6 +19,7 @@ mod deadline;
 mod dialects;
 mod failover;
 mod faults;
+mod jobs;
 mod keys;
 mod overflow;
 mod own_keys;

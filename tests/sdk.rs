@@ -71,6 +71,12 @@ async fn the_openai_sdk_gets_answers_streams_tools_and_errors() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_openai_sdk_leaves_work_and_fetches_it() {
+    let stand = Stand::new().proxies(2).start().await;
+    pytest(stand.url(), "background").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_openai_sdk_sees_no_failure_while_another_provider_is_healthy() {
     let stand = Stand::new().start().await;
     for fault in [

@@ -118,6 +118,23 @@ pub(crate) fn caller(
     Ok(Caller::by(terms))
 }
 
+/// The caller of a request that was kept, by the key's name: as it is known now.
+pub(crate) fn again(keys: &[Key], table: &Table, id: &str) -> Result<Caller, Failure> {
+    if id.is_empty() {
+        return Ok(Caller::default());
+    }
+    if let Some(key) = keys.iter().find(|key| key.id.as_str() == id) {
+        let terms = table.key(&key.id);
+        return Ok(Caller::of(
+            key,
+            terms.filter(|terms| terms.sha256.is_none()),
+        ));
+    }
+    let terms = table.key(&KeyId::new(id)).map(Caller::by);
+    let message = "the key that asked for this is no longer known here";
+    terms.ok_or_else(|| Failure::client(Kind::Unauthenticated, message))
+}
+
 /// The forms that the official SDKs send.
 fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {

@@ -15,7 +15,7 @@ use http::Uri;
 use spillway_proto::envelope::PublicKey;
 use spillway_routing::id::{CredentialName, KeyId, ProviderId, RouteId};
 
-pub use self::raw::{RawConfig, RawCredential, RawFeed, RawKey, RawLimits, RawProvider};
+pub use self::raw::{RawConfig, RawCredential, RawFeed, RawJobs, RawKey, RawLimits, RawProvider};
 use crate::secret::{Auth, Fingerprint, Secret};
 
 /// What is wrong with a configuration, and where.
@@ -62,6 +62,14 @@ pub enum FeedConfig {
     Local,
 }
 
+/// Work that nobody waits for.
+#[derive(Clone, Debug)]
+pub struct JobsConfig {
+    pub folder: PathBuf,
+    pub at_once: usize,
+    pub kept: Duration,
+}
+
 /// Bounds, resolved.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -98,6 +106,8 @@ pub struct Config {
     /// Nobody is let in without a key, also where neither this nor the policy has one.
     pub require_keys: bool,
     pub limits: Limits,
+    /// `None`: this proxy keeps no jobs.
+    pub jobs: Option<JobsConfig>,
 }
 
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -129,7 +139,9 @@ impl Config {
             PublicKey::parse(key)
                 .map_err(|e| ConfigError::new(format!("trusted_keys[{i}]"), e.to_string()))
         });
+        let jobs = jobs(&raw)?;
         Ok(Self {
+            jobs,
             trusted: trusted.collect::<Result<_, _>>()?,
             control_plane: raw
                 .control_plane
@@ -213,6 +225,25 @@ fn control_plane(url: &str) -> Result<Uri, ConfigError> {
         ));
     }
     Ok(uri)
+}
+
+/// A proxy that is alone keeps them in its own folder.
+fn jobs(raw: &RawConfig) -> Result<Option<JobsConfig>, ConfigError> {
+    let own = matches!(raw.feed, RawFeed::Local).then(|| RawJobs::own(&raw.data_dir));
+    let Some(jobs) = raw.jobs.clone().or(own) else {
+        return Ok(None);
+    };
+    if jobs.at_once == 0 || jobs.kept_days == 0 {
+        return Err(ConfigError::new(
+            "jobs",
+            "at_once and kept_days must be at least 1",
+        ));
+    }
+    Ok(Some(JobsConfig {
+        folder: jobs.folder,
+        at_once: jobs.at_once,
+        kept: Duration::from_secs(u64::from(jobs.kept_days) * 24 * 3_600),
+    }))
 }
 
 fn feed(raw: RawFeed) -> Result<FeedConfig, ConfigError> {

@@ -47,6 +47,14 @@ pub enum Kind {
     Unauthenticated,
     Forbidden,
     UnknownPath,
+    /// A file, a batch or a response that is not kept here.
+    UnknownObject,
+    /// This proxy keeps no jobs.
+    NoJobs,
+    /// What is kept cannot be reached.
+    StoreFailed,
+    /// Kept, and not done in time.
+    Expired,
     UnknownModel,
     WrongMethod,
     TooSlow,
@@ -92,6 +100,10 @@ impl Kind {
                 "route_not_allowed",
             ),
             Self::UnknownPath => (StatusCode::NOT_FOUND, INVALID, "unknown_path"),
+            Self::UnknownObject => (StatusCode::NOT_FOUND, INVALID, "not_found"),
+            Self::NoJobs => (StatusCode::NOT_IMPLEMENTED, INVALID, "no_jobs"),
+            Self::StoreFailed => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "store_failed"),
+            Self::Expired => (StatusCode::GATEWAY_TIMEOUT, "server_error", "expired"),
             Self::UnknownModel => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
             Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, INVALID, "wrong_method"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, INVALID, "request_too_slow"),

@@ -19,6 +19,7 @@ use crate::Proxy;
 use crate::auth::{self, Caller};
 use crate::chat::Asking;
 use crate::failure::{Failure, Kind};
+use crate::jobs::Job;
 use crate::own_keys::OwnKeys;
 use crate::upstream::VIA;
 
@@ -46,7 +47,8 @@ pub(crate) struct Inbound {
     /// Provider keys that the caller brought along.
     pub(crate) own_keys: OwnKeys,
     /// Room taken among all bodies; given back when the request is done with its own.
-    _room: OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "held for its drop")]
+    room: OwnedSemaphorePermit,
 }
 
 /// A new request's id: made here, never taken from a client.
@@ -88,8 +90,39 @@ impl Inbound {
             asking,
             caller,
             own_keys,
-            _room: room,
+            room,
         })
+    }
+
+    /// A request that was kept, and is done now.
+    pub(crate) fn kept(proxy: &Proxy, job: &Job) -> Result<Self, Failure> {
+        let table = proxy.table()?;
+        let caller = auth::again(&proxy.config.keys, &table, &job.key)?;
+        let body = Bytes::copy_from_slice(job.body.get().as_bytes());
+        let labels = job.labels.iter().filter_map(|(name, value)| {
+            let name = HeaderName::try_from(name.as_str()).ok()?;
+            Some((name, HeaderValue::try_from(value.as_str()).ok()?))
+        });
+        Ok(Self {
+            id: request_id(),
+            arrived: Instant::now(),
+            headers: labels.collect(),
+            room: room(proxy, body.len())?,
+            body,
+            asking: Asking::of(job.dialect()),
+            caller,
+            own_keys: OwnKeys::default(),
+        })
+    }
+
+    /// Of the headers, those that label the request: what is kept with a job.
+    pub(crate) fn labels(&self) -> Vec<(String, String)> {
+        let labels = self.headers.iter().filter_map(|(name, value)| {
+            let label = name.as_str().starts_with("x-spillway-") && name.as_str() != VIA;
+            let value = value.to_str().ok().filter(|_| label)?;
+            Some((name.to_string(), value.to_owned()))
+        });
+        labels.collect()
     }
 
     /// Headers that belong to the caller's dialect, for a lane that speaks it too.
@@ -132,6 +165,20 @@ pub(crate) async fn unread(failure: Failure, version: Version, body: Body) -> Fa
     } else {
         failure.closing()
     }
+}
+
+/// Who sends a file, and room for it: a body of many parts, read by whoever takes it.
+pub(crate) fn sender(
+    proxy: &Proxy,
+    headers: &HeaderMap,
+) -> Result<(Caller, OwnedSemaphorePermit), Failure> {
+    let table = proxy.current.load();
+    let table = table.as_ref().map(AsRef::as_ref);
+    let (keys, required) = (&proxy.config.keys, proxy.config.require_keys);
+    let caller = auth::caller(keys, required, table, headers)?;
+    let limit = proxy.config.limits.body_bytes;
+    let announced = announced(headers, limit)?;
+    Ok((caller, room(proxy, announced.unwrap_or(limit))?))
 }
 
 fn check_media(headers: &HeaderMap) -> Result<(), Failure> {

@@ -18,6 +18,7 @@ pub mod failure;
 mod feed;
 mod health;
 mod inbound;
+mod jobs;
 mod ledger;
 mod metrics;
 mod own_keys;
@@ -53,6 +54,7 @@ use self::config::FeedConfig;
 use self::failure::Failure;
 use self::feed::{Current, Keeper};
 use self::health::{Ejection, Health};
+use self::jobs::Jobs;
 use self::ledger::Ledger;
 use self::metrics::Metrics;
 use self::report::{Queue, Reporter};
@@ -72,6 +74,8 @@ pub enum RunError {
     Metrics(#[from] prometheus::Error),
     #[error("the data folder cannot be used")]
     DataFolder(#[source] io::Error),
+    #[error("the folder of jobs cannot be used")]
+    JobsFolder(#[source] io::Error),
     #[error("the system's certificates cannot be read")]
     Certificates(#[source] io::Error),
     #[error("the listener has no address")]
@@ -95,6 +99,8 @@ pub(crate) struct Proxy {
     pub(crate) auditor: Auditor,
     /// Room for bodies.
     pub(crate) room: Arc<Semaphore>,
+    /// `None`: nobody's work is kept here.
+    pub(crate) jobs: Option<Arc<Jobs>>,
     /// Places of requests that wait before a lane is asked again.
     pub(crate) waiting: Semaphore,
     pub(crate) draining: CancellationToken,
@@ -117,6 +123,8 @@ impl Proxy {
             Arc::clone(&metrics),
         ));
         let fleet = matches!(config.feed, FeedConfig::Etcd { .. }).then(Fleet::new);
+        let jobs = config.jobs.as_ref();
+        let jobs = jobs.map(|jobs| Jobs::open(jobs, &config.feed)).transpose();
         let ejection = Ejection {
             first: limits.ejection,
             max: limits.ejection_max,
@@ -136,6 +144,7 @@ impl Proxy {
             clients: Clients::new(limits.connect).map_err(RunError::Certificates)?,
             room: inbound::room_of(limits.bodies_bytes),
             waiting: Semaphore::new(limits.connections / WAITING_PART),
+            jobs: jobs.map_err(RunError::JobsFolder)?,
             auditor: Auditor::new(&config.data_dir),
             id,
             metrics,
@@ -223,6 +232,8 @@ pub async fn run(
 /// Work beside the requests.
 struct Background {
     tasks: TaskTracker,
+    /// Ends by itself where the proxy drains.
+    jobs: TaskTracker,
     feed: CancellationToken,
     report: CancellationToken,
 }
@@ -231,6 +242,7 @@ impl Background {
     fn start(proxy: &Arc<Proxy>, keeper: Keeper, feed: Feed) -> Self {
         let behind = Self {
             tasks: TaskTracker::new(),
+            jobs: TaskTracker::new(),
             feed: CancellationToken::new(),
             report: CancellationToken::new(),
         };
@@ -238,6 +250,10 @@ impl Background {
             let (allowances, until) = (Arc::clone(&proxy.ledger.allowances), behind.feed.clone());
             let sharing = allowance::fleet::run(allowances, endpoints.clone(), until);
             behind.tasks.spawn(sharing);
+        }
+        if let Some(jobs) = proxy.jobs.clone() {
+            let until = proxy.draining.clone();
+            behind.jobs.spawn(jobs::run(Arc::clone(proxy), jobs, until));
         }
         behind.tasks.spawn(keeper.run(feed, behind.feed.clone()));
         if let Some(uri) = proxy.config.control_plane.clone() {
@@ -252,6 +268,8 @@ impl Background {
 
     /// After the last request: the last outcomes go out, then everything stops.
     async fn finish(self) {
+        self.jobs.close();
+        self.jobs.wait().await;
         self.feed.cancel();
         self.report.cancel();
         self.tasks.close();

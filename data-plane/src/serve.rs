@@ -3,9 +3,12 @@
 //! Owns: paths and methods, health and metrics. Each handler
 //! decodes, calls one function and encodes; a panic ends one request and no more.
 
+mod background;
+mod batches;
 mod count;
 mod explain;
 mod feedback;
+mod files;
 mod models;
 
 use std::future::Future;
@@ -35,6 +38,17 @@ pub(crate) fn data(proxy: Arc<Proxy>) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/responses", post(responses))
+        .route(
+            "/v1/responses/{id}",
+            get(background::fetch).delete(background::delete),
+        )
+        .route("/v1/responses/{id}/cancel", post(background::cancel))
+        .route("/v1/files", post(files::upload).get(files::list))
+        .route("/v1/files/{id}", get(files::fetch).delete(files::delete))
+        .route("/v1/files/{id}/content", get(files::content))
+        .route("/v1/batches", post(batches::create).get(batches::list))
+        .route("/v1/batches/{id}", get(batches::fetch))
+        .route("/v1/batches/{id}/cancel", post(batches::cancel))
         .route("/v1/embeddings", post(embeddings))
         .route("/v1/images/generations", post(images))
         .route("/v1/messages", post(messages))
@@ -63,7 +77,7 @@ pub(crate) fn admin(proxy: Arc<Proxy>) -> Router {
 async fn unknown_path(request: Request<Body>) -> Response {
     let message = "there is nothing at this path; the paths are POST /v1/chat/completions, POST \
                    /v1/responses, POST /v1/embeddings, POST /v1/images/generations, POST /v1/messages, POST /v1beta/models/MODEL:generateContent, \
-                   POST /v1/route, POST /v1/feedback and GET /v1/models";
+                   POST /v1/route, POST /v1/feedback, POST /v1/files, POST /v1/batches and GET /v1/models";
     refuse(Failure::client(Kind::UnknownPath, message), request).await
 }
 
@@ -95,8 +109,25 @@ async fn chat(State(proxy): Shared, request: Request<Body>) -> Response {
     answer(proxy, Asking::of(Dialect::OpenAiChat), request).await
 }
 
+/// One that may run in the background is kept, where this proxy keeps jobs.
 async fn responses(State(proxy): Shared, request: Request<Body>) -> Response {
-    answer(proxy, Asking::of(Dialect::OpenAiResponses), request).await
+    let (id, asking) = (request_id(), Asking::of(Dialect::OpenAiResponses));
+    guarded(id, asking.dialect, async {
+        let inbound = Inbound::receive(&proxy, id, asking, request).await?;
+        match &proxy.jobs {
+            Some(jobs) if background::is_wanted(&inbound.body) => {
+                background::accept(&proxy, jobs, &inbound).await
+            }
+            _ => exchange(&proxy, inbound).await,
+        }
+    })
+    .await
+}
+
+/// A request that was kept.
+pub(crate) async fn kept(proxy: &Proxy, inbound: Inbound) -> Response {
+    let (id, dialect) = (inbound.id, inbound.asking.dialect);
+    guarded(id, dialect, exchange(proxy, inbound)).await
 }
 
 async fn embeddings(State(proxy): Shared, request: Request<Body>) -> Response {

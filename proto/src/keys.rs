@@ -112,6 +112,31 @@ pub fn granted_on(day: u64) -> String {
     format!("{ROOT}/granted/{day:08}/")
 }
 
+/// Work that nobody waits for and that is not done, by when it is due (milliseconds since
+/// 1970).
+#[must_use]
+pub fn open_job(by: u64, work: &str) -> String {
+    format!("{}{by:015}/{work}", open_jobs())
+}
+
+/// All of it, earliest first.
+#[must_use]
+pub fn open_jobs() -> String {
+    format!("{ROOT}/jobs/open/")
+}
+
+/// Says that a proxy is at it; under that proxy's lease.
+#[must_use]
+pub fn job_claim(work: &str) -> String {
+    format!("{}{work}", job_claims())
+}
+
+/// All claims.
+#[must_use]
+pub fn job_claims() -> String {
+    format!("{ROOT}/jobs/claim/")
+}
+
 /// From 64 hexadecimal digits of either case.
 #[must_use]
 pub fn unhex(text: &str) -> Option<[u8; 32]> {

@@ -274,12 +274,12 @@ impl Site<'_> {
     fn proxy(&self, index: usize, feed: &str, trusted: &str) -> (String, Proxy) {
         let (listen, admin) = (free_port(), free_port());
         let (data, grpc) = (self.dir.join(format!("proxy{index}")), self.grpc);
-        let limits = self.limits;
+        let (limits, jobs) = (self.limits, self.dir.join("jobs"));
         let mut section = format!(
             "[proxy]\nname = \"p{index}\"\nlisten = \"127.0.0.1:{listen}\"\n\
              admin_listen = \"127.0.0.1:{admin}\"\ndata_dir = {data:?}\n\
              control_plane = \"http://127.0.0.1:{grpc}\"\ntrusted_keys = [{trusted}]\n\
-             [proxy.feed]\n{feed}\n[proxy.limits]\n{limits}\n\
+             [proxy.feed]\n{feed}\n[proxy.limits]\n{limits}\n[proxy.jobs]\nfolder = {jobs:?}\n\
              [[proxy.keys]]\nid = \"stand\"\nsha256 = \"{KEY_SHA256}\"\n"
         );
         for (id, url) in &self.urls {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -39,6 +39,21 @@ pub struct RawConfig {
     pub require_keys: bool,
     #[serde(default)]
     pub limits: RawLimits,
+    /// Where work is kept that nobody waits for.
+    pub jobs: Option<RawJobs>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawJobs {
+    /// Shared by all proxies of a fleet.
+    pub folder: PathBuf,
+    /// Jobs that this proxy does at once.
+    #[serde(default = "jobs_at_once")]
+    pub at_once: usize,
+    /// Jobs and files are deleted after so long.
+    #[serde(default = "jobs_kept_days")]
+    pub kept_days: u32,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -136,6 +151,25 @@ impl Default for RawLimits {
             ejection_max_ms: 300_000,
             outcomes_queued: 20_000,
             drain_ms: 30_000,
+        }
+    }
+}
+
+fn jobs_at_once() -> usize {
+    16
+}
+
+fn jobs_kept_days() -> u32 {
+    30
+}
+
+impl RawJobs {
+    /// Those of a proxy that is alone.
+    pub(super) fn own(data_dir: &Path) -> Self {
+        Self {
+            folder: data_dir.join("jobs"),
+            at_once: jobs_at_once(),
+            kept_days: jobs_kept_days(),
         }
     }
 }

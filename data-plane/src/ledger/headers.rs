@@ -13,6 +13,7 @@ use super::{Record, account};
 
 /// Also on responses that never got a record.
 pub(crate) const REQUEST_ID: &str = "x-spillway-request-id";
+pub(crate) const POSSIBLE_CHARGE: &str = "x-spillway-possible-charge";
 
 /// A header of the request's id alone.
 pub(crate) fn request_id(id: RequestId) -> (HeaderName, HeaderValue) {
@@ -43,11 +44,7 @@ pub(super) fn of(record: &Record) -> HeaderMap {
         .filter(|a| a.result.possibly_charged())
         .count();
     if charges > 0 {
-        put(
-            &mut headers,
-            "x-spillway-possible-charge",
-            &charges.to_string(),
-        );
+        put(&mut headers, POSSIBLE_CHARGE, &charges.to_string());
     }
     if let Some(decision) = &opening.decision {
         put(&mut headers, "x-spillway-route", decision.route.as_str());

@@ -141,6 +141,7 @@ fn proxy(
     provider_url: &str,
 ) -> anyhow::Result<ProxyConfig> {
     let raw = RawProxy {
+        jobs: None,
         name: "simulate".to_owned(),
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         admin_listen: SocketAddr::from(([127, 0, 0, 1], 0)),

@@ -1,0 +1,271 @@
+//! Responses that run in the background: kept, fetched by polling.
+//!
+//! Owns: OpenAI's form of a response that has no answer yet, and whose it is. Doing it is
+//! `jobs`'s work.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, Request};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use spillway_routing::dialect::Dialect;
+
+use super::{Asking, Shared, guarded};
+use crate::exchange;
+use crate::failure::{Failure, Kind};
+use crate::inbound::{Inbound, request_id};
+use crate::jobs::{Answer, Job, JobId, Jobs, Progress, RESPONSE, StoreError, batch, new_id};
+use crate::ledger::headers::POSSIBLE_CHARGE;
+use crate::{Proxy, clock};
+
+/// How long a response may take where the caller does not say.
+const WINDOW_MS: u64 = 24 * 3_600_000;
+const CLASS: &str = "x-spillway-class";
+/// Fields that say how it runs, and are nothing to whoever answers.
+const OURS: [&str; 4] = ["background", "background_options", "stream", "store"];
+
+#[derive(Deserialize)]
+struct Wish {
+    #[serde(default)]
+    background: Option<bool>,
+}
+
+/// Whether a body says that it may run in the background.
+pub(super) fn is_wanted(body: &[u8]) -> bool {
+    let named = body.windows(12).any(|part| part == b"\"background\"");
+    named && serde_json::from_slice::<Wish>(body).is_ok_and(|wish| wish.background == Some(true))
+}
+
+pub(super) async fn accept(
+    proxy: &Proxy,
+    jobs: &Arc<Jobs>,
+    inbound: &Inbound,
+) -> Result<Response, Failure> {
+    let refuse = |message: &str| Failure::client(Kind::BadRequest, message);
+    if !inbound.own_keys.is_empty() {
+        let message = "a caller's own provider key is never kept; leave background out";
+        return Err(refuse(message).about("background"));
+    }
+    // Whatever is wrong with it is said now.
+    let (chat, _) = exchange::read(proxy, inbound).await?;
+    if chat.stream {
+        let message = "what runs in the background cannot be streamed; leave stream out and poll";
+        return Err(refuse(message).about("stream"));
+    }
+    let table = proxy.table()?;
+    if table.route(&chat.model).is_none() {
+        let message = "no route or model has this name; GET /v1/models lists what can be asked for";
+        return Err(Failure::client(Kind::UnknownModel, message).about("model"));
+    }
+    let mut body: Map<String, Value> = serde_json::from_slice(&inbound.body)
+        .map_err(|_| refuse("the body must be a JSON object"))?;
+    let window = body
+        .get("background_options")
+        .and_then(|options| options.get("completion_window"));
+    let window = match window.map(|window| window.as_str().and_then(batch::window)) {
+        None => WINDOW_MS,
+        Some(Some(window)) => window,
+        Some(None) => {
+            let message = "completion_window must be hours or minutes, up to 24h";
+            return Err(refuse(message).about("background_options"));
+        }
+    };
+    body.retain(|name, _| !OURS.contains(&name.as_str()));
+    let id = new_id(RESPONSE);
+    let created_ms = clock::now().0;
+    let mut labels = inbound.labels();
+    if !labels.iter().any(|(name, _)| name == CLASS) {
+        labels.push((CLASS.to_owned(), "background".to_owned()));
+    }
+    let raw = serde_json::value::to_raw_value(&body);
+    let job = Job {
+        dialect: Dialect::OpenAiResponses.name().to_owned(),
+        body: raw.map_err(|_| refuse("the body must be a JSON object"))?,
+        key: inbound.caller.id().to_owned(),
+        labels,
+        created_ms,
+        by_ms: batch::due_in(window),
+        custom_id: None,
+    };
+    jobs.add(&job_id(&id), &job).await.map_err(failed)?;
+    Ok(Json(waiting(&id, &job, "queued")).into_response())
+}
+
+fn job_id(id: &str) -> JobId {
+    JobId {
+        group: id.to_owned(),
+        number: 0,
+    }
+}
+
+/// What is kept cannot be reached.
+pub(super) fn failed(error: StoreError) -> Failure {
+    tracing::error!(
+        error = &error as &dyn std::error::Error,
+        "jobs cannot be kept or read"
+    );
+    let message = "what is kept cannot be reached just now; try again later";
+    Failure::spillway(Kind::StoreFailed, message).after(std::time::Duration::from_secs(1))
+}
+
+/// A response without an answer.
+fn waiting(id: &str, job: &Job, status: &str) -> Value {
+    let asked: Map<String, Value> = serde_json::from_str(job.body.get()).unwrap_or_default();
+    let said = |name: &str| asked.get(name).cloned().unwrap_or(Value::Null);
+    let or = |name: &str, usual: Value| asked.get(name).cloned().unwrap_or(usual);
+    json!({
+        "id": id,
+        "object": "response",
+        "created_at": job.created_ms / 1_000,
+        "status": status,
+        "background": true,
+        "error": null,
+        "incomplete_details": null,
+        "instructions": said("instructions"),
+        "max_output_tokens": said("max_output_tokens"),
+        "metadata": or("metadata", json!({})),
+        "model": said("model"),
+        "output": [],
+        "parallel_tool_calls": or("parallel_tool_calls", true.into()),
+        "previous_response_id": said("previous_response_id"),
+        "reasoning": said("reasoning"),
+        "temperature": said("temperature"),
+        "text": said("text"),
+        "tool_choice": or("tool_choice", "auto".into()),
+        "tools": or("tools", json!([])),
+        "top_p": said("top_p"),
+        "usage": null,
+    })
+}
+
+/// A response with what became of it.
+fn answered(id: &str, job: &Job, answer: &Answer) -> Response {
+    let mut said: Value = serde_json::from_str(answer.body.get()).unwrap_or_default();
+    let whole = answer.status < 400 && said.is_object();
+    let body = if whole {
+        said["id"] = id.into();
+        said["background"] = true.into();
+        said
+    } else {
+        let error = said.get("error").cloned().unwrap_or_default();
+        let text = |name: &str| error.get(name).and_then(Value::as_str);
+        let mut failed = waiting(id, job, "failed");
+        failed["error"] = json!({
+            "code": text("code").unwrap_or("server_error"),
+            "message": text("message").unwrap_or("no answer could be had"),
+        });
+        failed
+    };
+    let mut response = Json(body).into_response();
+    if answer.possible_charges > 0 {
+        let headers = response.headers_mut();
+        headers.insert(POSSIBLE_CHARGE, HeaderValue::from(answer.possible_charges));
+    }
+    response
+}
+
+/// A kept response of the caller's.
+struct Kept {
+    id: JobId,
+    job: Job,
+    progress: Progress,
+}
+
+pub(super) fn jobs(proxy: &Proxy) -> Result<&Arc<Jobs>, Failure> {
+    let message = "this proxy keeps no jobs; the operator sets proxy.jobs.folder to a folder that \
+                   all proxies share";
+    let jobs = proxy.jobs.as_ref();
+    jobs.ok_or_else(|| Failure::client(Kind::NoJobs, message))
+}
+
+async fn kept(jobs: &Jobs, inbound: &Inbound, id: &str) -> Result<Kept, Failure> {
+    let unknown = || {
+        let message = "no response of this id runs in the background here";
+        Failure::client(Kind::UnknownObject, message)
+    };
+    if !is_name(id, RESPONSE) {
+        return Err(unknown());
+    }
+    let id = job_id(id);
+    let job = jobs.store.job(&id).await.map_err(failed)?;
+    let job = job.filter(|job| job.key == inbound.caller.id());
+    let job = job.ok_or_else(unknown)?;
+    let progress = jobs.store.progress(&id).await.map_err(failed)?;
+    Ok(Kept { id, job, progress })
+}
+
+/// Names become paths: only such as this proxy makes are looked for.
+pub(super) fn is_name(id: &str, kind: &str) -> bool {
+    let rest = id.strip_prefix(kind);
+    rest.is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+async fn standing(jobs: &Jobs, kept: &Kept) -> Result<Response, Failure> {
+    let Kept { id, job, progress } = kept;
+    if let Some(status) = progress.answered
+        && let Some(answer) = jobs.store.answered(id, status).await.map_err(failed)?
+    {
+        return Ok(answered(&id.group, job, &answer));
+    }
+    let cancelled = jobs.store.is_cancelled(&id.group).await.map_err(failed)?;
+    let status = match () {
+        () if cancelled => "cancelled",
+        () if progress.begun > 0 => "in_progress",
+        () => "queued",
+    };
+    Ok(Json(waiting(&id.group, job, status)).into_response())
+}
+
+async fn receive(proxy: &Proxy, request: Request<Body>) -> Result<Inbound, Failure> {
+    let asking = Asking::of(Dialect::OpenAiResponses);
+    Inbound::receive(proxy, request_id(), asking, request).await
+}
+
+pub(super) async fn fetch(
+    State(proxy): Shared,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    guarded(request_id(), Dialect::OpenAiResponses, async {
+        let inbound = receive(&proxy, request).await?;
+        let jobs = jobs(&proxy)?;
+        standing(jobs, &kept(jobs, &inbound, &id).await?).await
+    })
+    .await
+}
+
+pub(super) async fn cancel(
+    State(proxy): Shared,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    guarded(request_id(), Dialect::OpenAiResponses, async {
+        let inbound = receive(&proxy, request).await?;
+        let jobs = jobs(&proxy)?;
+        let kept = kept(jobs, &inbound, &id).await?;
+        if kept.progress.answered.is_none() {
+            jobs.store.cancel(&id).await.map_err(failed)?;
+        }
+        standing(jobs, &kept).await
+    })
+    .await
+}
+
+pub(super) async fn delete(
+    State(proxy): Shared,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    guarded(request_id(), Dialect::OpenAiResponses, async {
+        let inbound = receive(&proxy, request).await?;
+        let jobs = jobs(&proxy)?;
+        kept(jobs, &inbound, &id).await?;
+        jobs.store.forget(&id).await.map_err(failed)?;
+        Ok(Json(json!({ "id": id, "object": "response", "deleted": true })).into_response())
+    })
+    .await
+}
