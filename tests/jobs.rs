@@ -218,6 +218,59 @@ async fn a_batch_is_answered_line_by_line() {
     assert_eq!(whole["facts"]["class"], "batch", "{whole}");
 }
 
+/// A proxy that is asked to stop begins nothing more and ends what it has in hand.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_that_stops_leaves_nothing_half_done() {
+    const JOBS: usize = 100;
+    let mut stand = Stand::new().proxies(2).lifelike().start().await;
+    let taken = batch(stand.url(), &lines(JOBS)).await;
+    let path = format!("batches/{}", taken.json()["id"].as_str().unwrap());
+    let survivor = stand.proxies[1].url.clone();
+    eventually("some are done", || async {
+        let done = &fetched(&survivor, &path).await["request_counts"]["completed"];
+        done.as_u64().unwrap() > 10
+    })
+    .await;
+    stand.proxies[0].process.terminate().await;
+    assert!(stand.proxies[0].process.ended().await);
+    eventually("all jobs are done", || async {
+        fetched(&survivor, &path).await["status"] == "completed"
+    })
+    .await;
+    let done = fetched(&survivor, &path).await;
+    let output = answers(&survivor, &done["output_file_id"]).await;
+    assert_eq!(output.len(), JOBS, "{done}");
+    assert!(
+        output
+            .values()
+            .all(|line| line["possible_charges"].is_null())
+    );
+    assert_eq!(stand.simulator().ledger().attempts().len(), JOBS);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancelled_batch_ends_and_keeps_what_was_answered() {
+    let stand = Stand::new().embedded().lifelike().start().await;
+    let taken = batch(stand.url(), &lines(200)).await;
+    let path = format!("batches/{}", taken.json()["id"].as_str().unwrap());
+    eventually("some are done", || async {
+        let done = &fetched(stand.url(), &path).await["request_counts"]["completed"];
+        done.as_u64().unwrap() > 10
+    })
+    .await;
+    let cancel = format!("{}/v1/{path}/cancel", stand.url());
+    let cancelled = post(&cancel, KEY, &json!({})).await.json();
+    assert_eq!(cancelled["status"], "cancelling", "{cancelled}");
+    eventually("it is cancelled", || async {
+        fetched(stand.url(), &path).await["status"] == "cancelled"
+    })
+    .await;
+    let done = fetched(stand.url(), &path).await;
+    let answered = answers(stand.url(), &done["output_file_id"]).await.len();
+    assert_eq!(done["request_counts"]["completed"], answered, "{done}");
+    assert!((11..200).contains(&answered));
+}
+
 /// Proxies are killed one after the other while they work on a thousand jobs: all are done,
 /// and whichever may have been charged twice says so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

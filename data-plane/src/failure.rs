@@ -55,6 +55,10 @@ pub enum Kind {
     StoreFailed,
     /// Kept, and not done in time.
     Expired,
+    /// Kept, and begun too often.
+    GivenUp,
+    /// Kept, and no longer wanted.
+    Cancelled,
     UnknownModel,
     WrongMethod,
     TooSlow,
@@ -104,6 +108,8 @@ impl Kind {
             Self::NoJobs => (StatusCode::NOT_IMPLEMENTED, INVALID, "no_jobs"),
             Self::StoreFailed => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "store_failed"),
             Self::Expired => (StatusCode::GATEWAY_TIMEOUT, "server_error", "expired"),
+            Self::GivenUp => (StatusCode::BAD_GATEWAY, "server_error", "given_up"),
+            Self::Cancelled => (StatusCode::CONFLICT, INVALID, "cancelled"),
             Self::UnknownModel => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
             Self::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, INVALID, "wrong_method"),
             Self::TooSlow => (StatusCode::REQUEST_TIMEOUT, INVALID, "request_too_slow"),
@@ -301,7 +307,7 @@ impl Failure {
     }
 
     /// The body in the caller's dialect.
-    fn body(&self, own: Dialect) -> Bytes {
+    pub(crate) fn body(&self, own: Dialect) -> Bytes {
         let passed = self.passed.as_ref();
         if let Some(passed) = passed.filter(|p| is_error_form(own, p.dialect, &p.body)) {
             return passed.body.clone();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Version, header};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use spillway_routing::dialect::Dialect;
 use spillway_routing::id::RequestId;
@@ -34,6 +35,15 @@ const BODY_BYTES_PER_SECOND_MIN: usize = 1_024;
 const VIA_BYTES_MAX: usize = 1_024;
 /// Room for bodies is counted in units of this.
 const ROOM_UNIT: usize = 1_024;
+
+/// Headers that label a request, beside its tags.
+const LABELS: [&str; 4] = [
+    "x-spillway-slice",
+    "x-spillway-class",
+    "x-spillway-min-quality",
+    "x-spillway-start-within",
+];
+const TAG: &str = "x-spillway-tag-";
 
 /// A request that was let in.
 pub(crate) struct Inbound {
@@ -75,7 +85,9 @@ impl Inbound {
             check_loop(proxy, &head.headers)?;
             let own_keys = OwnKeys::read(&head.headers, &proxy.config.providers)?;
             let announced = announced(&head.headers, limit)?;
-            Ok((caller, own_keys, room(proxy, announced.unwrap_or(limit))?))
+            // What is asked for with GET has none.
+            let most = if body.is_end_stream() { 0 } else { limit };
+            Ok((caller, own_keys, room(proxy, announced.unwrap_or(most))?))
         });
         let (caller, own_keys, room) = match admitted {
             Ok(admitted) => admitted,
@@ -118,8 +130,8 @@ impl Inbound {
     /// Of the headers, those that label the request: what is kept with a job.
     pub(crate) fn labels(&self) -> Vec<(String, String)> {
         let labels = self.headers.iter().filter_map(|(name, value)| {
-            let label = name.as_str().starts_with("x-spillway-") && name.as_str() != VIA;
-            let value = value.to_str().ok().filter(|_| label)?;
+            let known = LABELS.contains(&name.as_str()) || name.as_str().starts_with(TAG);
+            let value = value.to_str().ok().filter(|_| known)?;
             Some((name.to_string(), value.to_owned()))
         });
         labels.collect()

@@ -21,7 +21,9 @@ use tokio::sync::Notify;
 use self::queue::Queue;
 pub(crate) use self::store::{Progress, Store, StoreError};
 pub(crate) use self::worker::run;
+use crate::clock;
 use crate::config::{FeedConfig, JobsConfig};
+use crate::failure::{Failure, Kind};
 
 /// What a job belongs to: a response, or a batch of many.
 pub(crate) const RESPONSE: &str = "resp_";
@@ -73,6 +75,9 @@ impl Work {
     }
 }
 
+/// The status of what was cancelled: the client closed the request (nginx's).
+pub(crate) const CANCELLED: u16 = 499;
+
 /// Work and by when it should be done; the earliest comes first.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Due {
@@ -100,6 +105,28 @@ pub(crate) struct Job {
 impl Job {
     pub(crate) fn dialect(&self) -> Dialect {
         Dialect::parse(&self.dialect).unwrap_or_default()
+    }
+}
+
+impl Answer {
+    /// One that no provider gave.
+    pub(crate) fn without(failure: &Failure, dialect: Dialect) -> Self {
+        let text = String::from_utf8_lossy(&failure.body(dialect)).into_owned();
+        Self {
+            status: failure.status().as_u16(),
+            body: RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned()),
+            request_id: String::new(),
+            possible_charges: 0,
+            finished_ms: clock::now().0,
+        }
+    }
+
+    pub(crate) fn cancelled(dialect: Dialect) -> Self {
+        let failure = Failure::client(Kind::Cancelled, "it was cancelled");
+        Self {
+            status: CANCELLED,
+            ..Self::without(&failure, dialect)
+        }
     }
 }
 

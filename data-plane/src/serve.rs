@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::FutureExt;
@@ -43,7 +43,7 @@ pub(crate) fn data(proxy: Arc<Proxy>) -> Router {
             get(background::fetch).delete(background::delete),
         )
         .route("/v1/responses/{id}/cancel", post(background::cancel))
-        .route("/v1/files", post(files::upload).get(files::list))
+        .route("/v1/files", files_door())
         .route("/v1/files/{id}", get(files::fetch).delete(files::delete))
         .route("/v1/files/{id}/content", get(files::content))
         .route("/v1/batches", post(batches::create).get(batches::list))
@@ -62,6 +62,13 @@ pub(crate) fn data(proxy: Arc<Proxy>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(proxy)
+}
+
+/// Files have a limit of our own.
+fn files_door() -> axum::routing::MethodRouter<Arc<Proxy>> {
+    post(files::upload)
+        .get(files::list)
+        .layer(DefaultBodyLimit::disable())
 }
 
 /// What operators may ask for, on a listener of its own.

@@ -113,7 +113,7 @@ pub fn granted_on(day: u64) -> String {
 }
 
 /// Work that nobody waits for and that is not done, by when it is due (milliseconds since
-/// 1970).
+/// 1970); holds the time before which it is left alone.
 #[must_use]
 pub fn open_job(by: u64, work: &str) -> String {
     format!("{}{by:015}/{work}", open_jobs())
@@ -123,6 +123,12 @@ pub fn open_job(by: u64, work: &str) -> String {
 #[must_use]
 pub fn open_jobs() -> String {
     format!("{ROOT}/jobs/open/")
+}
+
+/// Behind all of it.
+#[must_use]
+pub fn open_jobs_end() -> String {
+    format!("{ROOT}/jobs/open0")
 }
 
 /// Says that a proxy is at it; under that proxy's lease.

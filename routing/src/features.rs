@@ -195,9 +195,13 @@ impl Facts {
             tokens = tokens.saturating_add(count);
             tokens = tokens.saturating_add(Tokens(MESSAGE_FRAME));
         }
+        // Frames are counted alike everywhere, nearly; what they frame is not.
+        let frames = REPLY_PRIMER + MESSAGE_FRAME * view.turns.len() as u32;
         tokens = tokens.saturating_add(counter.count(view.tools));
+        let text_tokens = Tokens(tokens.0.saturating_sub(frames));
         let (features, encoding) = read(view, tokens);
         let (text_class, ratios) = counter.ratios(view.last_user_text(), last);
+        let ratios = ratios.of_part(last, text_tokens, text_class);
         Self {
             route: Some(RouteId::new(view.route)),
             key: (!view.key.is_empty()).then(|| KeyId::new(view.key)),

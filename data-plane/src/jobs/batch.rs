@@ -5,19 +5,24 @@
 //! again and again where it is cut off, since the same job kept twice is one.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::Stream;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use spillway_routing::dialect::Dialect;
 use spillway_routing::unit::UnixMillis;
+use tokio::sync::mpsc::Sender;
 
-use super::{BATCH, Due, Job, JobId, Jobs, Progress, StoreError, Work};
+use super::{BATCH, CANCELLED, Due, Job, JobId, Jobs, Progress, StoreError, Work};
 use crate::clock;
 
 /// As many as OpenAI takes.
 pub(crate) const LINES_MAX: usize = 50_000;
+/// Lines of a file of answers that are read before they are asked for.
+const LINES_AHEAD: usize = 16;
 
 /// A batch as it was taken in.
 #[derive(Debug, Deserialize, Serialize)]
@@ -35,11 +40,13 @@ pub(crate) struct Batch {
 }
 
 /// What a batch has come to.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Standing {
     pub(crate) answered: u32,
+    pub(crate) completed: u32,
     pub(crate) failed: u32,
     begun: bool,
-    pub(crate) cancelled: bool,
+    cancelled: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -54,6 +61,8 @@ struct Line {
 struct Streams {
     #[serde(default)]
     stream: Option<bool>,
+    #[serde(default)]
+    background: Option<bool>,
 }
 
 /// What is wrong with a file, and where.
@@ -89,8 +98,10 @@ pub(crate) fn count(content: &[u8], url: &str) -> Result<u32, LineFlaw> {
         }
         let body: Streams = serde_json::from_str(read.body.get())
             .map_err(|_| flaw("body must be a request, as the endpoint takes it"))?;
-        if body.stream == Some(true) {
-            return Err(flaw("nobody reads a stream of a batch; leave stream out"));
+        if body.stream == Some(true) || body.background == Some(true) {
+            let what = "nobody reads a stream of a batch, and it runs in the background as it is; \
+                        leave stream and background out";
+            return Err(flaw(what));
         }
         if !ids.insert(read.custom_id) {
             return Err(flaw("its custom_id was used before"));
@@ -119,13 +130,19 @@ pub(crate) fn object(id: &str) -> String {
     format!("batches/{id}/batch")
 }
 
+/// A batch's own copy of its file, which may be deleted meanwhile.
+pub(crate) fn input(id: &str) -> String {
+    format!("batches/{id}/input")
+}
+
 pub(crate) fn content(file: &str) -> String {
     format!("files/{file}/content")
 }
 
 impl Jobs {
     /// Keeps a batch; once this returns it will be done.
-    pub(crate) async fn add_batch(&self, batch: &Batch) -> Result<(), StoreError> {
+    pub(crate) async fn add_batch(&self, batch: &Batch, lines: Bytes) -> Result<(), StoreError> {
+        self.store.put_bytes(&input(&batch.id), lines).await?;
         self.store.put(&object(&batch.id), batch).await?;
         let due = Due {
             by: UnixMillis(0),
@@ -142,15 +159,13 @@ impl Jobs {
     }
 
     /// Makes a batch's jobs.
-    pub(super) async fn expand(&self, id: &str) -> Result<bool, StoreError> {
+    pub(super) async fn expand(&self, id: &str) -> Result<(), StoreError> {
         let Some(batch) = self.batch(id).await? else {
-            return Ok(true);
+            return Ok(());
         };
-        let Some(input) = self.store.get_bytes(&content(&batch.input_file_id)).await? else {
-            return Ok(true);
-        };
-        let Some(dialect) = endpoint(&batch.endpoint) else {
-            return Ok(true);
+        let input = self.store.get_bytes(&input(id)).await?;
+        let (Some(input), Some(dialect)) = (input, endpoint(&batch.endpoint)) else {
+            return Ok(());
         };
         let mut due = Vec::new();
         for (number, (_, line)) in lines(&input).enumerate() {
@@ -174,28 +189,30 @@ impl Jobs {
                 work: Work::Run(job_id),
             });
         }
-        self.enqueue(&due).await?;
-        Ok(true)
+        self.enqueue(&due).await
     }
 
-    /// What there is to do by the store alone.
+    /// What there is to do by the store alone. A job that cannot be read is answered so.
     pub(super) async fn open_work(&self) -> Result<Vec<Due>, StoreError> {
         let mut due = Vec::new();
         for id in self.store.unanswered().await? {
-            if let Some(job) = self.store.job(&id).await? {
-                due.push(Due {
-                    by: UnixMillis(job.by_ms),
-                    work: Work::Run(id),
-                });
-            }
+            let by = match self.store.job(&id).await {
+                Ok(Some(job)) => job.by_ms,
+                Ok(None) => continue,
+                Err(StoreError::Malformed(_)) => 0,
+                Err(error) => return Err(error),
+            };
+            due.push(Due {
+                by: UnixMillis(by),
+                work: Work::Run(id),
+            });
         }
-        // Making the jobs of a batch again changes nothing where all are made.
-        for name in self.store.names("batches").await? {
-            let batch = name.split('/').nth(1).unwrap_or_default();
-            if name == object(batch) && self.standing(batch).await?.answered == 0 {
+        for batch in self.store.all::<Batch>("batches", "batch").await? {
+            let made = self.store.group(&batch.id).await?.len();
+            if made < batch.total as usize {
                 due.push(Due {
                     by: UnixMillis(0),
-                    work: Work::Expand(batch.to_owned()),
+                    work: Work::Expand(batch.id),
                 });
             }
         }
@@ -204,48 +221,98 @@ impl Jobs {
 
     pub(crate) async fn standing(&self, id: &str) -> Result<Standing, StoreError> {
         let jobs = self.store.group(id).await?;
-        let statuses = || jobs.iter().filter_map(|(_, progress)| progress.answered);
-        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let under_way = |progress: &Progress| progress.begun > 0 && progress.answered.is_none();
-        Ok(Standing {
-            answered: count(statuses().count()),
-            failed: count(statuses().filter(|status| *status >= 400).count()),
-            begun: jobs.iter().any(|(_, progress)| under_way(progress)),
+        let mut standing = Standing {
+            begun: jobs.values().any(|progress| progress.begun > 0),
             cancelled: self.store.is_cancelled(id).await?,
-        })
+            ..Standing::default()
+        };
+        for (number, progress) in jobs.iter().filter(|(_, progress)| progress.answered) {
+            standing.answered += 1;
+            match self.status(id, *number, *progress).await? {
+                CANCELLED => {}
+                status if status >= 400 => standing.failed += 1,
+                _ => standing.completed += 1,
+            }
+        }
+        Ok(standing)
     }
 
-    /// The file of a batch's answers: of those that failed, or of the others.
-    pub(crate) async fn output(&self, id: &str, failed: bool) -> Result<Bytes, StoreError> {
-        let mut output = Vec::new();
-        for (number, progress) in self.store.group(id).await? {
-            let Some(status) = progress.answered.filter(|s| (*s >= 400) == failed) else {
-                continue;
-            };
-            let group = id.to_owned();
-            let job_id = JobId { group, number };
-            let answer = self.store.answered(&job_id, status).await?;
-            let job = self.store.job(&job_id).await?;
-            let (Some(answer), Some(job)) = (answer, job) else {
-                continue;
-            };
-            let mut line = json!({
-                "id": format!("batch_req_{job_id}"),
-                "custom_id": job.custom_id,
-                "response": {
-                    "status_code": answer.status,
-                    "request_id": answer.request_id,
-                    "body": answer.body,
-                },
-                "error": null,
-            });
-            if answer.possible_charges > 0 {
-                line["possible_charges"] = answer.possible_charges.into();
-            }
-            output.extend_from_slice(line.to_string().as_bytes());
-            output.push(b'\n');
+    /// Of an answer; read where it was not noted.
+    async fn status(
+        &self,
+        group: &str,
+        number: u32,
+        progress: Progress,
+    ) -> Result<u16, StoreError> {
+        if let Some(status) = progress.status {
+            return Ok(status);
         }
-        Ok(Bytes::from(output))
+        let group = group.to_owned();
+        let answer = self.store.answered(&JobId { group, number }).await?;
+        Ok(answer.map_or(CANCELLED, |answer| answer.status))
+    }
+
+    /// The file of a batch's answers, line by line: of those that failed, or of the others.
+    pub(crate) fn output(
+        self: Arc<Self>,
+        id: &str,
+        failed: bool,
+    ) -> impl Stream<Item = Result<Bytes, StoreError>> + use<> {
+        let group = id.to_owned();
+        let (lines, stream) = tokio::sync::mpsc::channel(LINES_AHEAD);
+        tokio::spawn(async move {
+            let ended = self.lines(&group, failed, &lines).await;
+            if let Err(error) = ended {
+                let _ = lines.send(Err(error)).await;
+            }
+        });
+        tokio_stream::wrappers::ReceiverStream::new(stream)
+    }
+
+    async fn lines(
+        &self,
+        group: &str,
+        failed: bool,
+        lines: &Sender<Result<Bytes, StoreError>>,
+    ) -> Result<(), StoreError> {
+        for (number, progress) in self.store.group(group).await? {
+            if !progress.answered {
+                continue;
+            }
+            let status = self.status(group, number, progress).await?;
+            if status == CANCELLED || (status >= 400) != failed {
+                continue;
+            }
+            let group = group.to_owned();
+            if let Some(line) = self.line(&JobId { group, number }).await?
+                && lines.send(Ok(line)).await.is_err()
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn line(&self, id: &JobId) -> Result<Option<Bytes>, StoreError> {
+        let (answer, job) = (self.store.answered(id).await?, self.store.job(id).await);
+        let Some(answer) = answer else {
+            return Ok(None);
+        };
+        let mut line = json!({
+            "id": format!("batch_req_{id}"),
+            // `None` where what was kept of it cannot be read.
+            "custom_id": job.ok().flatten().and_then(|job| job.custom_id),
+            "response": {
+                "status_code": answer.status,
+                "request_id": answer.request_id,
+                "body": answer.body,
+            },
+            "error": null,
+        });
+        if answer.possible_charges > 0 {
+            line["possible_charges"] = answer.possible_charges.into();
+        }
+        Ok(Some(Bytes::from(format!("{line}\n"))))
     }
 }
 
@@ -253,9 +320,9 @@ impl Standing {
     /// In OpenAI's words.
     pub(crate) fn status(&self, total: u32) -> &'static str {
         match () {
+            () if self.cancelled && self.answered >= total => "cancelled",
             () if self.answered >= total => "completed",
-            () if self.cancelled && self.begun => "cancelling",
-            () if self.cancelled => "cancelled",
+            () if self.cancelled => "cancelling",
             () if self.answered == 0 && !self.begun => "validating",
             () => "in_progress",
         }

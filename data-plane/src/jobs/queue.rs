@@ -1,21 +1,32 @@
 //! What is open, and who is at it.
 //!
-//! Owns: the order (earliest due first) and claims that end with whoever holds them. A
-//! fleet's is in etcd, under a lease; one proxy's own is in memory, made again from the
-//! store when it starts. Holds names only.
+//! Owns: the order (earliest due first, but nothing before its time) and claims that end
+//! with whoever holds them. A fleet's is in etcd, under a lease; one proxy's own is in
+//! memory, made again from the store when it starts. Holds names only.
 
 mod etcd;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use spillway_routing::unit::UnixMillis;
 
 use self::etcd::Fleet;
 use super::{Due, StoreError};
+use crate::clock;
 use crate::config::FeedConfig;
 
 pub(super) enum Queue {
     Fleet(Box<Fleet>),
     Own(Own),
+}
+
+/// Work that is this proxy's to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) due: Due,
+    /// Under which it is held.
+    lease: i64,
 }
 
 impl Queue {
@@ -35,39 +46,42 @@ impl Queue {
         match self {
             Self::Fleet(fleet) => fleet.add(due).await,
             Self::Own(own) => {
-                own.lists().open.extend(due.iter().cloned());
+                let due = due.iter().map(|due| (due.clone(), UnixMillis(0)));
+                own.lists().open.extend(due);
                 Ok(())
             }
         }
     }
 
     /// Takes the work that is due first and that nobody is at.
-    pub(super) async fn claim(&self) -> Result<Option<Due>, StoreError> {
+    pub(super) async fn claim(&self) -> Result<Option<Claim>, StoreError> {
         match self {
-            Self::Fleet(fleet) => fleet.claim().await,
-            Self::Own(own) => Ok(own.claim()),
+            Self::Fleet(fleet) => fleet.claim(clock::now()).await,
+            Self::Own(own) => Ok(own.claim(clock::now())),
         }
     }
 
     /// It is done with; it never comes again.
-    pub(super) async fn done(&self, due: &Due) -> Result<(), StoreError> {
+    pub(super) async fn done(&self, claim: &Claim) -> Result<(), StoreError> {
         match self {
-            Self::Fleet(fleet) => fleet.done(due).await,
+            Self::Fleet(fleet) => fleet.done(claim).await,
             Self::Own(own) => {
                 let mut lists = own.lists();
-                lists.open.remove(due);
-                lists.claimed.remove(due);
+                lists.open.remove(&claim.due);
+                lists.claimed.remove(&claim.due);
                 Ok(())
             }
         }
     }
 
-    /// Somebody else may take it.
-    pub(super) async fn release(&self, due: &Due) -> Result<(), StoreError> {
+    /// Somebody may take it from then on.
+    pub(super) async fn release(&self, claim: &Claim, from: UnixMillis) -> Result<(), StoreError> {
         match self {
-            Self::Fleet(fleet) => fleet.release(due).await,
+            Self::Fleet(fleet) => fleet.release(claim, from).await,
             Self::Own(own) => {
-                own.lists().claimed.remove(due);
+                let mut lists = own.lists();
+                lists.open.insert(claim.due.clone(), from);
+                lists.claimed.remove(&claim.due);
                 Ok(())
             }
         }
@@ -80,7 +94,8 @@ pub(super) struct Own(Mutex<Lists>);
 
 #[derive(Default)]
 struct Lists {
-    open: BTreeSet<Due>,
+    /// With the time before which each is left alone.
+    open: BTreeMap<Due, UnixMillis>,
     claimed: BTreeSet<Due>,
 }
 
@@ -90,19 +105,19 @@ impl Own {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn claim(&self) -> Option<Due> {
+    fn claim(&self, now: UnixMillis) -> Option<Claim> {
         let mut lists = self.lists();
         let Lists { open, claimed } = &mut *lists;
-        let due = open.iter().find(|due| !claimed.contains(due))?.clone();
+        let mut free = open.iter().filter(|(due, _)| !claimed.contains(*due));
+        let (due, _) = free.find(|(_, from)| **from <= now)?;
+        let due = due.clone();
         claimed.insert(due.clone());
-        Some(due)
+        Some(Claim { due, lease: 0 })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use spillway_routing::unit::UnixMillis;
-
     use super::super::{JobId, Work};
     use super::*;
 
@@ -115,15 +130,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_earliest_comes_first_and_each_once() {
+    async fn the_earliest_comes_first_each_once_and_none_before_its_time() {
         let queue = Queue::of(&FeedConfig::Local);
         queue.add(&[due(2, 1), due(1, 2), due(3, 3)]).await.unwrap();
-        assert_eq!(queue.claim().await.unwrap(), Some(due(1, 2)));
-        assert_eq!(queue.claim().await.unwrap(), Some(due(2, 1)));
-        queue.release(&due(1, 2)).await.unwrap();
-        queue.done(&due(2, 1)).await.unwrap();
-        assert_eq!(queue.claim().await.unwrap(), Some(due(1, 2)));
-        assert_eq!(queue.claim().await.unwrap(), Some(due(3, 3)));
-        assert_eq!(queue.claim().await.unwrap(), None);
+        let claim = async || queue.claim().await.unwrap();
+        let (first, second) = (claim().await.unwrap(), claim().await.unwrap());
+        assert_eq!((&first.due, &second.due), (&due(1, 2), &due(2, 1)));
+        queue.release(&first, UnixMillis(0)).await.unwrap();
+        queue.done(&second).await.unwrap();
+        let again = claim().await.unwrap();
+        assert_eq!(again.due, due(1, 2));
+        queue.release(&again, UnixMillis(u64::MAX)).await.unwrap();
+        assert_eq!(claim().await.unwrap().due, due(3, 3));
+        assert_eq!(claim().await, None);
     }
 }

@@ -1,10 +1,12 @@
 //! What must not be lost, as objects.
 //!
-//! Owns: where each object is and how it is written: whole or not at all, and an answer
-//! once. `jobs/GROUP/NUMBER/` holds `request`, `begun-N` for each time it was begun, and
-//! `answer-STATUS`; `jobs/GROUP/cancelled` ends a group; `files/` and `batches/` hold what
-//! callers sent. Knows no queue and no HTTP.
+//! Owns: where each object is and how it is written: whole or not at all, and once, so
+//! that whoever comes second hears of it. `jobs/GROUP/NUMBER/` holds `request`, `begun-N`
+//! for each time it was begun, `answer`, and `status-STATUS` beside it for whoever counts;
+//! `jobs/GROUP/cancelled` ends a group; `files/` and `batches/` hold what callers sent.
+//! Knows no queue and no HTTP.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -40,8 +42,9 @@ pub(crate) enum StoreError {
 pub(crate) struct Progress {
     pub(crate) kept: bool,
     pub(crate) begun: u32,
-    /// The answer's status.
-    pub(crate) answered: Option<u16>,
+    pub(crate) answered: bool,
+    /// The answer's, where it was noted.
+    pub(crate) status: Option<u16>,
 }
 
 pub(crate) struct Store {
@@ -57,46 +60,52 @@ impl Store {
 
     /// Keeps a request; the same one again changes nothing.
     pub(super) async fn keep(&self, id: &JobId, job: &Job) -> Result<(), StoreError> {
-        self.create(&object(id, "request"), job).await
+        self.create(&object(id, "request"), job).await.map(drop)
     }
 
     pub(crate) async fn job(&self, id: &JobId) -> Result<Option<Job>, StoreError> {
         self.read(&object(id, "request")).await
     }
 
-    /// Says that it is begun for the N-th time.
-    pub(super) async fn begin(&self, id: &JobId, times: u32) -> Result<(), StoreError> {
-        self.create(&object(id, &format!("begun-{times}")), &())
-            .await
+    /// Begins it once more; `false` where somebody else did just now.
+    pub(super) async fn begin(&self, id: &JobId, begun: u32) -> Result<bool, StoreError> {
+        let name = format!("begun-{begun}");
+        self.create(&object(id, &name), &()).await
     }
 
-    pub(super) async fn answer(&self, id: &JobId, answer: &Answer) -> Result<(), StoreError> {
-        let name = format!("answer-{}", answer.status);
-        self.create(&object(id, &name), answer).await
+    /// Answers it; `false` where it has an answer.
+    pub(crate) async fn answer(&self, id: &JobId, answer: &Answer) -> Result<bool, StoreError> {
+        let first = self.create(&object(id, "answer"), answer).await?;
+        if first {
+            let name = format!("status-{}", answer.status);
+            self.create(&object(id, &name), &()).await?;
+        }
+        Ok(first)
     }
 
-    pub(crate) async fn answered(
-        &self,
-        id: &JobId,
-        status: u16,
-    ) -> Result<Option<Answer>, StoreError> {
-        self.read(&object(id, &format!("answer-{status}"))).await
+    /// The answer. Each time it was begun but for one may have been charged in vain.
+    pub(crate) async fn answered(&self, id: &JobId) -> Result<Option<Answer>, StoreError> {
+        let answer: Option<Answer> = self.read(&object(id, "answer")).await?;
+        let Some(mut answer) = answer else {
+            return Ok(None);
+        };
+        let begun = self.progress(id).await?.begun;
+        answer.possible_charges += begun.saturating_sub(1);
+        Ok(Some(answer))
     }
 
     pub(crate) async fn progress(&self, id: &JobId) -> Result<Progress, StoreError> {
-        let names = self
-            .names(&format!("jobs/{}/{}", id.group, id.number))
-            .await?;
+        let folder = format!("jobs/{}/{}", id.group, id.number);
         let mut progress = Progress::default();
-        for name in names {
+        for name in self.names(&folder).await? {
             progress.add(name.rsplit('/').next().unwrap_or_default());
         }
         Ok(progress)
     }
 
     /// Of a group, how far each job is that was kept, by its number.
-    pub(crate) async fn group(&self, group: &str) -> Result<Vec<(u32, Progress)>, StoreError> {
-        let mut jobs = std::collections::BTreeMap::<u32, Progress>::new();
+    pub(crate) async fn group(&self, group: &str) -> Result<BTreeMap<u32, Progress>, StoreError> {
+        let mut jobs = BTreeMap::<u32, Progress>::new();
         for name in self.names(&format!("jobs/{group}")).await? {
             let mut parts = name.rsplit('/');
             let object = parts.next().unwrap_or_default();
@@ -104,12 +113,12 @@ impl Store {
                 jobs.entry(number).or_default().add(object);
             }
         }
-        Ok(jobs.into_iter().collect())
+        Ok(jobs)
     }
 
     /// Jobs that were kept and have no answer.
     pub(super) async fn unanswered(&self) -> Result<Vec<JobId>, StoreError> {
-        let mut jobs = std::collections::BTreeMap::<JobId, Progress>::new();
+        let mut jobs = BTreeMap::<JobId, Progress>::new();
         for name in self.names("jobs").await? {
             let parts: Vec<&str> = name.split('/').collect();
             if let [_, group, number, object] = parts[..]
@@ -119,25 +128,33 @@ impl Store {
                 jobs.entry(JobId { group, number }).or_default().add(object);
             }
         }
-        let open = jobs
-            .into_iter()
-            .filter(|(_, p)| p.kept && p.answered.is_none());
+        let open = jobs.into_iter().filter(|(_, p)| p.kept && !p.answered);
         Ok(open.map(|(id, _)| id).collect())
     }
 
     pub(crate) async fn cancel(&self, group: &str) -> Result<(), StoreError> {
-        self.create(&Place::from(format!("jobs/{group}/cancelled")), &())
-            .await
+        let place = Place::from(format!("jobs/{group}/cancelled"));
+        self.create(&place, &()).await.map(drop)
     }
 
     pub(crate) async fn is_cancelled(&self, group: &str) -> Result<bool, StoreError> {
         let place = Place::from(format!("jobs/{group}/cancelled"));
-        Ok(self.read::<()>(&place).await?.is_some())
+        match self.objects.head(&place).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// Forgets a group and all its jobs.
+    /// Forgets a group and all its jobs; the requests first, so that none is done again.
     pub(crate) async fn forget(&self, group: &str) -> Result<(), StoreError> {
-        self.delete_below(&format!("jobs/{group}"), None).await
+        let folder = format!("jobs/{group}");
+        for name in self.names(&folder).await? {
+            if name.ends_with("/request") {
+                self.delete(&name).await?;
+            }
+        }
+        self.delete_below(&folder, None).await
     }
 
     /// Forgets what is older than this.
@@ -150,11 +167,11 @@ impl Store {
 
     /// Keeps something of the caller's; the same name again changes nothing.
     pub(crate) async fn put<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StoreError> {
-        self.create(&Place::from(name), value).await
+        self.create(&Place::from(name), value).await.map(drop)
     }
 
     pub(crate) async fn put_bytes(&self, name: &str, bytes: Bytes) -> Result<(), StoreError> {
-        self.write(&Place::from(name), bytes).await
+        self.write(&Place::from(name), bytes).await.map(drop)
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(
@@ -162,6 +179,29 @@ impl Store {
         name: &str,
     ) -> Result<Option<T>, StoreError> {
         self.read(&Place::from(name)).await
+    }
+
+    /// What lies below a folder under this name; what cannot be read is left out.
+    pub(crate) async fn all<T: DeserializeOwned>(
+        &self,
+        folder: &str,
+        name: &str,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut all = Vec::new();
+        for found in self.names(folder).await? {
+            if found.rsplit('/').next() != Some(name) {
+                continue;
+            }
+            match self.get(&found).await {
+                Ok(object) => all.extend(object),
+                Err(error) => tracing::warn!(
+                    object = found,
+                    error = &error as &dyn std::error::Error,
+                    "an object cannot be read"
+                ),
+            }
+        }
+        Ok(all)
     }
 
     pub(crate) async fn get_bytes(&self, name: &str) -> Result<Option<Bytes>, StoreError> {
@@ -182,17 +222,19 @@ impl Store {
         Ok(names.try_collect().await?)
     }
 
-    async fn create<T: Serialize>(&self, place: &Place, value: &T) -> Result<(), StoreError> {
+    async fn create<T: Serialize>(&self, place: &Place, value: &T) -> Result<bool, StoreError> {
         self.write(place, Bytes::from(serde_json::to_vec(value)?))
             .await
     }
 
-    async fn write(&self, place: &Place, bytes: Bytes) -> Result<(), StoreError> {
+    /// `false` where there is such an object.
+    async fn write(&self, place: &Place, bytes: Bytes) -> Result<bool, StoreError> {
         let put = self
             .objects
             .put_opts(place, bytes.into(), PutMode::Create.into());
         match put.await {
-            Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
+            Ok(_) => Ok(true),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -237,16 +279,48 @@ impl Store {
 
 impl Progress {
     fn add(&mut self, object: &str) {
-        if object == "request" {
-            self.kept = true;
-        } else if let Some(status) = object.strip_prefix("answer-") {
-            self.answered = self.answered.or(status.parse().ok());
-        } else if object.starts_with("begun-") {
-            self.begun += 1;
+        match object {
+            "request" => self.kept = true,
+            "answer" => self.answered = true,
+            _ => {
+                self.begun += u32::from(object.starts_with("begun-"));
+                let status = object.strip_prefix("status-");
+                self.status = self
+                    .status
+                    .or(status.and_then(|status| status.parse().ok()));
+            }
         }
     }
 }
 
 fn object(id: &JobId, name: &str) -> Place {
     Place::from(format!("jobs/{}/{}/{name}", id.group, id.number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_comes_second_hears_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let id = JobId {
+            group: "resp_1".to_owned(),
+            number: 0,
+        };
+        assert!(store.begin(&id, 0).await.unwrap());
+        assert!(!store.begin(&id, 0).await.unwrap());
+        assert!(store.begin(&id, 1).await.unwrap());
+        let answer = Answer::cancelled(spillway_routing::dialect::Dialect::OpenAiChat);
+        assert!(store.answer(&id, &answer).await.unwrap());
+        assert!(!store.answer(&id, &answer).await.unwrap());
+        // Begun twice: one of them may have been charged beside the answer.
+        let kept = store.answered(&id).await.unwrap().unwrap();
+        assert_eq!((kept.status, kept.possible_charges), (499, 1));
+        let progress = store.progress(&id).await.unwrap();
+        assert_eq!((progress.begun, progress.status), (2, Some(499)));
+        store.forget("resp_1").await.unwrap();
+        assert_eq!(store.names("jobs").await.unwrap(), Vec::<String>::new());
+    }
 }

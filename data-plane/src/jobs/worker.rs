@@ -1,23 +1,25 @@
 //! Doing what nobody waits for.
 //!
-//! Owns: when work is taken, how often a job is tried, and that its answer is kept before
-//! it is done with. A job that was begun before and has no answer may have been charged:
-//! it is done again, and says so.
+//! Owns: when work is taken, when a job is tried again, and that its answer is kept before
+//! it is done with. Each time a job is begun is on record before anything is sent, so that
+//! whoever reads the answer knows what may have been charged beside it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
 use serde_json::value::RawValue;
+use spillway_routing::dialect::Dialect;
 use spillway_routing::unit::UnixMillis;
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Answer, Due, Job, JobId, Jobs, StoreError, Work};
+use super::queue::Claim;
+use super::{Answer, Job, JobId, Jobs, StoreError, Work};
 use crate::failure::{Failure, Kind};
 use crate::inbound::Inbound;
 use crate::ledger::headers::{POSSIBLE_CHARGE, REQUEST_ID};
@@ -28,41 +30,52 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How soon somebody's wish to cancel is seen.
 const CANCELS_EVERY: Duration = Duration::from_secs(2);
 const SWEEP_EVERY: Duration = Duration::from_secs(3_600);
-/// Tries within one beginning, and the pause after the first; later ones are twice as long.
+/// Where there is no room for a job, it is left alone for so long.
+const LATER: Duration = Duration::from_secs(15);
+/// Tries after failures within one beginning, and the pause after the first; later ones
+/// are twice as long.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(2);
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+/// A job that was begun so often and never answered is not begun again.
+const BEGUN_MAX: u32 = 20;
 
 /// Works until `shutdown`, and then finishes what is begun, within the drain.
 pub(crate) async fn run(proxy: Arc<Proxy>, jobs: Arc<Jobs>, shutdown: CancellationToken) {
-    let tasks = TaskTracker::new();
-    let slots = Arc::new(Semaphore::new(jobs.config.at_once));
-    let mut sweeps = interval(SWEEP_EVERY);
-    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    remember(&jobs).await;
-    while !shutdown.is_cancelled() {
-        let Ok(slot) = Arc::clone(&slots).acquire_owned().await else {
+    let (tasks, slots) = (TaskTracker::new(), Semaphore::new(jobs.config.at_once));
+    let slots = Arc::new(slots);
+    tasks.spawn(sweeps(Arc::clone(&jobs), shutdown.clone()));
+    let _ = shutdown.run_until_cancelled(remember(&jobs)).await;
+    loop {
+        let slot = Arc::clone(&slots).acquire_owned();
+        let Some(Ok(slot)) = shutdown.run_until_cancelled(slot).await else {
             break;
         };
-        match jobs.queue.claim().await {
-            Ok(Some(due)) => {
-                let (proxy, jobs) = (Arc::clone(&proxy), Arc::clone(&jobs));
-                let shutdown = shutdown.clone();
-                tasks.spawn(async move {
-                    work(&proxy, &jobs, due, shutdown).await;
-                    drop(slot);
-                });
-                continue;
+        // Without a table nothing can be done.
+        let has_table = proxy.current.load().is_some();
+        let claiming = async {
+            match jobs.queue.claim().await {
+                Ok(claim) => claim,
+                Err(error) => {
+                    warn(&error, "work cannot be claimed");
+                    None
+                }
             }
-            Ok(None) => {}
-            Err(error) => warn(&error, "work cannot be claimed"),
+        };
+        let claim = if has_table { claiming.await } else { None };
+        if let Some(claim) = claim {
+            let (proxy, jobs) = (Arc::clone(&proxy), Arc::clone(&jobs));
+            let shutdown = shutdown.clone();
+            tasks.spawn(async move {
+                work(&proxy, &jobs, &claim, shutdown).await;
+                drop(slot);
+            });
+            continue;
         }
         drop(slot);
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = jobs.added.notified() => {}
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            _ = sweeps.tick() => sweep(&jobs).await,
         }
     }
     tasks.close();
@@ -75,109 +88,181 @@ fn warn(error: &StoreError, what: &str) {
 
 /// A queue in memory learns from the store what is open.
 async fn remember(jobs: &Jobs) {
-    if !jobs.queue.forgets() {
-        return;
-    }
-    match jobs.open_work().await {
-        Ok(due) => {
-            if let Err(error) = jobs.enqueue(&due).await {
-                warn(&error, "open jobs cannot be queued");
-            }
+    while jobs.queue.forgets() {
+        let remembered = async { jobs.enqueue(&jobs.open_work().await?).await };
+        match remembered.await {
+            Ok(()) => return,
+            Err(error) => warn(&error, "open jobs cannot be found"),
         }
-        Err(error) => warn(&error, "open jobs cannot be found"),
+        tokio::time::sleep(LATER).await;
     }
 }
 
-async fn sweep(jobs: &Jobs) {
+async fn sweeps(jobs: Arc<Jobs>, shutdown: CancellationToken) {
     let kept = u64::try_from(jobs.config.kept.as_millis()).unwrap_or(u64::MAX);
-    let before = UnixMillis(clock::now().0.saturating_sub(kept));
-    if let Err(error) = jobs.store.sweep(before).await {
-        warn(&error, "old jobs cannot be deleted");
+    let mut ticks = interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+        let before = UnixMillis(clock::now().0.saturating_sub(kept));
+        if let Err(error) = jobs.store.sweep(before).await {
+            warn(&error, "old jobs cannot be deleted");
+        }
     }
 }
 
-async fn work(proxy: &Proxy, jobs: &Jobs, due: Due, shutdown: CancellationToken) {
+/// What became of a claim.
+enum Outcome {
+    Done,
+    /// To be claimed again from then on.
+    Later(UnixMillis),
+}
+
+impl Outcome {
+    fn in_a_while(pause: Duration) -> Self {
+        let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+        Self::Later(UnixMillis(clock::now().0.saturating_add(pause)))
+    }
+}
+
+async fn work(proxy: &Proxy, jobs: &Jobs, claim: &Claim, shutdown: CancellationToken) {
     let drained = async {
         shutdown.cancelled().await;
         tokio::time::sleep(proxy.config.limits.drain).await;
     };
     let doing = async {
-        match &due.work {
-            Work::Expand(batch) => jobs.expand(batch).await,
+        match &claim.due.work {
+            Work::Expand(batch) => jobs.expand(batch).await.map(|()| Outcome::Done),
             Work::Run(id) => job(proxy, jobs, id).await,
         }
     };
-    let done = tokio::select! {
-        done = doing => done,
+    let outcome = tokio::select! {
+        outcome = doing => outcome.unwrap_or_else(|error| {
+            warn(&error, "a job cannot be done just now");
+            Outcome::in_a_while(LATER)
+        }),
         // What is cut off here is begun again elsewhere.
-        () = drained => Ok(false),
+        () = drained => Outcome::Later(UnixMillis(0)),
     };
-    let ended = match done {
-        Ok(true) => jobs.queue.done(&due).await,
-        Ok(false) => jobs.queue.release(&due).await,
-        Err(error) => {
-            warn(&error, "a job cannot be done");
-            tokio::time::sleep(PAUSE).await;
-            jobs.queue.release(&due).await
+    // Until the queue hears of it, or the claim ends with this proxy.
+    for _ in 0..TRIES {
+        let told = match outcome {
+            Outcome::Done => jobs.queue.done(claim).await,
+            Outcome::Later(from) => jobs.queue.release(claim, from).await,
+        };
+        match told {
+            Ok(()) => return,
+            Err(error) => warn(&error, "the queue does not hear what was done"),
         }
-    };
-    if let Err(error) = ended {
-        // Whoever claims it next sees the answer.
-        warn(&error, "the queue does not hear what was done");
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
-/// Says whether it is done with.
-async fn job(proxy: &Proxy, jobs: &Jobs, id: &JobId) -> Result<bool, StoreError> {
+async fn job(proxy: &Proxy, jobs: &Jobs, id: &JobId) -> Result<Outcome, StoreError> {
     let progress = jobs.store.progress(id).await?;
-    if progress.answered.is_some() || jobs.store.is_cancelled(&id.group).await? {
-        return Ok(true);
+    if progress.answered || !progress.kept {
+        return Ok(Outcome::Done);
     }
-    let Some(job) = jobs.store.job(id).await? else {
+    let job = match jobs.store.job(id).await {
+        Ok(Some(job)) => job,
         // Forgotten since.
-        return Ok(true);
+        Ok(None) => return Ok(Outcome::Done),
+        Err(StoreError::Malformed(_)) => {
+            let message = "what was kept of it cannot be read";
+            return give_up(jobs, id, message).await;
+        }
+        Err(error) => return Err(error),
     };
-    jobs.store.begin(id, progress.begun).await?;
+    if jobs.store.is_cancelled(&id.group).await? {
+        let answer = Answer::cancelled(job.dialect());
+        jobs.store.answer(id, &answer).await?;
+        return Ok(Outcome::Done);
+    }
+    if progress.begun >= BEGUN_MAX {
+        return give_up(jobs, id, "it was begun again and again and never ended").await;
+    }
+    if !jobs.store.begin(id, progress.begun).await? {
+        // Somebody else holds it, or did.
+        return Ok(Outcome::in_a_while(LATER));
+    }
     let answered = tokio::select! {
-        answered = answer(proxy, &job, progress.begun) => answered,
-        () = cancelled(jobs, id) => return Ok(true),
+        answered = answer(proxy, &job) => answered,
+        answer = cancelled(jobs, id, job.dialect()) => Ok(answer),
     };
-    jobs.store.answer(id, &answered).await?;
-    Ok(true)
+    match answered {
+        Ok(answer) => {
+            keep(jobs, id, &answer).await?;
+            Ok(Outcome::Done)
+        }
+        Err(outcome) => Ok(outcome),
+    }
 }
 
-async fn cancelled(jobs: &Jobs, id: &JobId) {
+async fn give_up(jobs: &Jobs, id: &JobId, message: &str) -> Result<Outcome, StoreError> {
+    let failure = Failure::spillway(Kind::GivenUp, message);
+    let answer = Answer::without(&failure, Dialect::OpenAiChat);
+    jobs.store.answer(id, &answer).await?;
+    Ok(Outcome::Done)
+}
+
+/// What was paid for is not sent again because it could not be written down at once.
+async fn keep(jobs: &Jobs, id: &JobId, answer: &Answer) -> Result<(), StoreError> {
+    for _ in 1..TRIES {
+        match jobs.store.answer(id, answer).await {
+            Ok(_) => return Ok(()),
+            Err(error) => warn(&error, "an answer cannot be kept"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    jobs.store.answer(id, answer).await.map(drop)
+}
+
+/// Ends where somebody wants no answer any more, or gave one.
+async fn cancelled(jobs: &Jobs, id: &JobId, dialect: Dialect) -> Answer {
     loop {
         tokio::time::sleep(CANCELS_EVERY).await;
-        if let Ok(true) = jobs.store.is_cancelled(&id.group).await {
-            return;
+        let gone = jobs.store.progress(id).await;
+        let gone = gone.is_ok_and(|progress| progress.answered || !progress.kept);
+        if gone || matches!(jobs.store.is_cancelled(&id.group).await, Ok(true)) {
+            return Answer::cancelled(dialect);
         }
     }
 }
 
-/// Tries until there is an answer, or none is to be had in time.
-async fn answer(proxy: &Proxy, job: &Job, begun: u32) -> Answer {
-    let mut possible_charges = begun;
-    let (mut pause, mut tried) = (PAUSE, 0);
+/// Tries until there is an answer. Where there is no room for it the slot is given free.
+async fn answer(proxy: &Proxy, job: &Job) -> Result<Answer, Outcome> {
+    let (mut pause, mut tried, mut charges) = (PAUSE, 0, 0);
     loop {
         tried += 1;
         let response = attempt(proxy, job).await;
-        let status = response.status();
-        let told = Told::by(response.headers());
-        possible_charges += told.charges;
-        let again = (status.is_server_error() || status.as_u16() == 429) && !told.is_final;
-        let late = clock::now().0 >= job.by_ms;
-        if !again || late || tried >= TRIES || proxy.draining.is_cancelled() {
-            let most = proxy.config.limits.answer_bytes;
-            return Answer {
-                status: status.as_u16(),
-                body: whole(response, most).await,
-                request_id: told.request_id,
-                possible_charges,
-                finished_ms: clock::now().0,
-            };
+        let (status, told) = (response.status(), Told::by(response.headers()));
+        charges += told.charges;
+        let in_time = clock::now().0 < job.by_ms;
+        let busy = matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+        );
+        // What may have been charged is not given to somebody who does not know.
+        if busy && in_time && charges == 0 {
+            return Err(Outcome::in_a_while(told.retry_after.max(LATER)));
         }
-        tokio::time::sleep(pause.max(told.retry_after).min(PAUSE_MAX)).await;
+        let failed = matches!(
+            status,
+            StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT
+        );
+        let again = (busy || failed) && in_time && !told.is_final && tried < TRIES;
+        if again && proxy.draining.is_cancelled() && charges == 0 {
+            return Err(Outcome::Later(UnixMillis(0)));
+        }
+        if !again {
+            return Ok(Answer {
+                status: status.as_u16(),
+                body: whole(response, proxy.config.limits.answer_bytes).await,
+                request_id: told.request_id,
+                possible_charges: charges,
+                finished_ms: clock::now().0,
+            });
+        }
+        tokio::time::sleep(pause.max(told.retry_after)).await;
         pause *= 2;
     }
 }
@@ -187,7 +272,7 @@ struct Told {
     charges: u32,
     request_id: String,
     retry_after: Duration,
-    /// Another try would end the same.
+    /// Another try would end the same, or cost as much.
     is_final: bool,
 }
 
@@ -199,7 +284,7 @@ impl Told {
         Self {
             charges: number(POSSIBLE_CHARGE).unwrap_or_default(),
             request_id: said(REQUEST_ID).unwrap_or_default().to_owned(),
-            retry_after: Duration::from_secs(retry_after.into()),
+            retry_after: Duration::from_secs(retry_after.min(60).into()),
             is_final: said("x-should-retry") == Some("false"),
         }
     }

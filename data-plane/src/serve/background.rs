@@ -18,7 +18,9 @@ use super::{Asking, Shared, guarded};
 use crate::exchange;
 use crate::failure::{Failure, Kind};
 use crate::inbound::{Inbound, request_id};
-use crate::jobs::{Answer, Job, JobId, Jobs, Progress, RESPONSE, StoreError, batch, new_id};
+use crate::jobs::{
+    Answer, CANCELLED, Job, JobId, Jobs, Progress, RESPONSE, StoreError, batch, new_id,
+};
 use crate::ledger::headers::POSSIBLE_CHARGE;
 use crate::{Proxy, clock};
 
@@ -146,7 +148,9 @@ fn waiting(id: &str, job: &Job, status: &str) -> Value {
 fn answered(id: &str, job: &Job, answer: &Answer) -> Response {
     let mut said: Value = serde_json::from_str(answer.body.get()).unwrap_or_default();
     let whole = answer.status < 400 && said.is_object();
-    let body = if whole {
+    let body = if answer.status == CANCELLED {
+        waiting(id, job, "cancelled")
+    } else if whole {
         said["id"] = id.into();
         said["background"] = true.into();
         said
@@ -206,16 +210,15 @@ pub(super) fn is_name(id: &str, kind: &str) -> bool {
 
 async fn standing(jobs: &Jobs, kept: &Kept) -> Result<Response, Failure> {
     let Kept { id, job, progress } = kept;
-    if let Some(status) = progress.answered
-        && let Some(answer) = jobs.store.answered(id, status).await.map_err(failed)?
+    if progress.answered
+        && let Some(answer) = jobs.store.answered(id).await.map_err(failed)?
     {
         return Ok(answered(&id.group, job, &answer));
     }
-    let cancelled = jobs.store.is_cancelled(&id.group).await.map_err(failed)?;
-    let status = match () {
-        () if cancelled => "cancelled",
-        () if progress.begun > 0 => "in_progress",
-        () => "queued",
+    let status = if progress.begun > 0 {
+        "in_progress"
+    } else {
+        "queued"
     };
     Ok(Json(waiting(&id.group, job, status)).into_response())
 }
@@ -246,10 +249,12 @@ pub(super) async fn cancel(
     guarded(request_id(), Dialect::OpenAiResponses, async {
         let inbound = receive(&proxy, request).await?;
         let jobs = jobs(&proxy)?;
-        let kept = kept(jobs, &inbound, &id).await?;
-        if kept.progress.answered.is_none() {
-            jobs.store.cancel(&id).await.map_err(failed)?;
-        }
+        let mut kept = kept(jobs, &inbound, &id).await?;
+        // Whichever answer comes first is the one.
+        let none = Answer::cancelled(kept.job.dialect());
+        let first = jobs.store.answer(&kept.id, &none).await;
+        first.map_err(failed)?;
+        kept.progress.answered = true;
         standing(jobs, &kept).await
     })
     .await

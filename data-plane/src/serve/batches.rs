@@ -13,9 +13,10 @@ use spillway_routing::dialect::Dialect;
 
 use super::background::{failed, is_name, jobs};
 use super::{Asking, Shared, files, guarded};
+use crate::chat::CallerLabels;
 use crate::failure::{Failure, Kind};
 use crate::inbound::{Inbound, request_id};
-use crate::jobs::batch::{self, Batch};
+use crate::jobs::batch::{self, Batch, Standing};
 use crate::jobs::{BATCH, Jobs, new_id};
 use crate::{Proxy, clock};
 
@@ -42,10 +43,7 @@ pub(super) async fn batch(jobs: &Jobs, key: &str, id: &str) -> Result<Batch, Fai
 
 async fn form(jobs: &Jobs, batch: &Batch) -> Result<Value, Failure> {
     let standing = jobs.standing(&batch.id).await.map_err(failed)?;
-    let status = standing.status(batch.total);
-    let answers = standing.answered - standing.failed;
-    let over = matches!(status, "completed" | "cancelled");
-    let completed_at = match status {
+    let completed_at = match standing.status(batch.total) {
         // Whoever sees it first says when.
         "completed" => {
             let name = format!("batches/{}/completed", batch.id);
@@ -56,7 +54,15 @@ async fn form(jobs: &Jobs, batch: &Batch) -> Result<Value, Failure> {
         }
         _ => None,
     };
-    Ok(json!({
+    Ok(said(batch, &standing, completed_at))
+}
+
+fn said(batch: &Batch, standing: &Standing, completed_at: Option<u64>) -> Value {
+    let status = standing.status(batch.total);
+    let over = matches!(status, "completed" | "cancelled");
+    let output = over && standing.completed > 0;
+    let errors = over && standing.failed > 0;
+    json!({
         "id": batch.id,
         "object": "batch",
         "endpoint": batch.endpoint,
@@ -64,19 +70,19 @@ async fn form(jobs: &Jobs, batch: &Batch) -> Result<Value, Failure> {
         "input_file_id": batch.input_file_id,
         "completion_window": batch.completion_window,
         "status": status,
-        "output_file_id": (over && answers > 0).then(|| files::output_of(&batch.id)),
-        "error_file_id": (over && standing.failed > 0).then(|| files::errors_of(&batch.id)),
+        "output_file_id": output.then(|| files::output_of(&batch.id)),
+        "error_file_id": errors.then(|| files::errors_of(&batch.id)),
         "created_at": batch.created_ms / 1_000,
         "in_progress_at": batch.created_ms / 1_000,
         "expires_at": batch.by_ms / 1_000,
         "completed_at": completed_at,
         "request_counts": {
             "total": batch.total,
-            "completed": answers,
+            "completed": standing.completed,
             "failed": standing.failed,
         },
         "metadata": batch.metadata,
-    }))
+    })
 }
 
 async fn receive(proxy: &Proxy, request: Request<Body>) -> Result<Inbound, Failure> {
@@ -109,8 +115,10 @@ pub(super) async fn create(State(proxy): Shared, request: Request<Body>) -> Resp
         files::file(jobs, inbound.caller.id(), &wish.input_file_id).await?;
         let content = batch::content(&wish.input_file_id);
         let content = jobs.store.get_bytes(&content).await.map_err(failed)?;
-        let total = batch::count(&content.unwrap_or_default(), &wish.endpoint)
+        let content = content.unwrap_or_default();
+        let total = batch::count(&content, &wish.endpoint)
             .map_err(|flaw| refuse(flaw.to_string()).about("input_file_id"))?;
+        CallerLabels::read(&inbound.headers, &[])?;
         let mut labels = inbound.labels();
         if !labels.iter().any(|(name, _)| name == CLASS) {
             labels.push((CLASS.to_owned(), "batch".to_owned()));
@@ -127,8 +135,9 @@ pub(super) async fn create(State(proxy): Shared, request: Request<Body>) -> Resp
             key: inbound.caller.id().to_owned(),
             labels,
         };
-        jobs.add_batch(&batch).await.map_err(failed)?;
-        Ok(Json(form(jobs, &batch).await?).into_response())
+        jobs.add_batch(&batch, content).await.map_err(failed)?;
+        // It is taken in: nothing more may fail.
+        Ok(Json(said(&batch, &Standing::default(), None)).into_response())
     })
     .await
 }
@@ -166,12 +175,8 @@ pub(super) async fn list(State(proxy): Shared, request: Request<Body>) -> Respon
     guarded(request_id(), Dialect::OpenAiChat, async {
         let inbound = receive(&proxy, request).await?;
         let jobs = jobs(&proxy)?;
-        let names = jobs.store.names("batches").await.map_err(failed)?;
-        let mut batches = Vec::new();
-        for name in names.iter().filter(|name| name.ends_with("/batch")) {
-            let batch: Option<Batch> = jobs.store.get(name).await.map_err(failed)?;
-            batches.extend(batch.filter(|batch| batch.key == inbound.caller.id()));
-        }
+        let mut batches: Vec<Batch> = jobs.store.all("batches", "batch").await.map_err(failed)?;
+        batches.retain(|batch| batch.key == inbound.caller.id());
         batches.sort_by_key(|batch| std::cmp::Reverse(batch.created_ms));
         let mut data = Vec::with_capacity(batches.len());
         for batch in &batches {

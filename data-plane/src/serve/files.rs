@@ -23,6 +23,8 @@ use crate::jobs::batch::content as content_of;
 use crate::jobs::{BATCH, Jobs, new_id};
 use crate::{Proxy, clock};
 
+/// A file that takes longer holds room that others need.
+const UPLOAD_WITHIN: std::time::Duration = std::time::Duration::from_secs(120);
 const FILE: &str = "file-";
 /// Before the name of the batch whose answers they hold.
 const OUTPUT: &str = "file-output-";
@@ -84,7 +86,9 @@ pub(super) async fn upload(State(proxy): Shared, request: Request<Body>) -> Resp
     guarded(request_id(), Dialect::OpenAiChat, async {
         let jobs = jobs(&proxy)?;
         let (caller, _room) = inbound::sender(&proxy, request.headers())?;
-        let (filename, purpose, bytes) = parts(&proxy, request).await?;
+        let parts = tokio::time::timeout(UPLOAD_WITHIN, parts(&proxy, request)).await;
+        let slow = |_| Failure::client(Kind::TooSlow, "the file came too slowly; send it again");
+        let (filename, purpose, bytes) = parts.map_err(slow)??;
         if purpose != "batch" {
             let message = "purpose must be batch: other files belong to one provider";
             return Err(Failure::client(Kind::BadRequest, message).about("purpose"));
@@ -143,12 +147,8 @@ pub(super) async fn list(State(proxy): Shared, request: Request<Body>) -> Respon
     guarded(request_id(), Dialect::OpenAiChat, async {
         let inbound = receive(&proxy, request).await?;
         let jobs = jobs(&proxy)?;
-        let names = jobs.store.names("files").await.map_err(failed)?;
-        let mut files = Vec::new();
-        for name in names.iter().filter(|name| name.ends_with("/file")) {
-            let file: Option<File> = jobs.store.get(name).await.map_err(failed)?;
-            files.extend(file.filter(|file| file.key == inbound.caller.id()));
-        }
+        let mut files: Vec<File> = jobs.store.all("files", "file").await.map_err(failed)?;
+        files.retain(|file| file.key == inbound.caller.id());
         files.sort_by_key(|file| std::cmp::Reverse(file.created_ms));
         let data: Vec<Value> = files.iter().map(File::form).collect();
         Ok(Json(json!({ "object": "list", "data": data, "has_more": false })).into_response())
@@ -181,18 +181,18 @@ pub(super) async fn content(
         let answers = answers
             .into_iter()
             .find_map(|(kind, failed)| Some((id.strip_prefix(kind)?, failed)));
-        let bytes = match answers {
+        let body = match answers {
             Some((batch, bad)) if is_name(batch, BATCH) => {
                 super::batches::batch(jobs, inbound.caller.id(), batch).await?;
-                jobs.output(batch, bad).await.map_err(failed)?
+                Body::from_stream(Arc::clone(jobs).output(batch, bad))
             }
             _ => {
                 file(jobs, inbound.caller.id(), &id).await?;
                 let content = jobs.store.get_bytes(&content_of(&id)).await;
-                content.map_err(failed)?.unwrap_or_default()
+                Body::from(content.map_err(failed)?.unwrap_or_default())
             }
         };
-        Ok(([(header::CONTENT_TYPE, "application/jsonl")], bytes).into_response())
+        Ok(([(header::CONTENT_TYPE, "application/jsonl")], body).into_response())
     })
     .await
 }

@@ -66,6 +66,19 @@ impl Ratios {
         ratios
     }
 
+    /// For a whole of which only a part was measured, in o200k tokens: the rest is taken to
+    /// be as usual for the class.
+    #[must_use]
+    pub(crate) fn of_part(self, part: Tokens, whole: Tokens, class: TextClass) -> Self {
+        let (part, whole) = (u64::from(part.0), u64::from(whole.0.max(part.0).max(1)));
+        let mut mixed = Self::of_class(class);
+        for (usual, measured) in mixed.permille.iter_mut().zip(self.permille) {
+            let sum = u64::from(measured) * part + u64::from(*usual) * (whole - part);
+            *usual = u16::try_from(sum / whole).unwrap_or(u16::MAX);
+        }
+        mixed
+    }
+
     /// The family's count for a text, or a part of one, that has so many `o200k` tokens.
     #[must_use]
     pub fn count(&self, o200k: Tokens, family: Family) -> Tokens {
@@ -212,6 +225,16 @@ mod tests {
     fn the_new_claude_family_counts_half_as_much_again_in_english() {
         let ratios = Ratios::of_class(TextClass::Prose);
         assert_eq!(ratios.count(Tokens(1_000), Family::Claude47), Tokens(1_526));
+    }
+
+    #[test]
+    fn a_short_last_word_says_little_of_a_long_conversation() {
+        let odd = Ratios::recorded(&[1_000; 11].map(|r: u16| r * 2), TextClass::Prose);
+        let usual = Ratios::of_class(TextClass::Prose);
+        let mixed = odd.of_part(Tokens(1), Tokens(10_000), TextClass::Prose);
+        let count = |ratios: Ratios| ratios.count(Tokens(10_000), Family::Llama3).0;
+        assert!(count(mixed).abs_diff(count(usual)) < 20);
+        assert_eq!(odd.of_part(Tokens(5), Tokens(5), TextClass::Prose), odd);
     }
 
     #[test]
