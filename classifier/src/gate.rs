@@ -21,7 +21,8 @@ const ECE_MAX: f64 = 0.05;
 const SLICE_ECE_MAX: f64 = 0.10;
 /// With fewer prompts a slice's calibration error is mostly chance.
 pub const SLICE_PROMPTS_MIN: usize = 300;
-const NO_HEADS: &str = "no heads are in use that predict these models";
+const NO_HEADS: &str =
+    "no heads are in use that predict these models, or fewer than 100 prompts are new to them";
 /// A floor counts as kept when it is missed by at most a point on held-out prompts.
 const SHORTFALL_MAX: f64 = 0.01;
 
@@ -92,7 +93,8 @@ pub struct Evidence<'a> {
     pub bar: Bps,
     /// Calibration error of slices with enough held-out prompts.
     pub slices: &'a [SliceCalibration],
-    /// Against the heads in use; `None` where there are none, or they lack a model.
+    /// Against the heads in use; `None` where there are none, they lack a model, or too few
+    /// prompts are new to them.
     pub running: Option<Running>,
 }
 
@@ -159,7 +161,7 @@ fn keeps_up(evidence: &Evidence<'_>) -> (bool, String) {
         return (true, NO_HEADS.to_owned());
     };
     let detail = format!(
-        "worth {:+.2} to {:+.2} points more than the heads in use (95 %), which may have learnt from these prompts",
+        "worth {:+.2} to {:+.2} points more than the heads in use (95 %), on prompts that are new to both",
         gain.low * 100.0,
         gain.high * 100.0
     );

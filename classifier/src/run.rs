@@ -13,7 +13,7 @@ use spillway_routing::head::Committee;
 use spillway_routing::id::{ModelId, RouteId};
 use spillway_routing::outcome::Audit;
 use spillway_routing::table::{Certificate, Choice};
-use spillway_routing::unit::Bps;
+use spillway_routing::unit::{Bps, UnixMillis};
 
 use crate::align::aligned;
 use crate::compare::{Contender, compare};
@@ -41,6 +41,14 @@ pub struct Bar {
     pub default: Option<ModelId>,
 }
 
+/// A committee in use.
+#[derive(Clone, Copy, Debug)]
+pub struct InUse<'a> {
+    pub committee: &'a Committee,
+    /// It knows the labels of prompts until then.
+    pub learnt_at: UnixMillis,
+}
+
 /// What a run is told.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'a> {
@@ -49,7 +57,7 @@ pub struct Settings<'a> {
     /// Share of the audits that is measured on and not fitted, 0..1.
     pub held_out: f64,
     /// The committee in use, to compare with.
-    pub current: Option<&'a Committee>,
+    pub current: Option<InUse<'a>>,
     /// Share of the prompts that may go elsewhere than with the committee in use.
     pub flips_max: Bps,
     /// Prices of the catalogue; other models' are read off their costs.
@@ -272,11 +280,13 @@ fn measure(
             .map(|(_, judged)| judged.clone())
     };
     (report.learned, report.blind) = (judged(Contender::Committee), judged(Contender::NoFeatures));
-    let current = settings
-        .current
-        .filter(|current| !current.heads.is_empty())
-        .and_then(|current| aligned(current, &data.models))
+    let in_use = settings.current.filter(|c| !c.committee.heads.is_empty());
+    let current = in_use
+        .and_then(|current| aligned(current.committee, &data.models))
         .map(|current| outside.offers(&held, |_| &current, false));
+    let learnt_at = in_use.map_or(UnixMillis(0), |current| current.learnt_at);
+    let is_new = |row: &usize| held.prompts[*row].at > learnt_at;
+    let new = outside.rows.iter().map(is_new).collect();
     report.current = current.as_deref().and_then(judge);
     let trained = Part {
         offers: unseen(&train, &inside, &folds),
@@ -288,6 +298,7 @@ fn measure(
         all: outside,
     };
     let beside = Beside {
+        new,
         current,
         slices,
         flips_max: settings.flips_max,

@@ -21,6 +21,9 @@ use crate::multiplier::{Solved, solve};
 use crate::offers::{Comparable, Policy, Row, Terms, Truth};
 use crate::report::{RouteReport, RunReport};
 
+/// Prompts on which heads are compared with those in use.
+const NEW_PROMPTS_MIN: usize = 100;
+
 /// Offers by the committees that did not see their rows, learned and blind.
 pub(super) fn unseen(data: &Dataset, all: &Comparable, folds: &CrossFit) -> (Vec<Row>, Vec<Row>) {
     let of_row = |row: usize| &folds.committees[folds.fold[row]];
@@ -46,6 +49,8 @@ pub(super) struct Part {
 pub(super) struct Beside {
     /// Offers of the heads in use, on the same rows.
     pub(super) current: Option<Vec<Row>>,
+    /// Of the rows, those that the heads in use have not learnt from.
+    pub(super) new: Vec<bool>,
     pub(super) slices: Vec<SliceCalibration>,
     pub(super) flips_max: Bps,
 }
@@ -73,7 +78,8 @@ pub(super) fn slices(data: &Dataset, all: &Comparable, learned: &[Row]) -> Vec<S
         .collect()
 }
 
-/// The new policy against that of the heads in use, at the same λ.
+/// The new policy against that of the heads in use, at the same λ, on prompts that both
+/// have not seen; `None` where they are too few.
 fn running(
     new: &[Row],
     old: &[Row],
@@ -81,33 +87,37 @@ fn running(
     policy: Policy,
     beside: &Beside,
     seed: u64,
-) -> Running {
+) -> Option<Running> {
     let lambda = match policy.choice {
         Choice::Multiplier(lambda) => lambda as f64 * 1e-4,
         Choice::Floor(_) => 0.0,
     };
-    let picks: Vec<(usize, usize)> = new
+    let picks: Vec<(usize, usize, usize)> = new
         .iter()
         .zip(old)
-        .map(|(new, old)| (policy.pick(new), policy.pick(old)))
+        .enumerate()
+        .filter(|(row, _)| beside.new[*row])
+        .map(|(row, (new, old))| (row, policy.pick(new), policy.pick(old)))
         .collect();
+    if picks.len() < NEW_PROMPTS_MIN {
+        return None;
+    }
     let worth =
         |row: usize, pick: usize| truth.quality[[row, pick]] - lambda * truth.cost[[row, pick]];
     let gains: Vec<f64> = picks
         .iter()
-        .enumerate()
-        .map(|(row, (new, old))| worth(row, *new) - worth(row, *old))
+        .map(|(row, new, old)| worth(*row, *new) - worth(*row, *old))
         .collect();
-    let n = gains.len().max(1) as f64;
-    let flips = picks.iter().filter(|(new, old)| new != old).count();
-    Running {
+    let n = gains.len() as f64;
+    let flips = picks.iter().filter(|(_, new, old)| new != old).count();
+    Some(Running {
         gain: bootstrap(gains.len(), seed, |counts| {
             let pairs = gains.iter().zip(counts);
             pairs.map(|(gain, count)| gain * count).sum::<f64>() / n
         }),
         flips: flips as f64 / n,
         flips_max: beside.flips_max,
-    }
+    })
 }
 
 pub(super) fn gate(
@@ -150,7 +160,7 @@ pub(super) fn gate(
     let Some(evaluation) = shared.or_else(own) else {
         return gated;
     };
-    let current = beside.current.as_ref().map(|current| {
+    let current = beside.current.as_ref().and_then(|current| {
         let (_, current) = held.all.narrow(current, &bar.models);
         running(&learned, &current, truth, with(solved.choice), beside, seed)
     });

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use spillway_classifier::dataset::Labelled;
 use spillway_classifier::offers::Terms;
 use spillway_classifier::report::RunReport;
-use spillway_classifier::run::{Bar, Settings, Step, Trained, TrainingError, run};
+use spillway_classifier::run::{Bar, InUse, Settings, Step, Trained, TrainingError, run};
 use spillway_routing::catalogue::Tier;
 use spillway_routing::head::Committee;
 use spillway_routing::id::{LaneId, ModelId, RouteId};
@@ -66,7 +66,11 @@ pub fn learn(
         seed,
         bars: &bars,
         held_out: HELD_OUT,
-        current,
+        current: current.map(|committee| InUse {
+            committee,
+            // Its tables were counted again since it was fitted.
+            learnt_at: draft.made_at,
+        }),
         flips_max: FLIPS_MAX,
         terms: &terms,
     };

@@ -111,13 +111,13 @@ async fn sweeps(jobs: Arc<Jobs>, shutdown: CancellationToken) {
 }
 
 /// What became of a claim.
-enum Outcome {
+enum Became {
     Done,
     /// To be claimed again from then on.
     Later(UnixMillis),
 }
 
-impl Outcome {
+impl Became {
     fn in_a_while(pause: Duration) -> Self {
         let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
         Self::Later(UnixMillis(clock::now().0.saturating_add(pause)))
@@ -131,23 +131,23 @@ async fn work(proxy: &Proxy, jobs: &Jobs, claim: &Claim, shutdown: CancellationT
     };
     let doing = async {
         match &claim.due.work {
-            Work::Expand(batch) => jobs.expand(batch).await.map(|()| Outcome::Done),
+            Work::Expand(batch) => jobs.expand(batch).await.map(|()| Became::Done),
             Work::Run(id) => job(proxy, jobs, id).await,
         }
     };
     let outcome = tokio::select! {
         outcome = doing => outcome.unwrap_or_else(|error| {
             warn(&error, "a job cannot be done just now");
-            Outcome::in_a_while(LATER)
+            Became::in_a_while(LATER)
         }),
         // What is cut off here is begun again elsewhere.
-        () = drained => Outcome::Later(UnixMillis(0)),
+        () = drained => Became::Later(UnixMillis(0)),
     };
     // Until the queue hears of it, or the claim ends with this proxy.
     for _ in 0..TRIES {
         let told = match outcome {
-            Outcome::Done => jobs.queue.done(claim).await,
-            Outcome::Later(from) => jobs.queue.release(claim, from).await,
+            Became::Done => jobs.queue.done(claim).await,
+            Became::Later(from) => jobs.queue.release(claim, from).await,
         };
         match told {
             Ok(()) => return,
@@ -157,15 +157,15 @@ async fn work(proxy: &Proxy, jobs: &Jobs, claim: &Claim, shutdown: CancellationT
     }
 }
 
-async fn job(proxy: &Proxy, jobs: &Jobs, id: &JobId) -> Result<Outcome, StoreError> {
+async fn job(proxy: &Proxy, jobs: &Jobs, id: &JobId) -> Result<Became, StoreError> {
     let progress = jobs.store.progress(id).await?;
     if progress.answered || !progress.kept {
-        return Ok(Outcome::Done);
+        return Ok(Became::Done);
     }
     let job = match jobs.store.job(id).await {
         Ok(Some(job)) => job,
         // Forgotten since.
-        Ok(None) => return Ok(Outcome::Done),
+        Ok(None) => return Ok(Became::Done),
         Err(StoreError::Malformed(_)) => {
             let message = "what was kept of it cannot be read";
             return give_up(jobs, id, message).await;
@@ -175,14 +175,14 @@ async fn job(proxy: &Proxy, jobs: &Jobs, id: &JobId) -> Result<Outcome, StoreErr
     if jobs.store.is_cancelled(&id.group).await? {
         let answer = Answer::cancelled(job.dialect());
         jobs.store.answer(id, &answer).await?;
-        return Ok(Outcome::Done);
+        return Ok(Became::Done);
     }
     if progress.begun >= BEGUN_MAX {
         return give_up(jobs, id, "it was begun again and again and never ended").await;
     }
     if !jobs.store.begin(id, progress.begun).await? {
         // Somebody else holds it, or did.
-        return Ok(Outcome::in_a_while(LATER));
+        return Ok(Became::in_a_while(LATER));
     }
     let answered = tokio::select! {
         answered = answer(proxy, &job) => answered,
@@ -191,17 +191,17 @@ async fn job(proxy: &Proxy, jobs: &Jobs, id: &JobId) -> Result<Outcome, StoreErr
     match answered {
         Ok(answer) => {
             keep(jobs, id, &answer).await?;
-            Ok(Outcome::Done)
+            Ok(Became::Done)
         }
         Err(outcome) => Ok(outcome),
     }
 }
 
-async fn give_up(jobs: &Jobs, id: &JobId, message: &str) -> Result<Outcome, StoreError> {
+async fn give_up(jobs: &Jobs, id: &JobId, message: &str) -> Result<Became, StoreError> {
     let failure = Failure::spillway(Kind::GivenUp, message);
     let answer = Answer::without(&failure, Dialect::OpenAiChat);
     jobs.store.answer(id, &answer).await?;
-    Ok(Outcome::Done)
+    Ok(Became::Done)
 }
 
 /// What was paid for is not sent again because it could not be written down at once.
@@ -229,7 +229,7 @@ async fn cancelled(jobs: &Jobs, id: &JobId, dialect: Dialect) -> Answer {
 }
 
 /// Tries until there is an answer. Where there is no room for it the slot is given free.
-async fn answer(proxy: &Proxy, job: &Job) -> Result<Answer, Outcome> {
+async fn answer(proxy: &Proxy, job: &Job) -> Result<Answer, Became> {
     let (mut pause, mut tried, mut charges) = (PAUSE, 0, 0);
     loop {
         tried += 1;
@@ -243,7 +243,7 @@ async fn answer(proxy: &Proxy, job: &Job) -> Result<Answer, Outcome> {
         );
         // What may have been charged is not given to somebody who does not know.
         if busy && in_time && charges == 0 {
-            return Err(Outcome::in_a_while(told.retry_after.max(LATER)));
+            return Err(Became::in_a_while(told.retry_after.max(LATER)));
         }
         let failed = matches!(
             status,
@@ -251,7 +251,7 @@ async fn answer(proxy: &Proxy, job: &Job) -> Result<Answer, Outcome> {
         );
         let again = (busy || failed) && in_time && !told.is_final && tried < TRIES;
         if again && proxy.draining.is_cancelled() && charges == 0 {
-            return Err(Outcome::Later(UnixMillis(0)));
+            return Err(Became::Later(UnixMillis(0)));
         }
         if !again {
             return Ok(Answer {
