@@ -31,7 +31,7 @@ use spillway_routing::unit::{Bps, Millis, NanoUsdPerMtok, Tokens, UnixMillis};
 use spillway_simulator::{Capacity, DayRequest, Offer, day};
 
 /// Days that nothing was tuned on.
-const SEEDS: [u64; 3] = [21, 22, 23];
+const SEEDS: [u64; 3] = [31, 32, 33];
 /// A Monday.
 const MIDNIGHT: UnixMillis = UnixMillis(1_795_392_000_000);
 /// Dollars per million tokens at the standard tier, and how much of it flex costs.

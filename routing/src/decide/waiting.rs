@@ -8,7 +8,7 @@
 use super::candidate::Assessed;
 use crate::start::Start;
 use crate::table::Table;
-use crate::unit::Millis;
+use crate::unit::{Bps, Millis, NanoUsd};
 
 /// What is kept of the time for the lane that answers at once: so many times what its
 /// first token is expected to take, and at least a second.
@@ -18,7 +18,7 @@ const MARGIN_MIN: u64 = 1_000;
 /// Lanes that a request waits for at most.
 const LINES_MAX: usize = 3;
 
-/// The lines to try first, cheapest first, then likeliest.
+/// The lines to try first, by what is expected to be paid.
 pub(super) fn lines(
     table: &Table,
     assessed: &Assessed,
@@ -36,10 +36,13 @@ pub(super) fn lines(
                 && considered.cost < chosen.cost
         })
         .collect();
-    lines.sort_by_key(|line| {
-        let chance = assessed.chances[*line];
-        (assessed.trail[*line].cost, std::cmp::Reverse(chance))
-    });
+    // What it costs where it begins, and what the other lane does where it does not.
+    let usd = |line: usize| assessed.trail[line].cost.map_or(0.0, NanoUsd::usd);
+    let expected = |line: &usize| {
+        let chance = assessed.chances[*line].map_or(1.0, Bps::share);
+        chance * usd(*line) + (1.0 - chance) * usd(pick)
+    };
+    lines.sort_by(|a, b| expected(a).total_cmp(&expected(b)));
     // They take nobody's place: waiting in vain is no failed attempt.
     lines.truncate(LINES_MAX);
     lines

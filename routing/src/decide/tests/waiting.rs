@@ -96,6 +96,42 @@ fn a_lane_that_hardly_begins_in_time_is_left_out() {
     assert_eq!(decision.trail.iter().filter(hardly).count(), two().len());
 }
 
+/// A little dearer and far likelier is expected to cost less.
+#[test]
+fn the_likelier_of_two_cheap_lanes_comes_first() {
+    let table = with_flex(&two(), Choice::Floor(Bps::ZERO));
+    let mut draft = table.draft().clone();
+    let chosen = plan(&table, Start::Unsaid)[0].0.clone();
+    let chosen = LaneId::new(&chosen.replace("standard", "flex"));
+    let lanes = draft.lanes.clone();
+    let cheap = lanes.iter().find(|lane| lane.id == chosen).unwrap();
+    let rate = cheap.price.as_ref().unwrap().rates.input.0;
+    draft.lanes.push(Lane {
+        id: LaneId::new(&format!("{chosen}-other")),
+        price: Some(price(rate + rate / 20)),
+        ..cheap.clone()
+    });
+    let table = Table::build(draft).unwrap();
+    let first = |likely: &str| {
+        let state = |lane: &Lane| LaneState {
+            starts: Some(Starts::of(if lane.id.as_str() == likely {
+                [0.9; EDGES.len()]
+            } else {
+                [0.3; EDGES.len()]
+            })),
+            ..LaneState::default()
+        };
+        let conditions = Conditions {
+            lanes: table.draft().lanes.iter().map(state).collect(),
+        };
+        let decision = decide(&table, &asking(MINUTE), &conditions, NOW, Draw(0)).unwrap();
+        decision.plan[0].lane.to_string()
+    };
+    let other = format!("{chosen}-other");
+    assert_eq!(first(chosen.as_str()), chosen.to_string());
+    assert_eq!(first(&other), other);
+}
+
 #[test]
 fn a_tier_that_no_lane_has_is_refused() {
     let table = table(&two(), Choice::Floor(Bps::ZERO), 0, vec![]);
