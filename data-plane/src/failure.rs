@@ -81,18 +81,18 @@ pub enum Kind {
 
 impl Kind {
     fn form(self) -> (StatusCode, &'static str, &'static str) {
+        const BAD: StatusCode = StatusCode::BAD_REQUEST;
+        const LIMITED: StatusCode = StatusCode::TOO_MANY_REQUESTS;
         const INVALID: &str = "invalid_request_error";
         const UNAVAILABLE: &str = "service_unavailable_error";
         const UPSTREAM: &str = "upstream_error";
         match self {
-            Self::BadRequest => (StatusCode::BAD_REQUEST, INVALID, "invalid_request"),
+            Self::BadRequest => (BAD, INVALID, "invalid_request"),
             // The codes of FlexInference, whose `start_within` this is.
-            Self::InvalidStartWithin => (StatusCode::BAD_REQUEST, INVALID, "invalid_start_within"),
-            Self::ServiceTierNotAllowed => {
-                (StatusCode::BAD_REQUEST, INVALID, "service_tier_not_allowed")
-            }
-            Self::NoTier => (StatusCode::BAD_REQUEST, INVALID, "flex_model_not_capable"),
-            Self::NoLane => (StatusCode::BAD_REQUEST, INVALID, "no_lane"),
+            Self::InvalidStartWithin => (BAD, INVALID, "invalid_start_within"),
+            Self::ServiceTierNotAllowed => (BAD, INVALID, "service_tier_not_allowed"),
+            Self::NoTier => (BAD, INVALID, "flex_model_not_capable"),
+            Self::NoLane => (BAD, INVALID, "no_lane"),
             Self::Unauthenticated => (
                 StatusCode::UNAUTHORIZED,
                 "authentication_error",
@@ -120,17 +120,9 @@ impl Kind {
                 "unsupported_media_type",
             ),
             Self::Loop => (StatusCode::LOOP_DETECTED, "server_error", "request_loop"),
-            Self::RateLimited => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "rate_limit_error",
-                "rate_limit_exceeded",
-            ),
+            Self::RateLimited => (LIMITED, "rate_limit_error", "rate_limit_exceeded"),
             // OpenAI's, for just that.
-            Self::BudgetSpent => (
-                StatusCode::TOO_MANY_REQUESTS,
-                "insufficient_quota",
-                "insufficient_quota",
-            ),
+            Self::BudgetSpent => (LIMITED, "insufficient_quota", "insufficient_quota"),
             Self::NoTable => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "no_table"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "proxy_busy"),
             Self::LanesOut => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, "lanes_out"),

@@ -9,6 +9,7 @@ mod count;
 mod explain;
 mod feedback;
 mod files;
+mod kept;
 mod models;
 
 use std::future::Future;

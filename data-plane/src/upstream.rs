@@ -139,11 +139,7 @@ pub(crate) async fn call(
                 let took = clock::millis(first - call.arrived);
                 remember(proxy, walk.waits.begun(&step.lane, took));
                 answered(&call, &mut permit, first - began);
-                entry.commits(lane);
-                entry.translates(dialect, call.chat.losses(dialect));
-                if call.chat.stream {
-                    entry.first_content();
-                }
+                commit(&mut entry, &call, (lane, dialect));
                 return Ok(Reply {
                     committed,
                     permit,
@@ -171,6 +167,15 @@ pub(crate) async fn call(
     let failure = walk.failure(proxy, call.table).labelled(entry.headers());
     entry.finish(Ending::Failed, failure.status().as_u16());
     Err(failure)
+}
+
+/// The record of an answer that has begun.
+fn commit(entry: &mut Entry, call: &Call<'_>, (lane, dialect): (usize, Dialect)) {
+    entry.commits(lane);
+    entry.translates(dialect, call.chat.losses(dialect));
+    if call.chat.stream {
+        entry.first_content();
+    }
 }
 
 /// A place at a lane, at once or after a turn in its queue.

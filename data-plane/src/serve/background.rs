@@ -14,13 +14,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use spillway_routing::dialect::Dialect;
 
-use super::{Asking, Shared, guarded};
+use super::Shared;
+use super::kept::{asked, failed, is_name};
 use crate::exchange;
 use crate::failure::{Failure, Kind};
-use crate::inbound::{Inbound, request_id};
-use crate::jobs::{
-    Answer, CANCELLED, Job, JobId, Jobs, Progress, RESPONSE, StoreError, batch, new_id,
-};
+use crate::inbound::Inbound;
+use crate::jobs::{Answer, CANCELLED, Job, JobId, Jobs, Progress, RESPONSE, batch, new_id};
 use crate::ledger::headers::POSSIBLE_CHARGE;
 use crate::{Proxy, clock};
 
@@ -104,16 +103,6 @@ fn job_id(id: &str) -> JobId {
     }
 }
 
-/// What is kept cannot be reached.
-pub(super) fn failed(error: StoreError) -> Failure {
-    tracing::error!(
-        error = &error as &dyn std::error::Error,
-        "jobs cannot be kept or read"
-    );
-    let message = "what is kept cannot be reached just now; try again later";
-    Failure::spillway(Kind::StoreFailed, message).after(std::time::Duration::from_secs(1))
-}
-
 /// A response without an answer.
 fn waiting(id: &str, job: &Job, status: &str) -> Value {
     let asked: Map<String, Value> = serde_json::from_str(job.body.get()).unwrap_or_default();
@@ -179,13 +168,6 @@ struct Kept {
     progress: Progress,
 }
 
-pub(super) fn jobs(proxy: &Proxy) -> Result<&Arc<Jobs>, Failure> {
-    let message = "this proxy keeps no jobs; the operator sets proxy.jobs.folder to a folder that \
-                   all proxies share";
-    let jobs = proxy.jobs.as_ref();
-    jobs.ok_or_else(|| Failure::client(Kind::NoJobs, message))
-}
-
 async fn kept(jobs: &Jobs, inbound: &Inbound, id: &str) -> Result<Kept, Failure> {
     let unknown = || {
         let message = "no response of this id runs in the background here";
@@ -200,12 +182,6 @@ async fn kept(jobs: &Jobs, inbound: &Inbound, id: &str) -> Result<Kept, Failure>
     let job = job.ok_or_else(unknown)?;
     let progress = jobs.store.progress(&id).await.map_err(failed)?;
     Ok(Kept { id, job, progress })
-}
-
-/// Names become paths: only such as this proxy makes are looked for.
-pub(super) fn is_name(id: &str, kind: &str) -> bool {
-    let rest = id.strip_prefix(kind);
-    rest.is_some_and(|rest| rest.len() == 32 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 async fn standing(jobs: &Jobs, kept: &Kept) -> Result<Response, Failure> {
@@ -223,21 +199,18 @@ async fn standing(jobs: &Jobs, kept: &Kept) -> Result<Response, Failure> {
     Ok(Json(waiting(&id.group, job, status)).into_response())
 }
 
-async fn receive(proxy: &Proxy, request: Request<Body>) -> Result<Inbound, Failure> {
-    let asking = Asking::of(Dialect::OpenAiResponses);
-    Inbound::receive(proxy, request_id(), asking, request).await
-}
-
 pub(super) async fn fetch(
     State(proxy): Shared,
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> Response {
-    guarded(request_id(), Dialect::OpenAiResponses, async {
-        let inbound = receive(&proxy, request).await?;
-        let jobs = jobs(&proxy)?;
-        standing(jobs, &kept(jobs, &inbound, &id).await?).await
-    })
+    asked(
+        &proxy,
+        request,
+        async move |jobs: Arc<Jobs>, inbound: Inbound| {
+            standing(&jobs, &kept(&jobs, &inbound, &id).await?).await
+        },
+    )
     .await
 }
 
@@ -246,17 +219,19 @@ pub(super) async fn cancel(
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> Response {
-    guarded(request_id(), Dialect::OpenAiResponses, async {
-        let inbound = receive(&proxy, request).await?;
-        let jobs = jobs(&proxy)?;
-        let mut kept = kept(jobs, &inbound, &id).await?;
-        // Whichever answer comes first is the one.
-        let none = Answer::cancelled(kept.job.dialect());
-        let first = jobs.store.answer(&kept.id, &none).await;
-        first.map_err(failed)?;
-        kept.progress.answered = true;
-        standing(jobs, &kept).await
-    })
+    asked(
+        &proxy,
+        request,
+        async move |jobs: Arc<Jobs>, inbound: Inbound| {
+            let mut kept = kept(&jobs, &inbound, &id).await?;
+            // Whichever answer comes first is the one.
+            let none = Answer::cancelled(kept.job.dialect());
+            let first = jobs.store.answer(&kept.id, &none).await;
+            first.map_err(failed)?;
+            kept.progress.answered = true;
+            standing(&jobs, &kept).await
+        },
+    )
     .await
 }
 
@@ -265,12 +240,14 @@ pub(super) async fn delete(
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> Response {
-    guarded(request_id(), Dialect::OpenAiResponses, async {
-        let inbound = receive(&proxy, request).await?;
-        let jobs = jobs(&proxy)?;
-        kept(jobs, &inbound, &id).await?;
-        jobs.store.forget(&id).await.map_err(failed)?;
-        Ok(Json(json!({ "id": id, "object": "response", "deleted": true })).into_response())
-    })
+    asked(
+        &proxy,
+        request,
+        async move |jobs: Arc<Jobs>, inbound: Inbound| {
+            kept(&jobs, &inbound, &id).await?;
+            jobs.store.forget(&id).await.map_err(failed)?;
+            Ok(Json(json!({ "id": id, "object": "response", "deleted": true })).into_response())
+        },
+    )
     .await
 }

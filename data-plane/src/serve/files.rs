@@ -13,10 +13,9 @@ use bytes::Bytes;
 use http::{Request, header};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use spillway_routing::dialect::Dialect;
 
-use super::background::{failed, is_name, jobs};
-use super::{Asking, Shared, guarded};
+use super::kept::{DIALECT, asked, failed, is_name, jobs};
+use super::{Shared, guarded};
 use crate::failure::{Failure, Kind};
 use crate::inbound::{self, Inbound, request_id};
 use crate::jobs::batch::content as content_of;
@@ -77,13 +76,8 @@ pub(super) async fn file(jobs: &Jobs, key: &str, id: &str) -> Result<File, Failu
     file.filter(|file| file.key == key).ok_or_else(unknown)
 }
 
-async fn receive(proxy: &Proxy, request: Request<Body>) -> Result<Inbound, Failure> {
-    let asking = Asking::of(Dialect::OpenAiChat);
-    Inbound::receive(proxy, request_id(), asking, request).await
-}
-
 pub(super) async fn upload(State(proxy): Shared, request: Request<Body>) -> Response {
-    guarded(request_id(), Dialect::OpenAiChat, async {
+    guarded(request_id(), DIALECT, async {
         let jobs = jobs(&proxy)?;
         let (caller, _room) = inbound::sender(&proxy, request.headers())?;
         let parts = tokio::time::timeout(UPLOAD_WITHIN, parts(&proxy, request)).await;
@@ -144,15 +138,17 @@ async fn parts(
 }
 
 pub(super) async fn list(State(proxy): Shared, request: Request<Body>) -> Response {
-    guarded(request_id(), Dialect::OpenAiChat, async {
-        let inbound = receive(&proxy, request).await?;
-        let jobs = jobs(&proxy)?;
-        let mut files: Vec<File> = jobs.store.all("files", "file").await.map_err(failed)?;
-        files.retain(|file| file.key == inbound.caller.id());
-        files.sort_by_key(|file| std::cmp::Reverse(file.created_ms));
-        let data: Vec<Value> = files.iter().map(File::form).collect();
-        Ok(Json(json!({ "object": "list", "data": data, "has_more": false })).into_response())
-    })
+    asked(
+        &proxy,
+        request,
+        async move |jobs: Arc<Jobs>, inbound: Inbound| {
+            let mut files: Vec<File> = jobs.store.all("files", "file").await.map_err(failed)?;
+            files.retain(|file| file.key == inbound.caller.id());
+            files.sort_by_key(|file| std::cmp::Reverse(file.created_ms));
+            let data: Vec<Value> = files.iter().map(File::form).collect();
+            Ok(Json(json!({ "object": "list", "data": data, "has_more": false })).into_response())
+        },
+    )
     .await
 }
 
@@ -161,11 +157,14 @@ pub(super) async fn fetch(
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> Response {
-    guarded(request_id(), Dialect::OpenAiChat, async {
-        let inbound = receive(&proxy, request).await?;
-        let file = file(jobs(&proxy)?, inbound.caller.id(), &id).await?;
-        Ok(Json(file.form()).into_response())
-    })
+    asked(
+        &proxy,
+        request,
+        async move |jobs: Arc<Jobs>, inbound: Inbound| {
+            let file = file(&jobs, inbound.caller.id(), &id).await?;
+            Ok(Json(file.form()).into_response())
+        },
+    )
     .await
 }
 
@@ -174,26 +173,28 @@ pub(super) async fn content(
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> Response {
-    guarded(request_id(), Dialect::OpenAiChat, async {
-        let inbound = receive(&proxy, request).await?;
-        let jobs = jobs(&proxy)?;
-        let answers = [(OUTPUT, false), (ERRORS, true)];
-        let answers = answers
-            .into_iter()
-            .find_map(|(kind, failed)| Some((id.strip_prefix(kind)?, failed)));
-        let body = match answers {
-            Some((batch, bad)) if is_name(batch, BATCH) => {
-                super::batches::batch(jobs, inbound.caller.id(), batch).await?;
-                Body::from_stream(Arc::clone(jobs).output(batch, bad))
-            }
-            _ => {
-                file(jobs, inbound.caller.id(), &id).await?;
-                let content = jobs.store.get_bytes(&content_of(&id)).await;
-                Body::from(content.map_err(failed)?.unwrap_or_default())
-            }
-        };
-        Ok(([(header::CONTENT_TYPE, "application/jsonl")], body).into_response())
-    })
+    asked(
+        &proxy,
+        request,
+        async move |jobs: Arc<Jobs>, inbound: Inbound| {
+            let answers = [(OUTPUT, false), (ERRORS, true)];
+            let answers = answers
+                .into_iter()
+                .find_map(|(kind, failed)| Some((id.strip_prefix(kind)?, failed)));
+            let body = match answers {
+                Some((batch, bad)) if is_name(batch, BATCH) => {
+                    super::batches::batch(&jobs, inbound.caller.id(), batch).await?;
+                    Body::from_stream(jobs.output(batch, bad))
+                }
+                _ => {
+                    file(&jobs, inbound.caller.id(), &id).await?;
+                    let content = jobs.store.get_bytes(&content_of(&id)).await;
+                    Body::from(content.map_err(failed)?.unwrap_or_default())
+                }
+            };
+            Ok(([(header::CONTENT_TYPE, "application/jsonl")], body).into_response())
+        },
+    )
     .await
 }
 
@@ -202,14 +203,16 @@ pub(super) async fn delete(
     Path(id): Path<String>,
     request: Request<Body>,
 ) -> Response {
-    guarded(request_id(), Dialect::OpenAiChat, async {
-        let inbound = receive(&proxy, request).await?;
-        let jobs = jobs(&proxy)?;
-        file(jobs, inbound.caller.id(), &id).await?;
-        for name in [object(&id), content_of(&id)] {
-            jobs.store.delete(&name).await.map_err(failed)?;
-        }
-        Ok(Json(json!({ "id": id, "object": "file", "deleted": true })).into_response())
-    })
+    asked(
+        &proxy,
+        request,
+        async move |jobs: Arc<Jobs>, inbound: Inbound| {
+            file(&jobs, inbound.caller.id(), &id).await?;
+            for name in [object(&id), content_of(&id)] {
+                jobs.store.delete(&name).await.map_err(failed)?;
+            }
+            Ok(Json(json!({ "id": id, "object": "file", "deleted": true })).into_response())
+        },
+    )
     .await
 }
