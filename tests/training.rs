@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use spillway_simulator::{Answerer, ProviderConfig, World, count_input_tokens};
 
 use crate::stand::{Stand, chat, eventually};
@@ -54,6 +54,17 @@ fn policy(world: &World) -> String {
     text
 }
 
+/// A run, to its end.
+async fn trained(stand: &Stand) -> Value {
+    let started = stand.api_post("/training", &json!({})).await;
+    assert_eq!(started.status, 200, "{}", started.text());
+    eventually("the run ends", || async {
+        stand.api("/training").await["running"].is_null()
+    })
+    .await;
+    stand.api("/training").await["runs"][0].clone()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_training_run_learns_and_its_table_reaches_the_proxies() {
     let world = Arc::new(World::new(3));
@@ -67,13 +78,7 @@ async fn a_training_run_learns_and_its_table_reaches_the_proxies() {
         .start()
         .await;
     let before = stand.api("/tables").await["current"].as_u64().unwrap();
-    let started = stand.api_post("/training", &json!({})).await;
-    assert_eq!(started.status, 200, "{}", started.text());
-    eventually("the run ends", || async {
-        stand.api("/training").await["running"].is_null()
-    })
-    .await;
-    let run = stand.api("/training").await["runs"][0].clone();
+    let run = trained(&stand).await;
     assert_eq!(run["result"], "promoted", "{}", run["reason"]);
     let report = &run["report"];
     assert!(
@@ -91,6 +96,16 @@ async fn a_training_run_learns_and_its_table_reaches_the_proxies() {
         stand.metric(0, "spillway_table_version").await > before as f64
     })
     .await;
+
+    // The heads in use know the answers to all of these prompts: they are no measure.
+    let again = trained(&stand).await;
+    let checks = again["report"]["gate"].as_array().unwrap();
+    let keeps_up = checks.iter().find(|c| c["check"] == "auto: keeps up");
+    let detail = keeps_up.unwrap()["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("fewer than 100 prompts are new"),
+        "{detail}"
+    );
 
     // Prompts nobody trained on: near the dearest model's quality for a part of its cost.
     let (mut quality, mut best, mut cost, mut best_cost, asked) = (0.0, 0.0, 0.0, 0.0, 120);

@@ -38,8 +38,10 @@ pub struct Labelled<'a> {
 /// One row: a prompt without its text.
 #[derive(Clone, Debug)]
 pub struct Prompt {
-    /// Hash of the row's id; all cuts go by it.
+    /// Hash of the row's id.
     pub key: u64,
+    /// Hash of what heads read; all cuts go by it.
+    pub alike: u64,
     pub at: UnixMillis,
     /// Without the slice.
     pub facts: Arc<Facts>,
@@ -233,8 +235,8 @@ impl Dataset {
         }
     }
 
-    /// Rows to train on and rows held out: audits by a hash of id and `seed`, so that
-    /// a prompt stays on its side when others come; live requests by time, since only
+    /// Rows to train on and rows held out: audits by a hash of what they are and `seed`,
+    /// so that a prompt stays on its side when others come, and when it comes again; live requests by time, since only
     /// the later ones can tell how well the earlier ones foretell.
     #[must_use]
     pub fn cut(&self, held_out: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
@@ -252,15 +254,17 @@ impl Dataset {
             if prompt.live {
                 late.is_none_or(|late| prompt.at < late)
             } else {
-                uniform(prompt.key, seed) >= held_out
+                uniform(prompt.alike, seed) >= held_out
             }
         })
     }
 
-    /// Which of `folds` parts each row belongs to, by a hash of id and `seed`.
+    /// Which of `folds` parts each row belongs to, by a hash of what it is and `seed`:
+    /// the same prompt asked twice is in one of them, or each part would know the other's
+    /// answers.
     #[must_use]
     pub fn folds(&self, folds: usize, seed: u64) -> Vec<usize> {
-        let part = |prompt: &Prompt| (uniform(prompt.key, seed) * folds as f64) as usize;
+        let part = |prompt: &Prompt| (uniform(prompt.alike, seed) * folds as f64) as usize;
         self.prompts
             .iter()
             .map(|p| part(p).min(folds - 1))
@@ -289,12 +293,22 @@ fn prompt(id: &[u8], at: UnixMillis, facts: &Facts, live_weight: Option<f64>) ->
     let slice = facts.slice.take();
     Prompt {
         key: fnv(id),
+        alike: alike(&facts),
         at,
         facts: Arc::new(facts),
         slice,
         weight: live_weight.unwrap_or(1.0),
         live: live_weight.is_some(),
     }
+}
+
+/// The same for requests that a head cannot tell apart.
+fn alike(facts: &Facts) -> u64 {
+    let encoding = facts.encoding.0.iter().map(|part| part.cast_unsigned());
+    let features = facts.features.iter();
+    let features = features.flat_map(|feature| feature.to_bits().to_be_bytes());
+    let bytes: Vec<u8> = encoding.chain(features).collect();
+    fnv(&bytes)
 }
 
 /// FNV-1a.

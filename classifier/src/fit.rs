@@ -167,7 +167,7 @@ impl<'a> Labels<'a> {
         let rows = data.audits();
         Self {
             models: data.models.len(),
-            keys: rows.iter().map(|row| data.prompts[*row].key).collect(),
+            keys: rows.iter().map(|row| data.prompts[*row].alike).collect(),
             fixed: rows
                 .iter()
                 .map(|row| inputs.fixed[*row].as_slice())

@@ -83,7 +83,8 @@ pub struct Checked {
     pub detail: String,
 }
 
-/// What the gate looks at: everything on held-out prompts but `solved`.
+/// What the gate looks at: everything on held-out prompts but `solved` and `running`, which
+/// rest on all prompts, each foretold by heads that had not seen it.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
     pub solved: &'a Solved,
@@ -181,10 +182,10 @@ fn keeps_bar(evidence: &Evidence<'_>) -> (bool, String) {
 }
 
 fn certified(evidence: &Evidence<'_>) -> (bool, String) {
-    let held = evidence.deployed.certified;
+    let held = evidence.solved.certified;
     let detail = format!(
-        "{} held-out prompts {} with {:.0} % confidence that the floor is missed by no more than {:.1} points",
-        evidence.evaluation.prompts,
+        "{} audits, each foretold by heads that had not seen it, {} with {:.0} % confidence that the floor is missed by no more than {:.1} points",
+        evidence.solved.audits,
         if held { "prove" } else { "do not prove" },
         (1.0 - DELTA) * 100.0,
         ALLOWED * 100.0
@@ -197,7 +198,7 @@ fn steady(evidence: &Evidence<'_>) -> (bool, String) {
         return (true, NO_HEADS.to_owned());
     };
     let detail = format!(
-        "{:.1} % of the held-out prompts go elsewhere, at most {} may",
+        "{:.1} % of those prompts go elsewhere, at most {} may",
         running.flips * 100.0,
         running.flips_max
     );

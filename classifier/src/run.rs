@@ -5,6 +5,7 @@
 //! handed out has seen all prompts, what is reported has not. Pure: same audits, same
 //! seed, same committee to the bit. Publishing is somebody else's work.
 
+mod in_use;
 mod routes;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,6 @@ use spillway_routing::outcome::Audit;
 use spillway_routing::table::{Certificate, Choice};
 use spillway_routing::unit::{Bps, UnixMillis};
 
-use crate::align::aligned;
 use crate::compare::{Contender, compare};
 use crate::dataset::{Dataset, Labelled, MODEL_LABELS_MIN};
 use crate::evaluate::evaluate;
@@ -25,6 +25,8 @@ use crate::impute::impute;
 use crate::learn::{Learned, learn};
 use crate::offers::{Comparable, Row, Terms, terms};
 use crate::report::{Decline, ModelReport, PriceSource, RouteReport, Rows, RunReport, heads};
+pub use in_use::InUse;
+use in_use::Rival;
 use routes::{Beside, Gated, Part, finish, gate, slices, unseen};
 
 /// A route that wants a λ.
@@ -39,14 +41,6 @@ pub struct Bar {
     pub models: Vec<ModelId>,
     /// Where the route sends prompts that the committee abstains on.
     pub default: Option<ModelId>,
-}
-
-/// A committee in use.
-#[derive(Clone, Copy, Debug)]
-pub struct InUse<'a> {
-    pub committee: &'a Committee,
-    /// It knows the labels of prompts until then.
-    pub learnt_at: UnixMillis,
 }
 
 /// What a run is told.
@@ -155,7 +149,11 @@ pub fn run(
     let data = impute(data);
     report.declined = decline(&data, &prices);
     let gates = if report.declined.is_none() {
-        measure(&data, &prices, settings, &mut report, progress)
+        let rival = settings.current.and_then(|current| {
+            let as_learnt = current.as_learnt(audits, live, &data.models)?;
+            Some((as_learnt, current.learnt_at))
+        });
+        measure(&data, &prices, settings, rival, &mut report, progress)
     } else {
         Vec::new()
     };
@@ -242,6 +240,7 @@ fn measure(
     data: &Dataset,
     prices: &[Option<Terms>],
     settings: &Settings<'_>,
+    rival: Option<(Committee, UnixMillis)>,
     report: &mut RunReport,
     progress: &mut dyn FnMut(Step, f32),
 ) -> Vec<Gated> {
@@ -280,26 +279,24 @@ fn measure(
             .map(|(_, judged)| judged.clone())
     };
     (report.learned, report.blind) = (judged(Contender::Committee), judged(Contender::NoFeatures));
-    let in_use = settings.current.filter(|c| !c.committee.heads.is_empty());
-    let current = in_use
-        .and_then(|current| aligned(current.committee, &data.models))
-        .map(|current| outside.offers(&held, |_| &current, false));
-    let learnt_at = in_use.map_or(UnixMillis(0), |current| current.learnt_at);
-    let is_new = |row: &usize| held.prompts[*row].at > learnt_at;
-    let new = outside.rows.iter().map(is_new).collect();
-    report.current = current.as_deref().and_then(judge);
+    let rival = |rows: &Comparable, data: &Dataset| {
+        let (as_learnt, learnt_at) = rival.as_ref()?;
+        Some(Rival::on(rows, data, as_learnt, *learnt_at))
+    };
+    let rivals = (rival(&inside, &train), rival(&outside, &held));
+    report.current = rivals.1.as_ref().and_then(|rival| judge(rival.offers()));
     let trained = Part {
+        rival: rivals.0,
         offers: unseen(&train, &inside, &folds),
         all: inside,
     };
     let slices = slices(&held, &outside, &learned);
     let tested = Part {
+        rival: rivals.1,
         offers: (learned, blind),
         all: outside,
     };
     let beside = Beside {
-        new,
-        current,
         slices,
         flips_max: settings.flips_max,
     };

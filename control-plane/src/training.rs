@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use spillway_classifier::run::{Step, refreshed};
+use spillway_classifier::run::{InUse, Step, refreshed};
 use spillway_proto::keys;
 use spillway_routing::id::TableVersion;
 use spillway_routing::outcome::{Audit, Outcome, Split};
@@ -253,18 +253,23 @@ async fn attempt(control: &Arc<Control>, number: u64) -> Result<(Ended, Value), 
     let in_use = current.as_ref().and_then(|current| {
         let draft = current.table.draft();
         let used = draft.routes.iter().any(|route| route.learned);
-        draft.committee.clone().filter(|_| used)
+        let committee = draft.committee.clone().filter(|_| used)?;
+        Some((committee, draft.learnt_at))
     });
     let running = current.as_ref().filter(|_| in_use.is_some());
     let running = running.map(|current| current.table.version());
     let (shared, read_at) = (Arc::clone(control), material.read_at);
     let learnt = tokio::task::spawn_blocking(move || {
+        let in_use = in_use.as_ref().map(|(committee, learnt_at)| InUse {
+            committee,
+            learnt_at: *learnt_at,
+        });
         let mut progress = |step: Step, done: f32| shared.runs.say(number, step.name(), done, None);
         learn(
             &material.draft,
             &material.audits,
             &material.live,
-            in_use.as_ref(),
+            in_use,
             SEED,
             &mut progress,
         )

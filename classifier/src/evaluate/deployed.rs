@@ -6,7 +6,6 @@ use ndarray::Array2;
 use spillway_routing::unit::Bps;
 
 use super::metrics::{Interval, bootstrap};
-use crate::certificate::{ALLOWED, DELTA, certified, order};
 use crate::offers::{Policy, Row, Truth};
 
 /// What a policy with a bar gave on prompts that it was not set on.
@@ -20,9 +19,6 @@ pub struct Deployed {
     pub floor: f64,
     /// Of floor − quality, 95 %, paired over prompts.
     pub shortfall: Interval,
-    /// Whether betting on these prompts proves that the floor is missed by at most
-    /// [`ALLOWED`].
-    pub certified: bool,
 }
 
 /// Applies a policy and holds it against its bar.
@@ -63,10 +59,5 @@ pub fn deployed(
         best_cost: truth.cost.column(best).sum() / n,
         floor: bar.share() * best_quality,
         shortfall,
-        certified: certified(
-            order(rows.len()).into_iter().map(|row| losses[row]),
-            ALLOWED,
-            DELTA,
-        ),
     }
 }

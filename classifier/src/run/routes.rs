@@ -10,19 +10,17 @@ use spillway_routing::table::Choice;
 use spillway_routing::unit::Bps;
 
 use super::Bar;
+use super::in_use::{Rival, compared};
 use crate::calibrate::Pair;
 use crate::crossfit::CrossFit;
 use crate::dataset::Dataset;
 use crate::evaluate::deployed::deployed;
 use crate::evaluate::evaluate;
-use crate::evaluate::metrics::{bootstrap, calibration};
-use crate::gate::{Evidence, Running, SLICE_PROMPTS_MIN, SliceCalibration, check};
+use crate::evaluate::metrics::calibration;
+use crate::gate::{Evidence, SLICE_PROMPTS_MIN, SliceCalibration, check};
 use crate::multiplier::{Solved, solve};
-use crate::offers::{Comparable, Policy, Row, Terms, Truth};
+use crate::offers::{Comparable, Policy, Row, Terms};
 use crate::report::{RouteReport, RunReport};
-
-/// Prompts on which heads are compared with those in use.
-const NEW_PROMPTS_MIN: usize = 100;
 
 /// Offers by the committees that did not see their rows, learned and blind.
 pub(super) fn unseen(data: &Dataset, all: &Comparable, folds: &CrossFit) -> (Vec<Row>, Vec<Row>) {
@@ -43,14 +41,12 @@ pub(super) struct Gated {
 pub(super) struct Part {
     pub(super) all: Comparable,
     pub(super) offers: (Vec<Row>, Vec<Row>),
+    /// The heads in use, if any.
+    pub(super) rival: Option<Rival>,
 }
 
 /// What held-out prompts tell beside the offers of the new committee.
 pub(super) struct Beside {
-    /// Offers of the heads in use, on the same rows.
-    pub(super) current: Option<Vec<Row>>,
-    /// Of the rows, those that the heads in use have not learnt from.
-    pub(super) new: Vec<bool>,
     pub(super) slices: Vec<SliceCalibration>,
     pub(super) flips_max: Bps,
 }
@@ -76,48 +72,6 @@ pub(super) fn slices(data: &Dataset, all: &Comparable, learned: &[Row]) -> Vec<S
             ece: calibration(pairs).ece,
         })
         .collect()
-}
-
-/// The new policy against that of the heads in use, at the same λ, on prompts that both
-/// have not seen; `None` where they are too few.
-fn running(
-    new: &[Row],
-    old: &[Row],
-    truth: &Truth,
-    policy: Policy,
-    beside: &Beside,
-    seed: u64,
-) -> Option<Running> {
-    let lambda = match policy.choice {
-        Choice::Multiplier(lambda) => lambda as f64 * 1e-4,
-        Choice::Floor(_) => 0.0,
-    };
-    let picks: Vec<(usize, usize, usize)> = new
-        .iter()
-        .zip(old)
-        .enumerate()
-        .filter(|(row, _)| beside.new[*row])
-        .map(|(row, (new, old))| (row, policy.pick(new), policy.pick(old)))
-        .collect();
-    if picks.len() < NEW_PROMPTS_MIN {
-        return None;
-    }
-    let worth =
-        |row: usize, pick: usize| truth.quality[[row, pick]] - lambda * truth.cost[[row, pick]];
-    let gains: Vec<f64> = picks
-        .iter()
-        .map(|(row, new, old)| worth(*row, *new) - worth(*row, *old))
-        .collect();
-    let n = gains.len() as f64;
-    let flips = picks.iter().filter(|(_, new, old)| new != old).count();
-    Some(Running {
-        gain: bootstrap(gains.len(), seed, |counts| {
-            let pairs = gains.iter().zip(counts);
-            pairs.map(|(gain, count)| gain * count).sum::<f64>() / n
-        }),
-        flips: flips as f64 / n,
-        flips_max: beside.flips_max,
-    })
 }
 
 pub(super) fn gate(
@@ -160,17 +114,20 @@ pub(super) fn gate(
     let Some(evaluation) = shared.or_else(own) else {
         return gated;
     };
-    let current = beside.current.as_ref().and_then(|current| {
-        let (_, current) = held.all.narrow(current, &bar.models);
-        running(&learned, &current, truth, with(solved.choice), beside, seed)
-    });
+    let running = compared(
+        [train, held],
+        &bar.models,
+        with(solved.choice),
+        beside.flips_max,
+        seed,
+    );
     let checks = check(&Evidence {
         solved: &solved,
         deployed: &reached,
         evaluation: &evaluation,
         bar: bar.bar,
         slices: &beside.slices,
-        running: current,
+        running,
     });
     gated.open = checks.iter().all(|checked| checked.held);
     gated.report.checks = checks;

@@ -10,7 +10,6 @@ use spillway_classifier::offers::Terms;
 use spillway_classifier::report::RunReport;
 use spillway_classifier::run::{Bar, InUse, Settings, Step, Trained, TrainingError, run};
 use spillway_routing::catalogue::Tier;
-use spillway_routing::head::Committee;
 use spillway_routing::id::{LaneId, ModelId, RouteId};
 use spillway_routing::outcome::{Audit, Outcome};
 use spillway_routing::table::{BarPoint, Choice, Draft};
@@ -55,7 +54,7 @@ pub fn learn(
     draft: &Draft,
     audits: &[Audit],
     live: &[(Outcome, Option<Bps>)],
-    current: Option<&Committee>,
+    current: Option<InUse<'_>>,
     seed: u64,
     progress: &mut dyn FnMut(Step, f32),
 ) -> Result<Lesson, TrainingError> {
@@ -66,11 +65,7 @@ pub fn learn(
         seed,
         bars: &bars,
         held_out: HELD_OUT,
-        current: current.map(|committee| InUse {
-            committee,
-            // Its tables were counted again since it was fitted.
-            learnt_at: draft.made_at,
-        }),
+        current,
         flips_max: FLIPS_MAX,
         terms: &terms,
     };

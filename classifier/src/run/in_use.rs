@@ -1,0 +1,153 @@
+//! New heads against those in use, on prompts that are new to both.
+//!
+//! Owns: the heads in use as they were when they were learnt, which prompts came later,
+//! and what the two policies made of those. Whether that lets a table through is the
+//! gate's.
+
+use spillway_routing::head::Committee;
+use spillway_routing::id::ModelId;
+use spillway_routing::outcome::Audit;
+use spillway_routing::table::Choice;
+use spillway_routing::unit::{Bps, UnixMillis};
+
+use super::refreshed;
+use super::routes::Part;
+use crate::align::aligned;
+use crate::dataset::{Dataset, Labelled};
+use crate::evaluate::metrics::bootstrap;
+use crate::gate::Running;
+use crate::offers::{Comparable, Policy, Row};
+
+/// Prompts on which heads are compared with those in use.
+const NEW_PROMPTS_MIN: usize = 100;
+
+/// A committee in use.
+#[derive(Clone, Copy, Debug)]
+pub struct InUse<'a> {
+    pub committee: &'a Committee,
+    /// It was fitted to the labels of prompts until then; its tables may have been counted
+    /// again since.
+    pub learnt_at: UnixMillis,
+}
+
+impl InUse<'_> {
+    /// As it was when it was learnt: its tables counted without what came later. `None` if
+    /// it has no heads, or predicts other models.
+    pub(super) fn as_learnt(
+        &self,
+        audits: &[Audit],
+        live: &[Labelled<'_>],
+        models: &[ModelId],
+    ) -> Option<Committee> {
+        if self.committee.heads.is_empty() {
+            return None;
+        }
+        let earlier = |at: UnixMillis| at <= self.learnt_at;
+        let audits: Vec<Audit> = audits.iter().filter(|a| earlier(a.at)).cloned().collect();
+        let live: Vec<Labelled<'_>> = live
+            .iter()
+            .filter(|labelled| earlier(labelled.outcome.at))
+            .copied()
+            .collect();
+        let before = refreshed(self.committee, &audits, &live);
+        aligned(before.as_ref().unwrap_or(self.committee), models)
+    }
+}
+
+/// What the heads in use would offer for some rows, and which of these are new to them.
+pub(super) struct Rival {
+    offers: Vec<Row>,
+    new: Vec<bool>,
+}
+
+impl Rival {
+    pub(super) fn on(
+        rows: &Comparable,
+        data: &Dataset,
+        as_learnt: &Committee,
+        learnt_at: UnixMillis,
+    ) -> Self {
+        let is_new = |row: &usize| data.prompts[*row].at > learnt_at;
+        Self {
+            offers: rows.offers(data, |_| as_learnt, false),
+            new: rows.rows.iter().map(is_new).collect(),
+        }
+    }
+
+    pub(super) fn offers(&self) -> &[Row] {
+        &self.offers
+    }
+}
+
+/// The new policy against that of the heads in use, at the same λ, on all new prompts of
+/// some parts; `None` where they are too few.
+pub(super) fn compared(
+    parts: [&Part; 2],
+    models: &[ModelId],
+    policy: Policy,
+    flips_max: Bps,
+    seed: u64,
+) -> Option<Running> {
+    let lambda = match policy.choice {
+        Choice::Multiplier(lambda) => lambda as f64 * 1e-4,
+        Choice::Floor(_) => 0.0,
+    };
+    let (mut gains, mut flips) = (Vec::new(), 0);
+    for part in parts {
+        let rival = part.rival.as_ref()?;
+        let (rows, ours) = part.all.narrow(&part.offers.0, models);
+        let (_, theirs) = part.all.narrow(&rival.offers, models);
+        let truth = &rows.truth;
+        let worth =
+            |row: usize, pick: usize| truth.quality[[row, pick]] - lambda * truth.cost[[row, pick]];
+        for row in (0..ours.len()).filter(|row| rival.new[*row]) {
+            let (our, their) = (policy.pick(&ours[row]), policy.pick(&theirs[row]));
+            gains.push(worth(row, our) - worth(row, their));
+            flips += usize::from(our != their);
+        }
+    }
+    if gains.len() < NEW_PROMPTS_MIN {
+        return None;
+    }
+    let n = gains.len() as f64;
+    Some(Running {
+        gain: bootstrap(gains.len(), seed, |counts| {
+            let pairs = gains.iter().zip(counts);
+            pairs.map(|(gain, count)| gain * count).sum::<f64>() / n
+        }),
+        flips: flips as f64 / n,
+        flips_max,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fit::{FitSettings, PROMPTS_MIN, fit};
+    use crate::synthetic::audits;
+
+    #[test]
+    fn what_was_counted_later_is_taken_out_again() {
+        let mut all = audits(2 * PROMPTS_MIN, true, true, 3);
+        for (i, audit) in all.iter_mut().enumerate() {
+            audit.at = UnixMillis(i as u64);
+        }
+        let (before, _) = all.split_at(PROMPTS_MIN);
+        let settings = FitSettings {
+            seed: 1,
+            shape: None,
+            networks: 1,
+        };
+        let fitted = fit(&Dataset::of(before, None), settings);
+        let counted = refreshed(&fitted, &all, &[]).unwrap();
+        assert_ne!(counted.heads, fitted.heads);
+        let in_use = InUse {
+            committee: &counted,
+            learnt_at: before.last().unwrap().at,
+        };
+        let as_learnt = in_use.as_learnt(&all, &[], &fitted.models).unwrap();
+        assert_eq!(as_learnt.heads, fitted.heads);
+        let other = [ModelId::new("new")];
+        assert_eq!(in_use.as_learnt(&all, &[], &other), None);
+    }
+}
