@@ -15,7 +15,7 @@ import sys
 
 import numpy as np
 
-FAMILIES = ["qwen3_5", "mistral_spm_v3", "gemma3", "claude3", "claude4_7"]
+FAMILIES = ["claude3", "claude4_7"]
 CLASSES = ["Prose", "Code", "TexOrCode", "Json", "Digits", "Base64", "LatinAccented", "Chinese", "Japanese", "Korean", "Russian"]
 CENSUS_CHARS = 2000
 ROUNDS = 30

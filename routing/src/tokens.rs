@@ -6,6 +6,7 @@
 
 mod class;
 mod ratio;
+mod vocabulary;
 
 use self::class::Census;
 pub use self::class::TextClass;
@@ -70,24 +71,6 @@ impl Family {
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|family| family.name() == name)
-    }
-
-    /// Its vocabulary, where this build has it; the first use takes some 0.15 s.
-    fn vocabulary(self) -> Option<&'static tiktoken::CoreBpe> {
-        let name = match self {
-            Self::Cl100k => "cl100k_base",
-            Self::Llama3 => "llama3",
-            Self::DeepseekV3 => "deepseek_v3",
-            Self::Qwen3 => "qwen2",
-            Self::MistralTekken => "mistral_v3",
-            Self::O200k
-            | Self::Qwen35
-            | Self::MistralSpm
-            | Self::Gemma3
-            | Self::Claude3
-            | Self::Claude47 => return None,
-        };
-        tiktoken::get_encoding(name)
     }
 }
 
@@ -202,6 +185,7 @@ fn ends(text: &str, bytes: usize) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
+    use super::vocabulary::Vocabulary;
     use super::*;
     use proptest::prelude::*;
 
@@ -279,7 +263,7 @@ mod tests {
     fn both_crates_count_alike() {
         // The one is checked by the other where both have a vocabulary.
         let ours = tiktoken_rs::cl100k_base_singleton();
-        let theirs = Family::Cl100k.vocabulary().unwrap();
+        let theirs = Vocabulary::of(Family::Cl100k).unwrap();
         for text in [
             "",
             "hello world",

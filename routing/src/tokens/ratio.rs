@@ -9,6 +9,7 @@
 //! judges on the other half.
 
 use super::class::{Census, TextClass};
+use super::vocabulary::Vocabulary;
 use super::{Families, Family};
 use crate::float;
 use crate::unit::Tokens;
@@ -94,7 +95,7 @@ impl Ratios {
             return ratios;
         }
         let of = |count: usize| count.max(1) as f64 / f64::from(o200k.0);
-        let counted = |family: Family| family.vocabulary().map(|v| of(v.count(text)));
+        let counted = |family: Family| Vocabulary::of(family).map(|v| of(v.count(text)));
         for family in families.iter() {
             if let Some(ratio) = counted(family) {
                 ratios.set(family, ratio);
@@ -131,9 +132,6 @@ impl Ratios {
 /// Families without a vocabulary in this build.
 fn line(family: Family) -> Option<&'static Line> {
     match family {
-        Family::Qwen35 => Some(&QWEN_3_5),
-        Family::MistralSpm => Some(&MISTRAL_SPM),
-        Family::Gemma3 => Some(&GEMMA_3),
         Family::Claude3 => Some(&CLAUDE_3),
         Family::Claude47 => Some(&CLAUDE_4_7),
         Family::O200k
@@ -141,30 +139,12 @@ fn line(family: Family) -> Option<&'static Line> {
         | Family::Llama3
         | Family::DeepseekV3
         | Family::Qwen3
-        | Family::MistralTekken => None,
+        | Family::Qwen35
+        | Family::MistralTekken
+        | Family::MistralSpm
+        | Family::Gemma3 => None,
     }
 }
-
-const QWEN_3_5: Line = Line {
-    intercepts: [
-        0.0171, 0.0498, 0.0540, -0.0096, 0.0419, 0.0628, -0.0186, 0.0670, 0.0039, -0.0243, 0.0083,
-    ],
-    slopes: [0.0047, -0.0681, -0.1401, -0.4164, 0.1657, 0.8369],
-};
-
-const MISTRAL_SPM: Line = Line {
-    intercepts: [
-        0.2791, 0.3296, 0.3776, 0.1962, 0.3133, 0.1123, 0.3026, 0.3877, 0.3730, 0.3353, 0.2384,
-    ],
-    slopes: [-0.1057, 0.0804, -0.3741, 0.5843, 0.5837, 0.2404],
-};
-
-const GEMMA_3: Line = Line {
-    intercepts: [
-        0.0806, 0.1413, 0.2286, 0.0669, 0.1391, 0.0710, 0.0293, 0.1550, 0.0228, 0.0878, 0.0727,
-    ],
-    slopes: [-0.0365, -0.1663, 1.7864, -0.4614, 0.3482, 0.6681],
-};
 
 const CLAUDE_3: Line = Line {
     intercepts: [

@@ -1,0 +1,73 @@
+//! The vocabularies that this build has beside o200k's.
+//!
+//! Owns: which crate or file each family's comes from, and loading it at its first use.
+//! Knows nothing of what is counted, or why.
+
+use std::io::Read as _;
+use std::sync::LazyLock;
+
+use flate2::read::ZlibDecoder;
+use splintr::AnyTokenizer;
+use splintr::pretrained::from_pretrained;
+
+use super::Family;
+
+/// `routing/vocabularies/pack.py` makes it.
+const QWEN_3_5: &[u8] = include_bytes!("../../vocabularies/qwen3_5.bin");
+/// Splits a text for Qwen 3.5 (its tokenizer.json).
+const QWEN_3_5_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// A family's own way to cut a text into tokens.
+#[derive(Clone, Copy)]
+pub(super) enum Vocabulary {
+    Tiktoken(&'static tiktoken::CoreBpe),
+    Packed(&'static tiktoken_rs::CoreBPE),
+    SentencePiece(&'static AnyTokenizer),
+}
+
+impl Vocabulary {
+    /// The family's, where this build has it; the first use takes some 0.15 s.
+    pub(super) fn of(family: Family) -> Option<Self> {
+        // Gemma 3's pieces are Gemma 4's, but for a few marks that no text has.
+        static GEMMA: LazyLock<Option<AnyTokenizer>> =
+            LazyLock::new(|| from_pretrained("gemma4").ok());
+        static MISTRAL: LazyLock<Option<AnyTokenizer>> =
+            LazyLock::new(|| from_pretrained("mistral_v2").ok());
+        static QWEN: LazyLock<Option<tiktoken_rs::CoreBPE>> =
+            LazyLock::new(|| unpacked(QWEN_3_5, QWEN_3_5_PATTERN));
+        let tiktoken = |name| tiktoken::get_encoding(name).map(Self::Tiktoken);
+        match family {
+            Family::Cl100k => tiktoken("cl100k_base"),
+            Family::Llama3 => tiktoken("llama3"),
+            Family::DeepseekV3 => tiktoken("deepseek_v3"),
+            Family::Qwen3 => tiktoken("qwen2"),
+            Family::MistralTekken => tiktoken("mistral_v3"),
+            Family::Qwen35 => QWEN.as_ref().map(Self::Packed),
+            Family::MistralSpm => MISTRAL.as_ref().map(Self::SentencePiece),
+            Family::Gemma3 => GEMMA.as_ref().map(Self::SentencePiece),
+            Family::O200k | Family::Claude3 | Family::Claude47 => None,
+        }
+    }
+
+    pub(super) fn count(self, text: &str) -> usize {
+        match self {
+            Self::Tiktoken(vocabulary) => vocabulary.count(text),
+            Self::Packed(vocabulary) => vocabulary.count_ordinary(text),
+            Self::SentencePiece(vocabulary) => vocabulary.encode_raw(text).len(),
+        }
+    }
+}
+
+/// Tokens in the order of their ranks, each as its length and its bytes, deflated.
+fn unpacked(packed: &[u8], pattern: &str) -> Option<tiktoken_rs::CoreBPE> {
+    let mut bytes = Vec::new();
+    ZlibDecoder::new(packed).read_to_end(&mut bytes).ok()?;
+    let (mut ranks, mut rest) = (Vec::new(), bytes.as_slice());
+    while let [length, tail @ ..] = rest {
+        let (token, tail) = tail.split_at_checked(usize::from(*length))?;
+        ranks.push((token.to_vec(), u32::try_from(ranks.len()).ok()?));
+        rest = tail;
+    }
+    let ranks = ranks.into_iter().collect();
+    tiktoken_rs::CoreBPE::new(ranks, Default::default(), pattern).ok()
+}
