@@ -29,6 +29,7 @@ mod sdk;
 mod shutdown;
 mod simulate;
 mod stand;
+mod stored;
 mod streaming;
 mod table;
 mod teach;

@@ -125,6 +125,13 @@ impl Chat {
         dialect::losses(to, &self.conversation)
     }
 
+    /// Whether a lane that is spoken to like this keeps the answer.
+    pub(crate) fn is_kept(&self, dialect: Dialect) -> bool {
+        let responses = Dialect::OpenAiResponses;
+        let kept = self.body.raw("store") != Some("false");
+        kept && dialect == responses && self.dialect() == responses
+    }
+
     /// Makes the facts; the text is not needed for any decision afterwards.
     pub(crate) fn facts(
         &self,
@@ -168,6 +175,7 @@ impl Chat {
             key,
             tags: &tags,
             own_keys,
+            kept_by: conversation.kept_by,
             min_quality: caller.min_quality,
         };
         Facts::of(&view, counter)

@@ -10,6 +10,7 @@ mod loss;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use spillway_routing::account::Account;
 use spillway_routing::prompt::{self, Role};
 
 pub(crate) use self::loss::{Loss, Losses, Setting};
@@ -30,6 +31,8 @@ pub(crate) struct Conversation {
     pub(crate) settings: Vec<(Setting, Value)>,
     /// What only the caller's own dialect can say.
     pub(crate) own: Losses,
+    /// The account that keeps what it builds on.
+    pub(crate) kept_by: Option<Account>,
 }
 
 /// One message.

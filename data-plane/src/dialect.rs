@@ -11,6 +11,7 @@ mod ear;
 mod error;
 pub(crate) mod event;
 mod gemini_generate;
+pub(crate) mod kept;
 mod openai_chat;
 mod openai_embeddings;
 mod openai_images;
@@ -31,6 +32,7 @@ use spillway_routing::dialect::Dialect;
 use spillway_routing::unit::Tokens;
 
 use self::event::{Event, Said, Stamp};
+use self::sse::Frame;
 use crate::chat::{Asking, Body, Chat};
 use crate::conversation::{Conversation, Losses};
 use crate::failure::{Failure, Kind};
@@ -250,6 +252,18 @@ pub(crate) fn answer(dialect: Dialect, body: &[u8]) -> Result<Answer, Garbled> {
         Dialect::GeminiGenerate => gemini_generate::answer(body),
         Dialect::OpenAiEmbeddings => openai_embeddings::answer(body),
         Dialect::OpenAiImages => openai_images::answer(body),
+    }
+}
+
+/// The whole answer, where a dialect's last event has it.
+pub(crate) fn in_closing(dialect: Dialect, frame: &Frame) -> Option<Bytes> {
+    match dialect {
+        Dialect::OpenAiResponses => openai_responses::in_closing(&frame.data()?),
+        Dialect::OpenAiChat
+        | Dialect::AnthropicMessages
+        | Dialect::GeminiGenerate
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiImages => None,
     }
 }
 

@@ -11,6 +11,7 @@ mod feedback;
 mod files;
 mod kept;
 mod models;
+mod stored;
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -41,9 +42,10 @@ pub(crate) fn data(proxy: Arc<Proxy>) -> Router {
         .route("/v1/responses", post(responses))
         .route(
             "/v1/responses/{id}",
-            get(background::fetch).delete(background::delete),
+            get(stored::fetch).delete(stored::delete),
         )
-        .route("/v1/responses/{id}/cancel", post(background::cancel))
+        .route("/v1/responses/{id}/cancel", post(stored::cancel))
+        .route("/v1/responses/{id}/input_items", get(stored::list_input))
         .route("/v1/files", files_door())
         .route("/v1/files/{id}", get(files::fetch).delete(files::delete))
         .route("/v1/files/{id}/content", get(files::content))

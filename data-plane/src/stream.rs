@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use crate::chat::Chat;
 use crate::dialect::event::Stamp;
+use crate::dialect::kept::Marker;
 use crate::dialect::sse::Frame;
 use crate::dialect::{self, ErrorParts, Framing, Meaning, Speaker};
 use crate::health::{Event, Permit};
@@ -42,15 +43,20 @@ pub(crate) fn relay(reply: Reply, chat: &Chat, heartbeat: Duration) -> Response 
         began,
         dice,
         dialect,
+        kept_by,
     } = reply;
     let own = chat.dialect();
+    let mut marker = kept_by.map(Marker::new);
     match committed {
         Committed::Whole { body, answer } => {
             entry.adds_content(answer.content);
             entry.reports(answer.reported);
             entry.head_goes_out();
             let body = if dialect == own {
-                body
+                match &mut marker {
+                    Some(marker) => marker.mark(body),
+                    None => body,
+                }
             } else {
                 let said = dialect::said(dialect, &body);
                 dialect::whole(own, &said, &answer.reported, &entry.stamp(chat))
@@ -88,6 +94,7 @@ pub(crate) fn relay(reply: Reply, chat: &Chat, heartbeat: Duration) -> Response 
                 framed,
                 told: false,
                 interpreter,
+                marker,
                 finished: false,
                 last_content: began,
                 heartbeat: takes_comments(own).then_some(heartbeat),
@@ -171,6 +178,8 @@ struct Relay {
     /// Something has gone out.
     told: bool,
     interpreter: Option<Interpreter>,
+    /// Marks the ids of what the provider keeps.
+    marker: Option<Marker>,
     /// The answer had its end; only accounting may be missing.
     finished: bool,
     last_content: Instant,
@@ -254,7 +263,10 @@ impl Relay {
                 let said = speaker.say(meaning.events, stamp);
                 (!said.is_empty()).then(|| Bytes::from(said))
             }
-            None => (self.wants_usage || !meaning.only_usage).then_some(frame.0),
+            None => (self.wants_usage || !meaning.only_usage).then(|| match &mut self.marker {
+                Some(marker) => marker.mark_frame(frame),
+                None => frame.0,
+            }),
         };
         // Some hosts send no finish reason: `[DONE]` is an end of its own.
         if !meaning.done {

@@ -4,9 +4,11 @@
 //! has no choices: lanes, order and deadlines are the decision's; it only skips what
 //! may not be tried.
 
+mod access;
 mod assemble;
 mod attempt;
 mod client;
+mod errand;
 mod reader;
 mod retry;
 mod walk;
@@ -14,6 +16,7 @@ mod walk;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, HeaderValue};
+use spillway_routing::account::Account;
 use spillway_routing::conditions::Gate;
 use spillway_routing::decide::{Decision, Draw, Removal, Step, Verdict};
 use spillway_routing::dialect::Dialect;
@@ -24,10 +27,12 @@ use spillway_routing::start::{Began, Turn};
 use spillway_routing::table::Table;
 use spillway_routing::unit::Millis;
 
+use self::access::Access;
 use self::assemble::assemble;
 use self::attempt::{Bounds, Target, attempt};
 pub(crate) use self::attempt::{Committed, VIA};
 pub(crate) use self::client::Clients;
+pub(crate) use self::errand::errand;
 pub(crate) use self::reader::Reader;
 pub(crate) use self::retry::RetryBudget;
 use self::retry::{Class, Miss};
@@ -41,7 +46,6 @@ use crate::failure::Failure;
 use crate::health::{Entrance, Event, Permit};
 use crate::ledger::{Entry, Sent};
 use crate::own_keys::OwnKeys;
-use crate::secret::Auth;
 
 /// How long a whole answer may still come after its first byte was due: a minute writes
 /// thousands of tokens at any lane's pace, and a provider that drips holds nobody longer.
@@ -56,6 +60,8 @@ pub(crate) struct Reply {
     pub(crate) dice: u64,
     /// What the lane spoke.
     pub(crate) dialect: Dialect,
+    /// The account that keeps the answer, if one does.
+    pub(crate) kept_by: Option<Account>,
 }
 
 /// Whether a call that gave nothing may be charged.
@@ -80,6 +86,13 @@ pub(crate) struct Call<'a> {
 impl Call<'_> {
     fn since_arrival(&self) -> Millis {
         clock::millis(self.arrived.elapsed())
+    }
+
+    /// The account that keeps the answer of a lane.
+    fn keeper(&self, lane: usize, dialect: Dialect) -> Option<Account> {
+        let own_keys = || self.own_keys.providers();
+        let keeper = || Account::behind(self.table.upstream_of(lane), &own_keys());
+        self.chat.is_kept(dialect).then(keeper)
     }
 
     fn at(&self, since_arrival: Millis) -> Instant {
@@ -147,6 +160,7 @@ pub(crate) async fn call(
                     began: Instant::now(),
                     dice: call.draw.0,
                     dialect,
+                    kept_by: call.keeper(lane, dialect),
                 });
             }
             Err(miss) => {
@@ -354,37 +368,15 @@ async fn try_lane(
     sent: &Sent,
 ) -> Result<(Committed, Instant), Miss> {
     let upstream = call.table.upstream_of(lane);
-    let misconfigured = |cause| Miss::new(Class::Misconfigured, AttemptResult::Unreachable, cause);
-    let provider = proxy
-        .config
-        .providers
-        .get(&upstream.provider)
-        .ok_or_else(|| misconfigured("this proxy does not know the provider"))?;
-    // The caller's own key for this provider, and for no other.
-    let own = call.own_keys.of(&upstream.provider);
-    let credential = match own {
-        Some(_) => None,
-        None => Some(
-            proxy
-                .config
-                .credentials
-                .get(&upstream.credential)
-                .ok_or_else(|| misconfigured("this proxy does not have the credential"))?,
-        ),
-    };
+    let access = Access::to(upstream, dialect, &proxy.config, call.own_keys);
+    let access = access
+        .map_err(|cause| Miss::new(Class::Misconfigured, AttemptResult::Unreachable, cause))?;
     let translating = dialect != call.chat.dialect();
     let tier = call.table.lane(lane).tier;
     let assembling = tier.is_deferred() && !call.chat.stream;
     let none = HeaderMap::new();
     let target = Target {
-        base_url: &provider.base_url,
-        allow_private: provider.allow_private,
-        key: own
-            .or(credential.and_then(Option::as_ref))
-            .and_then(|secret| {
-                secret.header(provider.auth.unwrap_or_else(|| Auth::usual(dialect)))
-            }),
-        own_key: own.is_some(),
+        access,
         via: call.via.clone(),
         dialect,
         passed: if translating { &none } else { &call.passed },
@@ -403,7 +395,7 @@ async fn try_lane(
     let begun = attempt(&proxy.clients, &target, wire, stream, &bounds, sent).await?;
     let first = Instant::now();
     if assembling {
-        return Ok((assemble(begun, first).await?, first));
+        return Ok((assemble(begun, dialect, first).await?, first));
     }
     Ok((begun, first))
 }

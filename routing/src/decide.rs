@@ -78,6 +78,8 @@ pub enum Need {
     SameModel,
     /// To be at a provider that the caller brought a key for.
     OwnKey,
+    /// To be asked with the account that keeps what the conversation builds on.
+    State,
 }
 
 /// Why a lane was removed.
@@ -269,6 +271,9 @@ impl fmt::Display for Removal {
             Self::Lacks(Need::OwnKey) => {
                 write!(f, "the caller brought keys, and none for its provider")
             }
+            Self::Lacks(Need::State) => {
+                write!(f, "another account keeps what the conversation builds on")
+            }
             Self::Lacks(need) => write!(f, "cannot do {}", need.name()),
             Self::ContextTooSmall { needs, has } => {
                 write!(f, "needs {} input tokens, takes {}", needs.0, has.0)
@@ -337,7 +342,7 @@ impl fmt::Display for Why {
 }
 
 impl Need {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Tools,
         Self::JsonObject,
         Self::JsonSchema,
@@ -345,6 +350,7 @@ impl Need {
         Self::Dialect,
         Self::SameModel,
         Self::OwnKey,
+        Self::State,
     ];
 
     #[must_use]
@@ -357,6 +363,7 @@ impl Need {
             Self::Dialect => "dialect",
             Self::SameModel => "same_model",
             Self::OwnKey => "own_key",
+            Self::State => "state",
         }
     }
 }

@@ -11,6 +11,7 @@
 mod kinds;
 mod reading;
 
+use crate::account::Account;
 use crate::catalogue::Upstream;
 use crate::dialect::{Dialect, Fidelity, Reach};
 use crate::encoder::{Encoder, EncoderId, Encoding};
@@ -164,6 +165,8 @@ pub struct Facts {
     pub tags: Vec<(String, String)>,
     /// Providers that the caller brought keys for; where there are any, no others serve.
     pub own_keys: Vec<ProviderId>,
+    /// The account that keeps what the conversation builds on; no other knows it.
+    pub kept_by: Option<Account>,
     pub class: Class,
     pub stream: bool,
     pub start: Start,
@@ -213,6 +216,7 @@ impl Facts {
                 .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
                 .collect(),
             own_keys: view.own_keys.to_vec(),
+            kept_by: view.kept_by,
             class: view.class,
             stream: view.stream,
             start: view.start,

@@ -6,10 +6,11 @@
 //! wire format and is not async.
 //!
 //! Reading order: [`unit`](mod@unit), [`id`], [`prompt`], [`tokens`], [`dialect`],
-//! [`start`], [`key`], [`overflow`], [`features`], [`catalogue`], [`encoder`], [`head`], [`rule`], [`table`], [`check`],
+//! [`start`], [`key`], [`overflow`], [`features`], [`catalogue`], [`account`], [`encoder`], [`head`], [`rule`], [`table`], [`check`],
 //! [`conditions`], [`decide`](mod@decide), [`outcome`], [`audit`], [`offpolicy`],
 //! [`replay`](mod@replay).
 
+pub mod account;
 pub mod audit;
 pub mod catalogue;
 pub mod check;

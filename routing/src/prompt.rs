@@ -3,6 +3,7 @@
 //! Owns: `PromptView` and the closed sets in it. It is not an HTTP body and not any
 //! provider's type; the proxy and the offline commands each fill one in.
 
+use crate::account::Account;
 use crate::dialect::{Dialect, Reach};
 use crate::id::ProviderId;
 use crate::start::Start;
@@ -69,6 +70,8 @@ pub struct PromptView<'a> {
     pub tags: &'a [(&'a str, &'a str)],
     /// Providers that the caller brought keys for.
     pub own_keys: &'a [ProviderId],
+    /// The account that keeps what the conversation builds on.
+    pub kept_by: Option<Account>,
     /// Lowest acceptable predicted quality, in hundredths of a percent.
     pub min_quality: Option<u16>,
 }

@@ -10,6 +10,7 @@ use datafusion::arrow::array::{
     UInt32Array, UInt64Array,
 };
 use datafusion::arrow::datatypes::{UInt16Type, UInt32Type, UInt64Type};
+use spillway_routing::account::Account;
 use spillway_routing::dialect::{Dialect, Reach};
 use spillway_routing::encoder::{DIMENSIONS, EncoderId, Encoding};
 use spillway_routing::features::{Facts, Features, Requirements};
@@ -46,6 +47,8 @@ pub(crate) fn push(columns: &mut Columns, facts: &[&Facts]) -> Result<(), Histor
         })
         .collect();
     columns.text_opt("own_keys", own_keys.iter().map(|ids| Some(ids.as_str())));
+    let kept_by = |f: &&Facts| f.kept_by.map(|account| account.0);
+    columns.number_opt::<UInt32Type>("kept_by", rows().map(kept_by));
     columns.text_opt("start", rows().map(|f| Some(f.start.name())));
     let reach = |f: &&Facts| Some(f.requirements.reach.bits());
     columns.number_opt::<UInt32Type>("reach", rows().map(reach));
@@ -112,6 +115,7 @@ pub(crate) struct FactsRows<'a> {
     reach: Option<&'a UInt32Array>,
     start: Option<&'a StringArray>,
     own_keys: Option<&'a StringArray>,
+    kept_by: Option<&'a UInt32Array>,
     token_permille: Option<&'a StringArray>,
     tags: &'a ListArray,
     tag_names: &'a StringArray,
@@ -151,6 +155,7 @@ impl<'a> FactsRows<'a> {
             reach: rows.number("reach").ok(),
             start: rows.text("start").ok(),
             own_keys: rows.text("own_keys").ok(),
+            kept_by: rows.number("kept_by").ok(),
             token_permille: rows.text("token_permille").ok(),
             tags,
             tag_names: tag.text("name")?,
@@ -209,6 +214,10 @@ impl<'a> FactsRows<'a> {
                 .split_whitespace()
                 .map(ProviderId::new)
                 .collect(),
+            kept_by: self
+                .kept_by
+                .and_then(|accounts| number_at(accounts, i))
+                .map(Account),
             key: text_at(self.key, i).map(KeyId::new),
             slice: text_at(self.slice, i).map(SliceId::new),
             tags: span(self.tags, i).map(tag).collect(),

@@ -8,12 +8,15 @@ mod read;
 mod speak;
 mod write;
 
+use bytes::Bytes;
 use http::StatusCode;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use spillway_routing::catalogue::Tier;
 
 use super::peek::{at, list, text};
-use super::{Answer, Garbled, Meaning, Reported, WireRequest, openai_chat, seal, usage};
+use super::{Answer, Garbled, Meaning, Reported, WireRequest, kept, openai_chat, seal, usage};
 use crate::chat::{Body, quoted};
 use crate::conversation::Setting;
 
@@ -23,6 +26,8 @@ pub(super) use self::speak::{Speaker, whole};
 pub(super) use self::write::{losses, write};
 
 pub(super) const PATH: &str = "/responses";
+/// The response that a request goes on from.
+const PREVIOUS: &str = "previous_response_id";
 
 /// Settings that other dialects know as well, under their names here.
 const SETTINGS: [(Setting, &str); 7] = [
@@ -47,6 +52,13 @@ pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier, stream: bool) -
     if let Some(input) = &input {
         first.push(("input", input));
         without.push("input");
+    }
+    let previous = body.text(PREVIOUS);
+    let opened = previous.as_deref().map(kept::opened);
+    let opened = opened.and_then(|(id, account)| account.map(|_| quoted(id)));
+    if let Some(previous) = &opened {
+        first.push((PREVIOUS, previous));
+        without.push(PREVIOUS);
     }
     if stream && body.raw("stream") != Some("true") {
         first.push(("stream", "true"));
@@ -88,6 +100,17 @@ pub(super) fn meaning(data: &[u8]) -> Meaning {
     }
     meaning.reported = response.map(reported).unwrap_or_default();
     meaning
+}
+
+/// The response in the event that ends it.
+pub(super) fn in_closing(data: &[u8]) -> Option<Bytes> {
+    #[derive(Deserialize)]
+    struct Closing<'a> {
+        #[serde(borrow)]
+        response: &'a RawValue,
+    }
+    let closing: Closing<'_> = serde_json::from_slice(data).ok()?;
+    Some(Bytes::copy_from_slice(closing.response.get().as_bytes()))
 }
 
 fn reported(response: &Value) -> Reported {

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use spillway_routing::dialect::Dialect;
 use spillway_routing::outcome::AttemptResult;
 use tokio::time::timeout_at;
 
@@ -14,15 +15,19 @@ use super::reader::Reader;
 use super::retry::{Class, Miss};
 use crate::dialect::event::Assembly;
 use crate::dialect::sse::Frame;
-use crate::dialect::{Meaning, Reported};
+use crate::dialect::{self, Meaning, Reported};
 
 /// A stream that has begun is heard so long.
 const WITHIN: Duration = Duration::from_secs(600);
 
-pub(super) async fn assemble(committed: Committed, now: Instant) -> Result<Committed, Miss> {
+pub(super) async fn assemble(
+    committed: Committed,
+    dialect: Dialect,
+    now: Instant,
+) -> Result<Committed, Miss> {
     match committed {
         Committed::Stream { held, reader } => {
-            let hearing = hear(held, reader);
+            let hearing = hear(held, reader, dialect);
             timeout_at((now + WITHIN).into(), hearing)
                 .await
                 .map_err(|_| cut())?
@@ -31,9 +36,13 @@ pub(super) async fn assemble(committed: Committed, now: Instant) -> Result<Commi
     }
 }
 
-async fn hear(held: Vec<(Frame, Meaning)>, mut reader: Reader) -> Result<Committed, Miss> {
+async fn hear(
+    held: Vec<(Frame, Meaning)>,
+    mut reader: Reader,
+    dialect: Dialect,
+) -> Result<Committed, Miss> {
     let (mut assembly, mut reported) = (Assembly::default(), Reported::default());
-    let (mut content, mut finished) = (0u32, false);
+    let (mut content, mut finished, mut whole) = (0u32, false, None);
     let mut held = held.into_iter();
     loop {
         let next = match held.next() {
@@ -41,7 +50,7 @@ async fn hear(held: Vec<(Frame, Meaning)>, mut reader: Reader) -> Result<Committ
             // It has begun: silence is no wait for a start, and may be charged.
             None => reader.next().await.map_err(|_| cut())?,
         };
-        let Some((_, meaning)) = next else { break };
+        let Some((frame, meaning)) = next else { break };
         if meaning.error.is_some() {
             return Err(cut());
         }
@@ -53,6 +62,7 @@ async fn hear(held: Vec<(Frame, Meaning)>, mut reader: Reader) -> Result<Committ
             .into_iter()
             .for_each(|event| assembly.add(event));
         if meaning.done {
+            whole = dialect::in_closing(dialect, &frame);
             break;
         }
     }
@@ -60,6 +70,12 @@ async fn hear(held: Vec<(Frame, Meaning)>, mut reader: Reader) -> Result<Committ
         return Err(cut());
     }
     reader.release();
+    // As the provider has it, with the id that it keeps it under.
+    if let Some(body) = whole
+        && let Ok(answer) = dialect::answer(dialect, &body)
+    {
+        return Ok(Committed::Whole { body, answer });
+    }
     Ok(Committed::Told {
         said: assembly.said,
         reported,

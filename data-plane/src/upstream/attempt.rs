@@ -15,6 +15,7 @@ use spillway_routing::dialect::Dialect;
 use spillway_routing::outcome::AttemptResult;
 use tokio::time::timeout_at;
 
+use super::access::Access;
 use super::client::{self, Clients};
 use super::reader::{Broken, Reader, begun, rest};
 use super::retry::{Class, Miss, retry_after};
@@ -34,17 +35,14 @@ const ERROR_WITHIN: Duration = Duration::from_secs(5);
 const PASSED_HEADERS: [&str; 3] = ["content-type", "x-request-id", "x-should-retry"];
 /// Names the proxies a request came through, so that a loop ends.
 pub(crate) const VIA: &str = "x-spillway-via";
+/// What this proxy calls itself.
+pub(super) const AGENT: &str = concat!("spillway/", env!("CARGO_PKG_VERSION"));
 
 const ANTHROPIC_VERSION: &str = "anthropic-version";
 
 /// Where a call goes.
 pub(super) struct Target<'a> {
-    pub(super) base_url: &'a str,
-    pub(super) allow_private: bool,
-    /// The key in its header.
-    pub(super) key: Option<(HeaderName, HeaderValue)>,
-    /// It is the caller's own.
-    pub(super) own_key: bool,
+    pub(super) access: Access<'a>,
     pub(super) via: HeaderValue,
     pub(super) dialect: Dialect,
     /// Of the caller's headers, those that belong to the dialect.
@@ -91,7 +89,7 @@ pub(super) async fn attempt(
 ) -> Result<Committed, Miss> {
     let mut request = request(target, wire, stream)?;
     let connection = capture_connection(&mut request);
-    let mut sending = clients.send(request, target.allow_private);
+    let mut sending = clients.send(request, target.access.allow_private);
     // Whoever drops this future halfway must still know whether anything was sent.
     let sending = std::future::poll_fn(|cx| {
         let polled = Pin::new(&mut sending).poll(cx);
@@ -173,7 +171,7 @@ fn request(
             "the base URL is wrong",
         )
     };
-    let uri: Uri = format!("{}{}", target.base_url, wire.path)
+    let uri: Uri = format!("{}{}", target.access.base_url, wire.path)
         .parse()
         .map_err(|_| misconfigured())?;
     let accept = if stream {
@@ -195,14 +193,13 @@ fn request(
         header::ACCEPT_ENCODING,
         HeaderValue::from_static("identity"),
     );
-    let agent = concat!("spillway/", env!("CARGO_PKG_VERSION"));
-    headers.insert(header::USER_AGENT, HeaderValue::from_static(agent));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(AGENT));
     headers.insert(HeaderName::from_static(VIA), target.via.clone());
     headers.extend(target.passed.clone());
     if target.dialect == Dialect::AnthropicMessages && !headers.contains_key(ANTHROPIC_VERSION) {
         headers.insert(ANTHROPIC_VERSION, HeaderValue::from_static("2023-06-01"));
     }
-    if let Some((name, value)) = &target.key {
+    if let Some((name, value)) = &target.access.key {
         headers.insert(name.clone(), value.clone());
     }
     Ok(request)
@@ -249,7 +246,7 @@ async fn refusal(answer: client::Answer, target: &Target<'_>) -> Miss {
     let blame = dialect::blame(dialect, head.status, &body);
     let mut miss = Miss::blamed(blame, Some(head.status.as_u16()));
     miss.retry_after = retry_after(&head.headers);
-    let callers = blame == Blame::Request || blame == Blame::Elsewhere || target.own_key;
+    let callers = blame == Blame::Request || blame == Blame::Elsewhere || target.access.own_key;
     if callers && head.status.is_client_error() {
         let mut headers = HeaderMap::new();
         for name in PASSED_HEADERS {

@@ -1,5 +1,6 @@
 //! Facts, conditions and decisions.
 
+use spillway_routing::account::Account;
 use spillway_routing::catalogue::Tier;
 use spillway_routing::conditions::{Gate, LaneState};
 use spillway_routing::decide::{Considered, Decision, Limit, Need, Removal, Step, Verdict, Why};
@@ -93,6 +94,7 @@ impl From<&Facts> for pb::Facts {
             reach: facts.requirements.reach.bits(),
             start: facts.start.name().to_owned(),
             own_keys: facts.own_keys.iter().map(ToString::to_string).collect(),
+            kept_by: facts.kept_by.map(|account| account.0),
         }
     }
 }
@@ -129,6 +131,7 @@ impl TryFrom<pb::Facts> for Facts {
                 .iter()
                 .map(|id| ProviderId::new(id))
                 .collect(),
+            kept_by: facts.kept_by.map(Account),
             class: class_of(facts.class, "class")?,
             stream: facts.stream,
             start: Start::parse(&facts.start, facts.start_within_ms.map(Millis))

@@ -67,6 +67,9 @@ pub struct Facts {
     /// short.
     #[prost(uint32, repeated, tag = "25")]
     pub token_permille: ::prost::alloc::vec::Vec<u32>,
+    /// The account at a provider that keeps what the conversation builds on.
+    #[prost(fixed32, optional, tag = "26")]
+    pub kept_by: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct LaneState {

@@ -4,6 +4,7 @@
 //! Owns: filters and estimates. Knows nothing of ranking: that is `order.rs`.
 
 use super::{Considered, Limit, Need, Removal, Verdict, Why};
+use crate::account::Account;
 use crate::conditions::{Conditions, Gate, LaneState};
 use crate::dialect::Dialect;
 use crate::features::Facts;
@@ -273,6 +274,7 @@ impl Request<'_> {
             (!self.is_sayable(lane), Need::Dialect),
             (!self.is_same_model(lane), Need::SameModel),
             (!self.is_paid_for(lane), Need::OwnKey),
+            (!self.knows_the_state(lane), Need::State),
         ];
         lacks
             .into_iter()
@@ -299,6 +301,14 @@ impl Request<'_> {
     fn is_paid_for(&self, lane: usize) -> bool {
         let own = &self.facts.own_keys;
         own.is_empty() || own.contains(&self.table.upstream_of(lane).provider)
+    }
+
+    /// Whether what the conversation builds on is kept where the lane leads.
+    fn knows_the_state(&self, lane: usize) -> bool {
+        let account = || Account::behind(self.table.upstream_of(lane), &self.facts.own_keys);
+        self.facts
+            .kept_by
+            .is_none_or(|kept_by| kept_by == account())
     }
 
     fn by_size(&self, lane: usize, estimate: &Estimate) -> Option<Removal> {

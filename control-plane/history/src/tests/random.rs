@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
+use spillway_routing::account::Account;
 use spillway_routing::catalogue::{Tier, Usage};
 use spillway_routing::conditions::{Gate, LaneState};
 use spillway_routing::decide::{self, Considered, Decision, Limit, Need, Removal, Step, Why};
@@ -113,6 +114,7 @@ pub(super) fn facts() -> impl Strategy<Value = Facts> {
                 .into_iter()
                 .map(|id| ProviderId::new(&id))
                 .collect(),
+            kept_by: (turns % 2 == 1).then_some(Account(o200k.0)),
             dialect,
             key,
             slice,

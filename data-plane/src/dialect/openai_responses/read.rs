@@ -6,14 +6,14 @@
 use serde_json::Value;
 use spillway_routing::prompt::Role;
 
-use super::SETTINGS;
+use super::{PREVIOUS, SETTINGS};
 use crate::chat::{Body, Field};
 use crate::conversation::{
     Conversation, Effort, Form, Loss, Part, Setting, Source, Tool, ToolCall, ToolChoice,
     ToolResult, Turn,
 };
 use crate::dialect::peek::{at, is_idle, list, text};
-use crate::dialect::{Read, required_model};
+use crate::dialect::{Read, kept, required_model};
 use crate::failure::{Failure, Kind};
 
 const ONCE: [&str; 10] = [
@@ -38,12 +38,7 @@ const SILENT: [&str; 6] = [
     "start_within",
 ];
 /// Fields that point at what one provider keeps.
-const STATE: [&str; 4] = [
-    "previous_response_id",
-    "conversation",
-    "prompt",
-    "background",
-];
+const STATE: [&str; 4] = [PREVIOUS, "conversation", "prompt", "background"];
 
 pub(in crate::dialect) fn read(body: &Body) -> Result<Read, Failure> {
     body.once(&ONCE)?;
@@ -73,6 +68,8 @@ pub(in crate::dialect) fn read(body: &Body) -> Result<Read, Failure> {
         }
     }
     conversation.max_output = body.count("max_output_tokens");
+    let previous = body.text(PREVIOUS);
+    conversation.kept_by = previous.and_then(|id| kept::opened(&id).1);
     for field in &body.0 {
         setting(field, &mut conversation);
     }

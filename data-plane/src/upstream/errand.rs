@@ -1,0 +1,73 @@
+//! Errands: requests about what a provider keeps, passed on to the account that keeps it.
+//!
+//! Owns: finding the account among the table's upstreams, and one call within bounds of
+//! time and size. Nothing is decided, tried again or booked: it costs nothing.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::Full;
+use spillway_routing::account::Account;
+use spillway_routing::dialect::Dialect;
+use tokio::time::timeout_at;
+
+use super::access::Access;
+use super::attempt::{AGENT, VIA};
+use super::reader::rest;
+use crate::Proxy;
+use crate::failure::{Failure, Kind};
+use crate::inbound::Inbound;
+
+const WITHIN: Duration = Duration::from_secs(30);
+const DIALECT: Dialect = Dialect::OpenAiResponses;
+
+/// What the provider answers, whatever it is.
+pub(crate) async fn errand(
+    proxy: &Proxy,
+    inbound: &Inbound,
+    account: Account,
+    method: Method,
+    path: &str,
+) -> Result<(StatusCode, Bytes), Failure> {
+    let table = proxy.table()?;
+    let own = inbound.own_keys.providers();
+    let keeps = table.draft().upstreams.iter().find(|upstream| {
+        upstream.dialects.contains(&DIALECT) && Account::behind(upstream, &own) == account
+    });
+    let upstream = keeps.ok_or_else(|| {
+        let message = "no provider of the policy keeps this response: its account was taken out, or \
+                       it was made with a key that the caller brought along";
+        Failure::client(Kind::UnknownObject, message)
+    })?;
+    let misconfigured = |message| Failure::spillway(Kind::UpstreamMisconfigured, message);
+    let access = Access::to(upstream, DIALECT, &proxy.config, &inbound.own_keys);
+    let access = access.map_err(misconfigured)?;
+    let mut request = Request::new(Full::new(Bytes::new()));
+    *request.method_mut() = method;
+    *request.uri_mut() = format!("{}{path}", access.base_url)
+        .parse()
+        .map_err(|_| misconfigured("the provider's base URL is wrong"))?;
+    let headers = request.headers_mut();
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::ACCEPT_ENCODING,
+        HeaderValue::from_static("identity"),
+    );
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(AGENT));
+    headers.insert(VIA, inbound.via(proxy));
+    headers.extend(inbound.passed());
+    headers.extend(access.key);
+    let until = Instant::now() + WITHIN;
+    let failed = |message| Failure::spillway(Kind::UpstreamFailed, message);
+    let late = |_| Failure::spillway(Kind::TimedOut, "the provider did not answer in time");
+    let sending = proxy.clients.send(request, access.allow_private);
+    let answer = timeout_at(until.into(), sending).await.map_err(late)?;
+    let answer = answer.map_err(|_| failed("the provider could not be reached"))?;
+    let (head, mut body) = answer.into_parts();
+    let most = proxy.config.limits.answer_bytes;
+    let reading = rest(Bytes::new(), &mut body, WITHIN, most);
+    let body = timeout_at(until.into(), reading).await.map_err(late)?;
+    let body = body.map_err(|_| failed("the provider's answer broke off"))?;
+    Ok((head.status, body))
+}
