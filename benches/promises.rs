@@ -15,6 +15,8 @@
     reason = "a bench on the tests' stand, of which it uses a part"
 )]
 
+#[path = "promises/leaving.rs"]
+mod leaving;
 #[path = "../tests/stand/mod.rs"]
 mod stand;
 
@@ -35,16 +37,15 @@ const STORM: Duration = Duration::from_secs(60);
 const STORM_RPS: u64 = 300;
 /// How long after the providers have healed requests may still fail.
 const NORMAL_WITHIN: Duration = Duration::from_secs(10);
-const LEAVERS: usize = 200;
 const STREAMS: usize = 5_000;
 const SLOW_READERS: usize = 1_000;
 /// How much a slow reader takes each second, and for how long it is watched.
 const SLOW_BYTES: usize = 1_024;
 const SLOW_FOR: Duration = Duration::from_secs(30);
 
-fn body(stream: bool) -> Value {
+fn body(model: &str, stream: bool) -> Value {
     json!({
-        "model": "auto", "stream": stream,
+        "model": model, "stream": stream,
         "messages": [{ "role": "user", "content": "how high is the water at the dam tonight" }],
     })
 }
@@ -62,7 +63,7 @@ async fn storm() {
         async move {
             let at = began + Duration::from_micros(i * 1_000_000 / STORM_RPS);
             tokio::time::sleep_until(at.into()).await;
-            chat(&url, &body(false)).await.status
+            chat(&url, &body("auto", false)).await.status
         }
     });
     let answers = join_all(asked).await;
@@ -78,7 +79,7 @@ async fn storm() {
     let healed = Instant::now();
     let mut in_a_row = 0;
     while in_a_row < 50 {
-        let answered = chat(stand.url(), &body(false)).await.status == 200;
+        let answered = chat(stand.url(), &body("auto", false)).await.status == 200;
         in_a_row = if answered { in_a_row + 1 } else { 0 };
         tokio::time::sleep(Duration::from_millis(10)).await;
         assert!(healed.elapsed() < 6 * NORMAL_WITHIN, "it never healed");
@@ -87,10 +88,10 @@ async fn storm() {
     println!("storm: 50 answers in a row {normal:.1} s after the providers healed");
 }
 
-/// Sends a request by hand, so that its connection can be dropped in any state.
-async fn opened(stand: &Stand, stream: bool) -> TcpStream {
+/// Sends a request for a stream by hand, so that its connection can be left in any state.
+async fn opened(stand: &Stand, model: &str) -> TcpStream {
     let address = stand.url().trim_start_matches("http://");
-    let body = body(stream).to_string();
+    let body = body(model, true).to_string();
     let mut socket = TcpStream::connect(address).await.unwrap();
     let request = format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\n\
@@ -99,69 +100,6 @@ async fn opened(stand: &Stand, stream: bool) -> TcpStream {
     );
     socket.write_all(request.as_bytes()).await.unwrap();
     socket
-}
-
-/// Clients leave while the provider is silent: before any byte, after the head of a stream,
-/// after some content; with another request of theirs unread on the line.
-async fn leaving() {
-    for (name, fault, stream, pipelined) in [
-        ("before an answer", Fault::HangBeforeHeaders, false, false),
-        ("before a stream", Fault::HangAfterHeaders, true, false),
-        (
-            "in a stream",
-            Fault::HangAfter { content_chunks: 2 },
-            true,
-            false,
-        ),
-        (
-            "with a request unread",
-            Fault::HangAfter { content_chunks: 2 },
-            true,
-            true,
-        ),
-    ] {
-        let stand = Stand::new().start().await;
-        stand.script("alpha").fail(fault);
-        let mut times = Vec::new();
-        for sent in 1..=LEAVERS {
-            let mut socket = opened(&stand, stream).await;
-            let ledger = stand.simulator().ledger();
-            while ledger.attempts().len() < sent {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            if pipelined {
-                socket
-                    .write_all(b"GET /v1/models HTTP/1.1\r\n")
-                    .await
-                    .unwrap();
-            }
-            if stream && name.starts_with("in") || pipelined {
-                let mut some = [0u8; 64];
-                socket.read_exact(&mut some).await.unwrap();
-            }
-            let left = Instant::now();
-            drop(socket);
-            while ledger.attempts()[sent - 1].client_gone_ms.is_none() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                assert!(
-                    left.elapsed() < Duration::from_secs(30),
-                    "{name}: never closed"
-                );
-            }
-            times.push(left.elapsed());
-        }
-        times.sort_unstable();
-        let rows = stand.recorded(|rows| rows.len() >= LEAVERS).await;
-        let gone = rows
-            .iter()
-            .filter(|row| row["ending"] == "client_gone")
-            .count();
-        println!(
-            "client gone {name}: provider closed p50 {} ms, p99 {} ms; {gone} of {LEAVERS} on record",
-            times[LEAVERS / 2].as_millis(),
-            times[LEAVERS * 99 / 100].as_millis()
-        );
-    }
 }
 
 /// Resident memory of a process, in KiB.
@@ -182,13 +120,13 @@ async fn streams() {
     let pid = stand.proxies[0].process.pid();
     // What a proxy takes anyway is there after some requests.
     for _ in 0..500 {
-        assert_eq!(chat(stand.url(), &body(false)).await.status, 200);
+        assert_eq!(chat(stand.url(), &body("auto", false)).await.status, 200);
     }
     let before = resident_kib(pid);
     stand.script("alpha").set(hang);
     let mut held = Vec::with_capacity(STREAMS);
     for _ in 0..STREAMS {
-        let mut socket = opened(&stand, true).await;
+        let mut socket = opened(&stand, "auto").await;
         let mut some = [0u8; 64];
         socket.read_exact(&mut some).await.unwrap();
         let head = String::from_utf8_lossy(&some);
@@ -258,7 +196,7 @@ async fn slow_readers() {
     let before = resident_kib(pid);
     let mut readers = Vec::with_capacity(SLOW_READERS);
     for _ in 0..SLOW_READERS {
-        let mut socket = opened(&stand, true).await;
+        let mut socket = opened(&stand, "auto").await;
         let mut some = [0u8; 64];
         socket.read_exact(&mut some).await.unwrap();
         readers.push(tokio::spawn(async move {
@@ -309,7 +247,7 @@ async fn main() {
         slow_readers().await;
     }
     if runs("leaving") {
-        leaving().await;
+        leaving::leaving().await;
     }
     if runs("storm") {
         storm().await;

@@ -13,6 +13,7 @@
 )]
 
 mod architecture;
+mod caches;
 mod cli;
 mod dashboard;
 mod deadline;

@@ -9,6 +9,7 @@ mod body;
 mod labels;
 
 use std::fmt;
+use std::hash::RandomState;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -25,7 +26,8 @@ pub(crate) use self::asked::Asked;
 pub(crate) use self::body::{Body, Field, quoted};
 pub(crate) use self::labels::CallerLabels;
 use self::labels::{service_tier, start_within};
-use crate::conversation::{Conversation, Losses};
+use crate::caches::{self, Beginning};
+use crate::conversation::{Conversation, Loss, Losses};
 use crate::dialect;
 use crate::failure::{Failure, Kind};
 
@@ -130,6 +132,18 @@ impl Chat {
         let responses = Dialect::OpenAiResponses;
         let kept = self.body.raw("store") != Some("false");
         kept && dialect == responses && self.dialect() == responses
+    }
+
+    /// Whether an upstream would keep this request in its prompt cache. Anthropic's does so
+    /// only for callers who say where.
+    pub(crate) fn is_cached(&self, upstream: &Upstream) -> bool {
+        let anthropic = self.spoken_to(upstream) == Some(Dialect::AnthropicMessages);
+        !anthropic || self.conversation.own.names(&Loss::CacheHint)
+    }
+
+    /// What prompt caches may know of it; `total` are all its tokens.
+    pub(crate) fn beginnings(&self, total: Tokens, key: &RandomState) -> Vec<Beginning> {
+        caches::beginnings(&self.conversation, &self.tools, total, key)
     }
 
     /// Makes the facts; the text is not needed for any decision afterwards.

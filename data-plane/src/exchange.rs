@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::response::Response;
+use spillway_routing::catalogue::Upstream;
 use spillway_routing::conditions::Conditions;
 use spillway_routing::decide::{
     Considered, Decision, Draw, Need, Refusal, Removal, Verdict, decide,
@@ -15,6 +16,7 @@ use spillway_routing::table::Table;
 use spillway_routing::unit::UnixMillis;
 
 use crate::audit::Auditor;
+use crate::caches::Beginning;
 use crate::chat::{CallerLabels, Chat};
 use crate::clock;
 use crate::conversation::Loss;
@@ -34,14 +36,34 @@ const REST_MAX: Duration = Duration::from_secs(5);
 /// Within so many milliseconds they come back.
 const REST_SPREAD_MS: u64 = 50;
 
+/// A request as it was read.
+pub(crate) struct Reading {
+    pub(crate) chat: Chat,
+    pub(crate) facts: Facts,
+    /// What prompt caches may know of it; nothing where the caller's own accounts do.
+    beginnings: Vec<Beginning>,
+}
+
+impl Reading {
+    /// What is known of a table's lanes just now, also for this request alone.
+    pub(crate) fn conditions(&self, proxy: &Proxy, table: &Table, now: Instant) -> Conditions {
+        let mut conditions = proxy.conditions(table, now);
+        let caches = &proxy.ledger.caches;
+        let would_cache = |upstream: &Upstream| self.chat.is_cached(upstream);
+        caches.fill(&self.beginnings, table, &mut conditions, would_cache, now);
+        conditions
+    }
+}
+
 /// From a request to its response.
 pub(crate) async fn exchange(proxy: &Proxy, inbound: Inbound) -> Result<Response, Failure> {
     let table = proxy.table()?; // One version, from here to the report.
-    let (chat, facts) = read(proxy, &inbound).await?;
+    let reading = read(proxy, &inbound).await?;
     let draw = Draw::of(inbound.id);
-    let entry = open(proxy, &inbound, Arc::clone(&table), (&chat, facts), draw).await?;
+    let entry = open(proxy, &inbound, Arc::clone(&table), &reading, draw).await?;
     let call = Call {
-        chat: &chat,
+        chat: &reading.chat,
+        beginnings: &reading.beginnings,
         table: &table,
         arrived: inbound.arrived,
         draw,
@@ -51,11 +73,15 @@ pub(crate) async fn exchange(proxy: &Proxy, inbound: Inbound) -> Result<Response
         own_keys: &inbound.own_keys,
     };
     let reply = upstream::call(proxy, call, entry).await?;
-    Ok(stream::relay(reply, &chat, proxy.config.limits.heartbeat))
+    Ok(stream::relay(
+        reply,
+        &reading.chat,
+        proxy.config.limits.heartbeat,
+    ))
 }
 
 /// Reads the body once and makes the facts.
-pub(crate) async fn read(proxy: &Proxy, inbound: &Inbound) -> Result<(Chat, Facts), Failure> {
+pub(crate) async fn read(proxy: &Proxy, inbound: &Inbound) -> Result<Reading, Failure> {
     let labels = CallerLabels::read(&inbound.headers, inbound.caller.tags())?;
     let (body, asking) = (inbound.body.clone(), inbound.asking.clone());
     let key = inbound.caller.id().to_owned();
@@ -64,24 +90,32 @@ pub(crate) async fn read(proxy: &Proxy, inbound: &Inbound) -> Result<(Chat, Fact
     let families = families.as_ref().map(|table| table.families());
     let counter = proxy.tokens.measuring(families.unwrap_or_default());
     let long = body.len() > READ_INLINE_BYTES_MAX;
-    let reading = move || {
+    let hashing = proxy.ledger.caches.key();
+    let read = move || {
         let chat = Chat::parse(&body, &asking)?;
         let facts = chat.facts(&labels, &key, &own_keys, &counter);
-        Ok((chat, facts))
+        let beginnings = if own_keys.is_empty() {
+            chat.beginnings(facts.o200k, &hashing)
+        } else {
+            Vec::new()
+        };
+        Ok(Reading {
+            chat,
+            facts,
+            beginnings,
+        })
     };
-    let (chat, facts) = if long {
+    let reading = if long {
         let failed = |_| Failure::spillway(Kind::Panicked, "the request could not be read");
-        tokio::task::spawn_blocking(reading)
-            .await
-            .map_err(failed)??
+        tokio::task::spawn_blocking(read).await.map_err(failed)??
     } else {
-        reading()?
+        read()?
     };
-    if !inbound.caller.may_ask_for(&chat.model) {
+    if !inbound.caller.may_ask_for(&reading.chat.model) {
         let message = "this key may not ask for this route; GET /v1/models lists its routes";
         return Err(Failure::client(Kind::Forbidden, message).about("model"));
     }
-    Ok((chat, facts))
+    Ok(reading)
 }
 
 /// Decides, and opens the record: from here on the request makes exactly one outcome.
@@ -89,30 +123,25 @@ async fn open(
     proxy: &Proxy,
     inbound: &Inbound,
     table: Arc<Table>,
-    (chat, facts): (&Chat, Facts),
+    reading: &Reading,
     draw: Draw,
 ) -> Result<Entry, Failure> {
-    let at = clock::now();
-    let (conditions, made) = decided(proxy, &table, &facts, at, draw);
+    let (at, chat) = (clock::now(), &reading.chat);
+    let (conditions, made) = decided(proxy, &table, reading, at, draw);
     let (decision, mut refusal) = split(made);
     let mut entry = proxy.ledger.open(Opening {
         id: inbound.id,
         at,
         arrived: inbound.arrived,
         table: Arc::clone(&table),
-        facts,
+        facts: reading.facts.clone(),
         conditions,
         decision,
     });
     let until = inbound.arrived + patience(&table, &chat.model);
     while let Some(rest) = refusal.as_ref().and_then(|r| rest(proxy, r, until, draw)) {
         tokio::time::sleep(rest).await;
-        let anew = entry
-            .facts()
-            .map(|facts| decided(proxy, &table, facts, at, draw));
-        let Some((conditions, made)) = anew else {
-            break;
-        };
+        let (conditions, made) = decided(proxy, &table, reading, at, draw);
         let (decision, again) = split(made);
         refusal = again;
         entry.decides_anew(conditions, decision);
@@ -163,13 +192,13 @@ async fn afford(proxy: &Proxy, inbound: &Inbound, entry: &mut Entry) -> Result<(
 fn decided(
     proxy: &Proxy,
     table: &Table,
-    facts: &Facts,
+    reading: &Reading,
     at: UnixMillis,
     draw: Draw,
 ) -> (Conditions, Result<Decision, Refusal>) {
     let started = Instant::now();
-    let conditions = proxy.conditions(table, started);
-    let decided = decide(table, facts, &conditions, at, draw);
+    let conditions = reading.conditions(proxy, table, started);
+    let decided = decide(table, &reading.facts, &conditions, at, draw);
     let seconds = started.elapsed().as_secs_f64();
     proxy.metrics.decision_seconds.observe(seconds);
     (conditions, decided)

@@ -24,6 +24,7 @@ use spillway_routing::table::Table;
 use spillway_routing::unit::{Millis, NanoUsd, Tokens, UnixMillis};
 
 use crate::allowance::{Allowances, Grant, Taking};
+use crate::caches::Caches;
 use crate::chat::Chat;
 use crate::clock;
 use crate::conversation::Losses;
@@ -39,6 +40,7 @@ pub(crate) struct Ledger {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) spend: Arc<Spend>,
+    pub(crate) caches: Caches,
     pub(crate) allowances: Arc<Allowances>,
     /// Set when the grace of a shutdown is over: what is dropped now was cut by us.
     cutting: AtomicBool,
@@ -146,6 +148,7 @@ impl Ledger {
             metrics,
             queue,
             spend,
+            caches: Caches::default(),
             allowances,
             cutting: AtomicBool::new(false),
         }

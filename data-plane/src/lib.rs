@@ -8,6 +8,7 @@ mod accept;
 mod allowance;
 mod audit;
 mod auth;
+mod caches;
 mod chat;
 mod clock;
 pub mod config;

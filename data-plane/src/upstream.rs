@@ -38,6 +38,7 @@ pub(crate) use self::retry::RetryBudget;
 use self::retry::{Class, Miss};
 use self::walk::Walk;
 use crate::Proxy;
+use crate::caches::Beginning;
 use crate::chat::Chat;
 use crate::clock;
 use crate::dialect::event::Said;
@@ -71,6 +72,8 @@ pub(crate) struct MayCharge(pub(crate) bool);
 /// What a request brings along.
 pub(crate) struct Call<'a> {
     pub(crate) chat: &'a Chat,
+    /// What prompt caches may know of it.
+    pub(crate) beginnings: &'a [Beginning],
     pub(crate) table: &'a Table,
     pub(crate) arrived: Instant,
     pub(crate) draw: Draw,
@@ -153,6 +156,9 @@ pub(crate) async fn call(
                 remember(proxy, walk.waits.begun(&step.lane, took));
                 answered(&call, &mut permit, first - began);
                 commit(&mut entry, &call, (lane, dialect));
+                let upstream = &call.table.upstream_of(lane).id;
+                let caches = &proxy.ledger.caches;
+                caches.sent(call.beginnings, upstream, Instant::now());
                 return Ok(Reply {
                     committed,
                     permit,
@@ -251,6 +257,7 @@ pub(crate) async fn ask(
     };
     let call = Call {
         chat,
+        beginnings: &[],
         table,
         arrived: now,
         draw,

@@ -6,7 +6,7 @@
 
 use crate::id::LaneId;
 use crate::start::Starts;
-use crate::unit::{Millis, NanoUsd};
+use crate::unit::{Millis, NanoUsd, Tokens};
 
 /// Whether a lane may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +57,8 @@ pub struct LaneState {
     pub spent: NanoUsd,
     /// What it cost this proxy today (UTC) as an overflow lane.
     pub overflowed: NanoUsd,
+    /// How much of *this* request, in o200k, its provider probably has in its prompt cache.
+    pub cached: Tokens,
 }
 
 /// The states of a table's lanes, in that table's order. Lanes beyond the end were

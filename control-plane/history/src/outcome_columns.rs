@@ -120,6 +120,8 @@ fn push_conditions(columns: &mut Columns, outcomes: &[Outcome]) -> Result<(), Hi
     let starts: UInt64Array = starts.collect::<Vec<u64>>().into();
     let lengths: Vec<Option<usize>> = lengths().map(Some).collect();
     columns.list_opt("condition_starts", &lengths, Arc::new(starts))?;
+    let cached: UInt32Array = states().map(|(_, s)| s.cached.0).collect::<Vec<_>>().into();
+    columns.list_opt("condition_cached", &lengths, Arc::new(cached))?;
     let mut spill = Columns::default();
     spill.number::<UInt32Type>("waiting", states().map(|(_, s)| s.waiting));
     spill.number::<UInt64Type>("spent_nano_usd", states().map(|(_, s)| s.spent.0));
@@ -169,6 +171,7 @@ struct OutcomeRows<'a> {
     conditions: ListArrayRows<'a>,
     /// Not in files of before lanes could make requests wait.
     starts: Option<&'a ListArray>,
+    cached: Option<&'a ListArray>,
     /// Not in files of before routes had overflow lanes.
     spill: Option<&'a ListArray>,
     attempts: ListArrayRows<'a>,
@@ -198,6 +201,7 @@ impl<'a> OutcomeRows<'a> {
             decision: DecisionRows::of(rows)?,
             conditions: list("conditions")?,
             starts: rows.list("condition_starts").ok(),
+            cached: rows.list("condition_cached").ok(),
             spill: rows.list("condition_spill").ok(),
             attempts: list("attempts")?,
             id: rows.text("id")?,
@@ -275,7 +279,12 @@ impl<'a> OutcomeRows<'a> {
         let starts = starts
             .as_ref()
             .and_then(|s| s.as_primitive_opt::<UInt64Type>());
+        let cached = self.cached.map(|cached| cached.value(i));
+        let cached = cached
+            .as_ref()
+            .and_then(|c| c.as_primitive_opt::<UInt32Type>());
         let one = |s: usize| {
+            let cached = cached.filter(|tokens| s - first < tokens.len());
             let bits = starts.filter(|bits| s - first < bits.len());
             let bits = bits.map(|bits| bits.value(s - first));
             let gate = Gate::parse(items.text("gate")?.value(s));
@@ -288,6 +297,7 @@ impl<'a> OutcomeRows<'a> {
                 starts: bits
                     .filter(|bits| *bits != NO_STARTS)
                     .map(Starts::from_bits),
+                cached: cached.map_or(Tokens(0), |tokens| Tokens(tokens.value(s - first))),
                 ..self.spilling(i, s - first)?
             };
             Ok((LaneId::new(items.text("lane")?.value(s)), state))

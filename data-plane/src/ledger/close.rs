@@ -6,7 +6,7 @@
 use spillway_routing::catalogue::Usage;
 use spillway_routing::outcome::{AttemptResult, Ending, Outcome, UsageSource};
 use spillway_routing::overflow::Cause;
-use spillway_routing::unit::NanoUsd;
+use spillway_routing::unit::{NanoUsd, Tokens};
 
 use super::{Ledger, Record, account, named};
 use crate::allowance::Taking;
@@ -69,6 +69,9 @@ pub(super) fn close(ledger: &Ledger, mut record: Record, ending: Ending, status:
 
 fn outcome(ledger: &Ledger, record: Record, ending: Ending, status: u16) -> Outcome {
     let (usage, usage_source) = account::usage(&record);
+    if usage_source == UsageSource::Reported {
+        learn_cache(ledger, &record, &usage);
+    }
     let cost = account::cost(&record, &usage);
     let baseline_cost = account::baseline(&record, &usage);
     let table = &record.opening.table;
@@ -114,6 +117,24 @@ fn outcome(ledger: &Ledger, record: Record, ending: Ending, status: u16) -> Outc
     }
     measure(&ledger.metrics, &outcome);
     outcome
+}
+
+/// How much of what was expected the provider's cache gave.
+fn learn_cache(ledger: &Ledger, record: &Record, usage: &Usage) {
+    let (Some(lane), opening) = (record.served, &record.opening) else {
+        return;
+    };
+    let expected = opening.conditions.lane(lane).cached;
+    if expected == Tokens(0) || usage.input == Tokens(0) {
+        return;
+    }
+    let share = |part: Tokens, whole: Tokens| f64::from(part.0) / f64::from(whole.0.max(1));
+    let upstream = opening.table.upstream_of(lane);
+    ledger.caches.learn(
+        &upstream.id,
+        share(expected, opening.facts.o200k),
+        share(usage.cache_read, usage.input),
+    );
 }
 
 fn count_overflow(metrics: &Metrics, outcome: &Outcome, cause: Cause) {

@@ -52,7 +52,7 @@ pub(super) async fn accept(
         return Err(refuse(message).about("background"));
     }
     // Whatever is wrong with it is said now.
-    let (chat, _) = exchange::read(proxy, inbound).await?;
+    let chat = exchange::read(proxy, inbound).await?.chat;
     if chat.stream {
         let message = "what runs in the background cannot be streamed; leave stream out and poll";
         return Err(refuse(message).about("stream"));

@@ -26,7 +26,7 @@ pub(super) async fn count(proxy: &Proxy, mut inbound: Inbound) -> Result<Respons
     if let Some(inner) = Body::parse(&inbound.body)?.raw(WRAPPED) {
         inbound.body = inner.to_owned().into();
     }
-    let (_, facts) = exchange::read(proxy, &inbound).await?;
+    let facts = exchange::read(proxy, &inbound).await?.facts;
     let now = Instant::now();
     let conditions = proxy.conditions(&table, now);
     let draw = Draw::of(inbound.id);

@@ -20,9 +20,10 @@ use crate::inbound::Inbound;
 
 pub(super) async fn explain(proxy: &Proxy, inbound: Inbound) -> Result<Response, Failure> {
     let table = proxy.table()?;
-    let (_, facts) = exchange::read(proxy, &inbound).await?;
+    let reading = exchange::read(proxy, &inbound).await?;
     let now = Instant::now();
-    let conditions = proxy.conditions(&table, now);
+    let conditions = reading.conditions(proxy, &table, now);
+    let facts = reading.facts;
     let decided = decide(
         &table,
         &facts,

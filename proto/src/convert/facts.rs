@@ -175,6 +175,7 @@ pub(super) fn state_to_pb((lane, state): &(LaneId, LaneState)) -> pb::LaneState 
         waiting: state.waiting,
         spent_nano_usd: state.spent.0,
         overflowed_nano_usd: state.overflowed.0,
+        cached_tokens: state.cached.0,
     }
 }
 
@@ -189,6 +190,7 @@ pub(super) fn state_of(state: pb::LaneState) -> Result<(LaneId, LaneState), Inva
         waiting: state.waiting,
         spent: NanoUsd(state.spent_nano_usd),
         overflowed: NanoUsd(state.overflowed_nano_usd),
+        cached: Tokens(state.cached_tokens),
     };
     Ok((lane, state))
 }

@@ -370,6 +370,7 @@ fn an_outcome_survives_the_wire() {
             waiting: 6,
             spent: NanoUsd(7),
             overflowed: NanoUsd(8),
+            cached: Tokens(9),
         },
     )];
     let order = table.draft().lanes.iter().map(|lane| &lane.id);

@@ -96,6 +96,9 @@ pub struct LaneState {
     /// Today (UTC), as an overflow lane.
     #[prost(uint64, tag = "9")]
     pub overflowed_nano_usd: u64,
+    /// How much of the request, in o200k, its provider probably has in its prompt cache.
+    #[prost(uint32, tag = "10")]
+    pub cached_tokens: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Why {

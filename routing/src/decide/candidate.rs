@@ -192,6 +192,10 @@ impl Request<'_> {
         let input = self.facts.input(model.family);
         let price = self.table.lane(lane).price.as_ref();
         let state = self.conditions.lane(lane);
+        // The same part of the input, as this family counts it.
+        let cached = u64::from(input.0) * u64::from(state.cached.0);
+        let cached = cached / u64::from(self.facts.o200k.0.max(1));
+        let cached = Tokens(u32::try_from(cached).unwrap_or(u32::MAX)).min(input);
         let pace = self.table.lane(lane).pace;
         let idle = state.first_token.unwrap_or(pace.first_token).0;
         let before = u64::from(state.in_flight) + u64::from(state.waiting);
@@ -202,7 +206,7 @@ impl Request<'_> {
         Estimate {
             quality: score.map(|s| s.quality).or(model.prior),
             quality_low: score.map(|s| s.quality_low),
-            cost: price.map(|price| price.estimate(input, Tokens(0), output, self.now)),
+            cost: price.map(|price| price.estimate(input, cached, output, self.now)),
             input,
             output,
             first_token,

@@ -269,3 +269,38 @@ fn exploring_happens_at_its_share_and_says_its_odds() {
     let share = explored as f64 / runs as f64;
     assert!((share - 0.0339).abs() < 0.005, "{share}");
 }
+
+#[test]
+fn what_is_in_a_cache_is_priced_as_cached() {
+    let mut draft = table(&two(), Choice::Floor(Bps::ZERO), 0, vec![])
+        .draft()
+        .clone();
+    for lane in &mut draft.lanes {
+        let rates = &mut lane.price.as_mut().unwrap().rates;
+        rates.cache_read = Some(NanoUsdPerMtok(rates.input.0 / 10));
+    }
+    let table = Table::build(draft).unwrap();
+    let facts = facts(false, 10_000);
+    let lane = table.lane_index(&"p0:m0/standard".into()).unwrap();
+    let costs = |cached: u32| {
+        let mut conditions = Conditions {
+            lanes: vec![LaneState::default(); table.draft().lanes.len()],
+        };
+        conditions.lanes[lane].cached = Tokens(cached);
+        let decision = decide(&table, &facts, &conditions, NOW, Draw(0)).unwrap();
+        let line = |name: &str| {
+            decision
+                .trail
+                .iter()
+                .find(|line| line.lane.as_str() == name)
+        };
+        let cost = |name: &str| line(name).unwrap().cost.unwrap();
+        (cost("p0:m0/standard"), cost("p1:m1/standard"))
+    };
+    let (cold, other) = costs(0);
+    let (warm, untouched) = costs(5_000);
+    let (hot, _) = costs(10_000);
+    assert!(hot < warm && warm < cold && other == untouched);
+    // More than there is counts as all.
+    assert_eq!(costs(u32::MAX).0, hot);
+}
