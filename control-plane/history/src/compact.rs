@@ -7,8 +7,9 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{RecordBatch, new_null_array};
 use datafusion::arrow::compute::{concat_batches, sort_to_indices, take_record_batch};
+use datafusion::arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::object_store::Error;
 use futures::{StreamExt, TryStreamExt, stream};
 use spillway_routing::unit::{Millis, UnixMillis};
@@ -141,15 +142,61 @@ impl History {
     }
 }
 
+/// Files of different versions with the columns of all: by name, with nulls where a file
+/// is older than the column.
+fn in_one_schema(batches: &[RecordBatch]) -> Result<(SchemaRef, Vec<RecordBatch>), HistoryError> {
+    let schemas = batches.iter().map(|batch| batch.schema());
+    let merged = Schema::try_merge(schemas.map(|schema| schema.as_ref().clone()))?;
+    let everywhere = |field: &Field| {
+        let has = |batch: &RecordBatch| batch.column_by_name(field.name()).is_some();
+        batches.iter().all(has)
+    };
+    let fields = merged.fields().iter().map(|field| {
+        let nullable = field.is_nullable() || !everywhere(field);
+        field.as_ref().clone().with_nullable(nullable)
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let widened = |batch: &RecordBatch| {
+        let columns = schema.fields().iter().map(|field| {
+            let column = batch.column_by_name(field.name()).cloned();
+            column.unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))
+        });
+        Ok(RecordBatch::try_new(
+            Arc::clone(&schema),
+            columns.collect(),
+        )?)
+    };
+    let batches = batches.iter().map(widened);
+    let batches = batches.collect::<Result<Vec<_>, HistoryError>>()?;
+    Ok((schema, batches))
+}
+
 /// All rows in order of time.
 fn united(batches: &[RecordBatch]) -> Result<RecordBatch, HistoryError> {
-    let Some(first) = batches.first() else {
-        return Err(HistoryError::malformed(AT));
-    };
-    let batch = concat_batches(&first.schema(), batches)?;
+    let (schema, batches) = in_one_schema(batches)?;
+    let batch = concat_batches(&schema, &batches)?;
     let at = batch
         .column_by_name(AT)
         .ok_or(HistoryError::malformed(AT))?;
     let order = sort_to_indices(at, None, None)?;
     Ok(take_record_batch(&batch, &order)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use datafusion::arrow::array::{ArrayRef, Int64Array, StringArray};
+
+    #[test]
+    fn files_of_before_a_column_came_are_merged_with_those_of_after() {
+        let at: ArrayRef = Arc::new(Int64Array::from(vec![2, 1]));
+        let old = RecordBatch::try_from_iter([(AT, Arc::clone(&at))]).unwrap();
+        let name: ArrayRef = Arc::new(StringArray::from(vec!["b", "a"]));
+        let new = RecordBatch::try_from_iter([("name", name), (AT, at)]).unwrap();
+        for batches in [[old.clone(), new.clone()], [new, old]] {
+            let merged = united(&batches).unwrap();
+            let names = merged.column_by_name("name").unwrap();
+            assert_eq!((merged.num_rows(), names.null_count()), (4, 2));
+        }
+    }
 }
