@@ -128,7 +128,8 @@ impl Dataset {
                 .map_or(1.0, |d| d.propensity.share());
             let inverse = (1.0 / propensity.max(1e-6)).min(INVERSE_PROPENSITY_MAX);
             let weight = Some(inverse / INVERSE_PROPENSITY_MAX);
-            let id = outcome.id.to_string();
+            // As the audit sampler names the audit of a request.
+            let id = format!("live/{}", outcome.id);
             let prompt = prompt(id.as_bytes(), outcome.at, &outcome.facts, weight);
             if seen.insert(prompt.key) {
                 rows.push((prompt, column, labelled));
@@ -235,9 +236,9 @@ impl Dataset {
         }
     }
 
-    /// Rows to train on and rows held out: audits by a hash of what they are and `seed`,
-    /// so that a prompt stays on its side when others come, and when it comes again; live requests by time, since only
-    /// the later ones can tell how well the earlier ones foretell.
+    /// Rows to train on and rows held out: audits by a hash of what they are and `seed`, so
+    /// that a prompt stays on its side when others come, and when it comes again; live
+    /// requests by time, since only the later ones can tell how well the earlier ones foretell.
     #[must_use]
     pub fn cut(&self, held_out: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
         let mut times: Vec<UnixMillis> = self

@@ -83,8 +83,8 @@ pub struct Checked {
     pub detail: String,
 }
 
-/// What the gate looks at: everything on held-out prompts but `solved` and `running`, which
-/// rest on all prompts, each foretold by heads that had not seen it.
+/// What the gate looks at: everything on held-out prompts but `solved`, which rests on those
+/// of the fitted part, each foretold by heads that had not seen it, and `running`, on both.
 #[derive(Clone, Copy, Debug)]
 pub struct Evidence<'a> {
     pub solved: &'a Solved,

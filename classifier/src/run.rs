@@ -14,7 +14,7 @@ use spillway_routing::head::Committee;
 use spillway_routing::id::{ModelId, RouteId};
 use spillway_routing::outcome::Audit;
 use spillway_routing::table::{Certificate, Choice};
-use spillway_routing::unit::{Bps, UnixMillis};
+use spillway_routing::unit::Bps;
 
 use crate::compare::{Contender, compare};
 use crate::dataset::{Dataset, Labelled, MODEL_LABELS_MIN};
@@ -26,7 +26,7 @@ use crate::learn::{Learned, learn};
 use crate::offers::{Comparable, Row, Terms, terms};
 use crate::report::{Decline, ModelReport, PriceSource, RouteReport, Rows, RunReport, heads};
 pub use in_use::InUse;
-use in_use::Rival;
+use in_use::{Former, Rival};
 use routes::{Beside, Gated, Part, finish, gate, slices, unseen};
 
 /// A route that wants a λ.
@@ -149,11 +149,9 @@ pub fn run(
     let data = impute(data);
     report.declined = decline(&data, &prices);
     let gates = if report.declined.is_none() {
-        let rival = settings.current.and_then(|current| {
-            let as_learnt = current.as_learnt(audits, live, &data.models)?;
-            Some((as_learnt, current.learnt_at))
-        });
-        measure(&data, &prices, settings, rival, &mut report, progress)
+        let former = settings.current;
+        let former = former.and_then(|current| current.as_learnt(audits, live, &data));
+        measure(&data, &prices, settings, former, &mut report, progress)
     } else {
         Vec::new()
     };
@@ -240,7 +238,7 @@ fn measure(
     data: &Dataset,
     prices: &[Option<Terms>],
     settings: &Settings<'_>,
-    rival: Option<(Committee, UnixMillis)>,
+    former: Option<Former>,
     report: &mut RunReport,
     progress: &mut dyn FnMut(Step, f32),
 ) -> Vec<Gated> {
@@ -280,8 +278,8 @@ fn measure(
     };
     (report.learned, report.blind) = (judged(Contender::Committee), judged(Contender::NoFeatures));
     let rival = |rows: &Comparable, data: &Dataset| {
-        let (as_learnt, learnt_at) = rival.as_ref()?;
-        Some(Rival::on(rows, data, as_learnt, *learnt_at))
+        let former = former.as_ref()?;
+        Some(Rival::on(rows, data, former))
     };
     let rivals = (rival(&inside, &train), rival(&outside, &held));
     report.current = rivals.1.as_ref().and_then(|rival| judge(rival.offers()));

@@ -4,6 +4,8 @@
 //! and what the two policies made of those. Whether that lets a table through is the
 //! gate's.
 
+use std::collections::HashSet;
+
 use spillway_routing::head::Committee;
 use spillway_routing::id::ModelId;
 use spillway_routing::outcome::Audit;
@@ -32,26 +34,48 @@ pub struct InUse<'a> {
 
 impl InUse<'_> {
     /// As it was when it was learnt: its tables counted without what came later. `None` if
-    /// it has no heads, or predicts other models.
+    /// it has no heads, predicts other models, or knows one that all is forgotten of.
     pub(super) fn as_learnt(
         &self,
         audits: &[Audit],
         live: &[Labelled<'_>],
-        models: &[ModelId],
-    ) -> Option<Committee> {
+        data: &Dataset,
+    ) -> Option<Former> {
         if self.committee.heads.is_empty() {
             return None;
         }
         let earlier = |at: UnixMillis| at <= self.learnt_at;
         let audits: Vec<Audit> = audits.iter().filter(|a| earlier(a.at)).cloned().collect();
+        let answers = || audits.iter().flat_map(|audit| &audit.answers);
+        let is_labelled = |model: &ModelId| answers().any(|answer| answer.model == *model);
+        if !self.committee.models.iter().all(is_labelled) {
+            return None;
+        }
         let live: Vec<Labelled<'_>> = live
             .iter()
             .filter(|labelled| earlier(labelled.outcome.at))
             .copied()
             .collect();
-        let before = refreshed(self.committee, &audits, &live);
-        aligned(before.as_ref().unwrap_or(self.committee), models)
+        let before = refreshed(self.committee, &audits, &live)?;
+        let prompts = data.prompts.iter();
+        Some(Former {
+            committee: aligned(&before, &data.models)?,
+            learnt_at: self.learnt_at,
+            known: prompts
+                .filter(|prompt| earlier(prompt.at))
+                .map(|prompt| prompt.alike)
+                .collect(),
+        })
     }
+}
+
+/// The heads in use as they were when they were learnt.
+#[derive(Debug, PartialEq)]
+pub(super) struct Former {
+    committee: Committee,
+    learnt_at: UnixMillis,
+    /// What the prompts that it learnt from looked like.
+    known: HashSet<u64>,
 }
 
 /// What the heads in use would offer for some rows, and which of these are new to them.
@@ -61,15 +85,13 @@ pub(super) struct Rival {
 }
 
 impl Rival {
-    pub(super) fn on(
-        rows: &Comparable,
-        data: &Dataset,
-        as_learnt: &Committee,
-        learnt_at: UnixMillis,
-    ) -> Self {
-        let is_new = |row: &usize| data.prompts[*row].at > learnt_at;
+    pub(super) fn on(rows: &Comparable, data: &Dataset, former: &Former) -> Self {
+        let is_new = |row: &usize| {
+            let prompt = &data.prompts[*row];
+            prompt.at > former.learnt_at && !former.known.contains(&prompt.alike)
+        };
         Self {
-            offers: rows.offers(data, |_| as_learnt, false),
+            offers: rows.offers(data, |_| &former.committee, false),
             new: rows.rows.iter().map(is_new).collect(),
         }
     }
@@ -145,9 +167,27 @@ mod tests {
             committee: &counted,
             learnt_at: before.last().unwrap().at,
         };
-        let as_learnt = in_use.as_learnt(&all, &[], &fitted.models).unwrap();
-        assert_eq!(as_learnt.heads, fitted.heads);
-        let other = [ModelId::new("new")];
-        assert_eq!(in_use.as_learnt(&all, &[], &other), None);
+        let data = Dataset::of(&all, None);
+        let former = in_use.as_learnt(&all, &[], &data).unwrap();
+        assert_eq!(former.committee.heads, fitted.heads);
+        let rows = Comparable::at(&data, &vec![None; data.models.len()], Vec::new());
+        let rival = Rival::on(&rows, &data, &former);
+        assert!(rival.new.iter().skip(PROMPTS_MIN).any(|new| *new));
+        assert!(rival.new.iter().take(PROMPTS_MIN).all(|new| !new));
+        // One that comes again is not new.
+        let again = Audit {
+            at: UnixMillis(u64::MAX),
+            ..all[0].clone()
+        };
+        let again = Dataset::of(&[again], Some(&data.models));
+        let rows = Comparable::at(&again, &vec![None; data.models.len()], Vec::new());
+        assert_eq!(Rival::on(&rows, &again, &former).new, [false]);
+        // What it knew of a model is forgotten.
+        for audit in &mut all {
+            audit
+                .answers
+                .retain(|answer| answer.model != data.models[0]);
+        }
+        assert_eq!(in_use.as_learnt(&all, &[], &data), None);
     }
 }

@@ -7,7 +7,7 @@ use crate::synthetic::{MODELS, audits};
 use spillway_routing::catalogue::{Price, Rates};
 use spillway_routing::check::flaws;
 use spillway_routing::table::Draft;
-use spillway_routing::unit::NanoUsdPerMtok;
+use spillway_routing::unit::{NanoUsdPerMtok, UnixMillis};
 
 fn bar(bar: u16) -> Bar {
     Bar {
@@ -89,7 +89,10 @@ fn few_prompts_and_equal_models_are_declined_in_words() {
 
 #[test]
 fn the_second_run_is_held_against_the_first() {
-    let audits = audits(1_500, true, true, 2);
+    let mut audits = audits(1_500, true, true, 2);
+    for (i, audit) in audits.iter_mut().enumerate() {
+        audit.at = UnixMillis(i as u64);
+    }
     let bars = [bar(9_500)];
     let settings = Settings {
         seed: 7,
@@ -119,7 +122,7 @@ fn the_second_run_is_held_against_the_first() {
         let mut checks = second.report.routes[0].checks.clone().into_iter();
         checks.find(|c| c.check == Check::Steady).unwrap()
     };
-    let new = steady(UnixMillis(0));
+    let new = steady(UnixMillis(1_000));
     assert!(!new.held && new.detail.contains("go elsewhere"), "{new:?}");
     // On prompts that the heads in use know the labels of, nothing can be compared.
     let old = steady(UnixMillis(u64::MAX));

@@ -19,8 +19,7 @@ use crate::policy::{Learned, SolvedRoute, World};
 
 /// Share of the audits that is measured on.
 const HELD_OUT: f64 = 0.3;
-/// Share of the held-out prompts that a new table may send elsewhere than the one in
-/// use: beyond it caches go cold and what operators know of their traffic is void.
+/// Share of the new prompts that a new table may send elsewhere than the one in use: beyond it caches go cold and what operators know of their traffic is void.
 const FLIPS_MAX: Bps = Bps::new(6_000);
 /// Bars from 80 % to 100 % that a multiplier is solved for beside the routes' own, so
 /// that a changed bar needs no new run.
