@@ -160,5 +160,8 @@ async fn what_a_callers_own_key_made_is_the_callers() {
     assert_eq!(id(&fetched), made);
     let without = ask(&stand, 1, &going_on("and then?", &made), &[]).await;
     assert_eq!(without.status, 400, "{}", without.text());
-    assert_eq!(call(&stand, 1, "GET", &path, "", &[]).await.status, 404);
+    // Nor is it asked for with our key, by whoever brings one for somebody else.
+    for own in [&[][..], &[("x-spillway-key-west", "sk-other")][..]] {
+        assert_eq!(call(&stand, 1, "GET", &path, "", own).await.status, 404);
+    }
 }

@@ -45,7 +45,7 @@ pub(crate) struct Beginning {
 /// which are taken to be spread over its bytes.
 pub(crate) fn beginnings(
     conversation: &Conversation,
-    tools: &str,
+    (caller, tools): (&str, &str),
     total: Tokens,
     key: &RandomState,
 ) -> Vec<Beginning> {
@@ -55,7 +55,8 @@ pub(crate) fn beginnings(
     let texts: Vec<String> = conversation.turns.iter().map(|turn| turn.text()).collect();
     let whole = tools.len() + texts.iter().map(String::len).sum::<usize>();
     let mut hasher = key.build_hasher();
-    tools.hash(&mut hasher);
+    // Nobody learns from a price what other callers asked.
+    (caller, tools).hash(&mut hasher);
     let (mut bytes, mut beginnings) = (tools.len(), Vec::new());
     for (turn, text) in conversation.turns.iter().zip(&texts) {
         std::mem::discriminant(&turn.role).hash(&mut hasher);
@@ -68,8 +69,10 @@ pub(crate) fn beginnings(
         });
     }
     beginnings.retain(|beginning| beginning.tokens.0 >= TOKENS_MIN);
-    let first = beginnings.len().saturating_sub(TURNS_MAX);
-    beginnings.split_off(first)
+    // The first, which other conversations may share, and the last ones.
+    let passed_over = beginnings.len().saturating_sub(TURNS_MAX);
+    beginnings.drain(1.min(passed_over)..passed_over);
+    beginnings
 }
 
 type Sent = HashMap<u64, Vec<(UpstreamId, Instant)>>;
@@ -110,11 +113,17 @@ impl Caches {
     /// A prompt went to an upstream, which may keep its beginnings: the first, which other
     /// conversations may share, and the whole, which this one goes on from.
     pub(crate) fn sent(&self, beginnings: &[Beginning], upstream: &UpstreamId, now: Instant) {
-        let mut known = self.known();
         let ends = [beginnings.first(), beginnings.last()];
         for beginning in ends.into_iter().flatten() {
-            if known.young.len() >= BEGINNINGS_MAX {
-                known.old = std::mem::take(&mut known.young);
+            let mut known = self.known();
+            let is_new = !known.young.contains_key(&beginning.hash);
+            if is_new && known.young.len() >= BEGINNINGS_MAX {
+                let young = std::mem::take(&mut known.young);
+                let old = std::mem::replace(&mut known.old, young);
+                drop(known);
+                // Thousands of them, and nobody should wait for that.
+                drop(old);
+                known = self.known();
             }
             let sent = known.young.entry(beginning.hash).or_default();
             sent.retain(|(other, _)| other != upstream);
@@ -195,7 +204,7 @@ mod tests {
     fn of(caches: &Caches, texts: &[&str]) -> Vec<Beginning> {
         let bytes: usize = texts.iter().map(|text| text.len()).sum();
         let total = Tokens(bytes as u32 / 4);
-        beginnings(&conversation(texts), "", total, &caches.key())
+        beginnings(&conversation(texts), ("", ""), total, &caches.key())
     }
 
     #[test]

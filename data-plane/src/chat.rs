@@ -138,12 +138,18 @@ impl Chat {
     /// only for callers who say where.
     pub(crate) fn is_cached(&self, upstream: &Upstream) -> bool {
         let anthropic = self.spoken_to(upstream) == Some(Dialect::AnthropicMessages);
-        !anthropic || self.conversation.own.names(&Loss::CacheHint)
+        let marked = self.conversation.own.names(&Loss::CacheHint);
+        !anthropic || (marked && self.dialect() == Dialect::AnthropicMessages)
     }
 
     /// What prompt caches may know of it; `total` are all its tokens.
-    pub(crate) fn beginnings(&self, total: Tokens, key: &RandomState) -> Vec<Beginning> {
-        caches::beginnings(&self.conversation, &self.tools, total, key)
+    pub(crate) fn beginnings(
+        &self,
+        caller: &str,
+        total: Tokens,
+        key: &RandomState,
+    ) -> Vec<Beginning> {
+        caches::beginnings(&self.conversation, (caller, &self.tools), total, key)
     }
 
     /// Makes the facts; the text is not needed for any decision afterwards.

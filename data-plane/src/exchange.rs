@@ -95,7 +95,7 @@ pub(crate) async fn read(proxy: &Proxy, inbound: &Inbound) -> Result<Reading, Fa
         let chat = Chat::parse(&body, &asking)?;
         let facts = chat.facts(&labels, &key, &own_keys, &counter);
         let beginnings = if own_keys.is_empty() {
-            chat.beginnings(facts.o200k, &hashing)
+            chat.beginnings(&key, facts.o200k, &hashing)
         } else {
             Vec::new()
         };

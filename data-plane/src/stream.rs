@@ -299,7 +299,10 @@ impl Relay {
     fn reports(&mut self, frame: Frame) -> Bytes {
         if self.interpreter.is_none() {
             self.fails();
-            return frame.0;
+            return match &mut self.marker {
+                Some(marker) => marker.mark_frame(frame),
+                None => frame.0,
+            };
         }
         let data = frame.data().unwrap_or_default();
         let message = dialect::error_message(&data);

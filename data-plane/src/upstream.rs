@@ -93,9 +93,10 @@ impl Call<'_> {
 
     /// The account that keeps the answer of a lane.
     fn keeper(&self, lane: usize, dialect: Dialect) -> Option<Account> {
-        let own_keys = || self.own_keys.providers();
-        let keeper = || Account::behind(self.table.upstream_of(lane), &own_keys());
-        self.chat.is_kept(dialect).then(keeper)
+        let upstream = self.table.upstream_of(lane);
+        let kept = self.chat.is_kept(dialect);
+        kept.then(|| Account::behind(upstream, &self.own_keys.providers()))
+            .flatten()
     }
 
     fn at(&self, since_arrival: Millis) -> Instant {

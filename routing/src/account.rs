@@ -31,11 +31,13 @@ impl Account {
         Self(hash)
     }
 
-    /// Whose account an upstream is asked with.
+    /// Whose account an upstream is asked with; `None` where the caller brought keys, and
+    /// none for its provider.
     #[must_use]
-    pub fn behind(upstream: &Upstream, own_keys: &[ProviderId]) -> Self {
+    pub fn behind(upstream: &Upstream, own_keys: &[ProviderId]) -> Option<Self> {
         let ours = own_keys.is_empty().then_some(&upstream.credential);
-        Self::of(&upstream.provider, ours)
+        let reached = own_keys.is_empty() || own_keys.contains(&upstream.provider);
+        reached.then(|| Self::of(&upstream.provider, ours))
     }
 
     /// As [`Display`](fmt::Display) writes it.

@@ -55,6 +55,9 @@ pub enum Why {
     Default(Abstention),
     /// A rule pins it.
     Pinned(RuleId),
+    /// The model is chosen as above, and its provider probably has the request's beginning
+    /// in its prompt cache.
+    Cached,
     /// Drawn among the near-best, to learn.
     Explored,
     /// No other lane could serve the request.
@@ -333,6 +336,7 @@ impl fmt::Display for Why {
                 reason.name()
             ),
             Self::Pinned(rule) => write!(f, "pinned by rule {rule}"),
+            Self::Cached => write!(f, "the same model where its prompt cache is warm"),
             Self::Explored => write!(f, "drawn among the near-best, to learn"),
             Self::OnlyOne => write!(f, "no other lane could serve the request"),
             Self::MayWait => write!(f, "the same model for less, since the start may wait"),

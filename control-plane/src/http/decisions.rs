@@ -261,6 +261,7 @@ fn explanation(outcome: &Outcome) -> String {
         Why::Guarded => "it is the cheapest lane close enough to the best predicted quality",
         Why::Default(_) => "the prediction abstained, and this is the route's default",
         Why::Pinned(_) => "a rule of the policy pins it",
+        Why::Cached => "it is the same model where the provider probably has the beginning cached",
         Why::Explored => "it was drawn among the near-best lanes, to learn",
         Why::OnlyOne => "no other lane could serve the request",
         Why::MayWait => "it is the same model for less, and the start may wait",

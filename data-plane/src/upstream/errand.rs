@@ -15,14 +15,17 @@ use tokio::time::timeout_at;
 use super::access::Access;
 use super::attempt::{AGENT, VIA};
 use super::reader::rest;
+use super::retry::retry_after;
 use crate::Proxy;
 use crate::failure::{Failure, Kind};
 use crate::inbound::Inbound;
 
 const WITHIN: Duration = Duration::from_secs(30);
+/// Where the provider does not say when to come back.
+const WAIT: Duration = Duration::from_secs(1);
 const DIALECT: Dialect = Dialect::OpenAiResponses;
 
-/// What the provider answers, whatever it is.
+/// What the provider answers: what was asked for, or what is wrong with the asking.
 pub(crate) async fn errand(
     proxy: &Proxy,
     inbound: &Inbound,
@@ -33,7 +36,7 @@ pub(crate) async fn errand(
     let table = proxy.table()?;
     let own = inbound.own_keys.providers();
     let keeps = table.draft().upstreams.iter().find(|upstream| {
-        upstream.dialects.contains(&DIALECT) && Account::behind(upstream, &own) == account
+        upstream.dialects.contains(&DIALECT) && Account::behind(upstream, &own) == Some(account)
     });
     let upstream = keeps.ok_or_else(|| {
         let message = "no provider of the policy keeps this response: its account was taken out, or \
@@ -69,5 +72,21 @@ pub(crate) async fn errand(
     let reading = rest(Bytes::new(), &mut body, WITHIN, most);
     let body = timeout_at(until.into(), reading).await.map_err(late)?;
     let body = body.map_err(|_| failed("the provider's answer broke off"))?;
-    Ok((head.status, body))
+    // Of our key, our limits and its own trouble the provider tells us, not our callers.
+    match head.status {
+        status if status.is_success() => Ok((status, body)),
+        StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::CONFLICT => {
+            Ok((head.status, body))
+        }
+        status if access.own_key && status.is_client_error() => Ok((status, body)),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            Err(misconfigured("the provider does not take this proxy's key"))
+        }
+        StatusCode::TOO_MANY_REQUESTS => {
+            let message = "the provider has no room for this just now; try again later";
+            let wait = retry_after(&head.headers).unwrap_or(WAIT);
+            Err(Failure::spillway(Kind::Overloaded, message).after(wait))
+        }
+        _ => Err(failed("the provider failed; try again later")),
+    }
 }

@@ -204,6 +204,7 @@ impl From<&Why> for pb::Why {
             Why::Guarded => Kind::Guarded(true),
             Why::Default(reason) => Kind::DefaultLane(reason.name().to_owned()),
             Why::Pinned(rule) => Kind::PinnedByRule(rule.to_string()),
+            Why::Cached => Kind::Cached(true),
             Why::Explored => Kind::Explored(true),
             Why::OnlyOne => Kind::OnlyOne(true),
             Why::MayWait => Kind::MayWait(true),
@@ -226,6 +227,7 @@ impl TryFrom<pb::Why> for Why {
                 Self::Default(named(Abstention::parse, &name, "default_lane")?)
             }
             Kind::PinnedByRule(rule) => Self::Pinned(rule.as_str().into()),
+            Kind::Cached(_) => Self::Cached,
             Kind::Explored(_) => Self::Explored,
             Kind::OnlyOne(_) => Self::OnlyOne,
             Kind::MayWait(_) => Self::MayWait,

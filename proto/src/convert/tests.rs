@@ -484,17 +484,14 @@ fn tables_of_the_first_version_are_still_read() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/goldens/table-v1.bin");
     let mut first = bare_draft();
     // What came later.
-    for route in &mut first.routes {
-        route.overflow = None;
-    }
-    for lane in &mut first.lanes {
-        lane.room = Room::default();
-    }
+    first.routes.iter_mut().for_each(|r| r.overflow = None);
+    first
+        .lanes
+        .iter_mut()
+        .for_each(|l| l.room = Room::default());
     first.keys.clear();
     let mut first = probed(first);
-    for probe in &mut first.probes {
-        probe.facts.kept_by = None;
-    }
+    first.probes.iter_mut().for_each(|p| p.facts.kept_by = None);
     if std::env::vars().any(|(key, _)| key == "SPILLWAY_REWRITE") {
         std::fs::write(path, encode_table(&first)).unwrap();
     }

@@ -102,7 +102,7 @@ pub struct LaneState {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Why {
-    #[prost(oneof = "why::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "why::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub kind: ::core::option::Option<why::Kind>,
 }
 /// Nested message and enum types in `Why`.
@@ -128,6 +128,8 @@ pub mod why {
         /// A cause.
         #[prost(string, tag = "9")]
         Overflowed(::prost::alloc::string::String),
+        #[prost(bool, tag = "10")]
+        Cached(bool),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -40,6 +40,8 @@ pub(super) struct Assessed {
     pub(super) whole: bool,
     /// Per line how likely the answer begins in time, where it may have to wait.
     pub(super) chances: Vec<Option<Bps>>,
+    /// Per line the cost with what the lane's prompt cache probably has.
+    pub(super) warm: Vec<Option<NanoUsd>>,
     /// Per line what its lane is like just now.
     pub(super) states: Vec<LaneState>,
     pub(super) class: Class,
@@ -63,6 +65,7 @@ pub(super) fn assess(
         baseline_cost: NanoUsd::ZERO,
         whole: !facts.stream,
         chances: Vec::with_capacity(lanes.len()),
+        warm: Vec::with_capacity(lanes.len()),
         states: lanes.iter().map(|lane| conditions.lane(*lane)).collect(),
         class: facts.class,
     };
@@ -91,6 +94,7 @@ pub(super) fn assess(
         let removal = hard.or_else(|| soft.first().map(|(_, removal)| removal.clone()));
         assessed.soft.push(soft);
         assessed.chances.push(request.chance(*lane));
+        assessed.warm.push(estimate.warm);
         // Feasible lines get their place from `order`; until then they count as chosen.
         let verdict = removal.map_or(Verdict::Chosen(Why::OnlyOne), Verdict::Removed);
         assessed
@@ -154,6 +158,8 @@ struct Estimate {
     quality: Option<Bps>,
     quality_low: Option<Bps>,
     cost: Option<NanoUsd>,
+    /// The same with what its prompt cache probably has.
+    warm: Option<NanoUsd>,
     input: Tokens,
     output: Tokens,
     first_token: Millis,
@@ -206,7 +212,8 @@ impl Request<'_> {
         Estimate {
             quality: score.map(|s| s.quality).or(model.prior),
             quality_low: score.map(|s| s.quality_low),
-            cost: price.map(|price| price.estimate(input, cached, output, self.now)),
+            cost: price.map(|price| price.estimate(input, Tokens(0), output, self.now)),
+            warm: price.map(|price| price.estimate(input, cached, output, self.now)),
             input,
             output,
             first_token,
@@ -310,9 +317,7 @@ impl Request<'_> {
     /// Whether what the conversation builds on is kept where the lane leads.
     fn knows_the_state(&self, lane: usize) -> bool {
         let account = || Account::behind(self.table.upstream_of(lane), &self.facts.own_keys);
-        self.facts
-            .kept_by
-            .is_none_or(|kept_by| kept_by == account())
+        self.facts.kept_by.is_none() || self.facts.kept_by == account()
     }
 
     fn by_size(&self, lane: usize, estimate: &Estimate) -> Option<Removal> {

@@ -12,7 +12,7 @@ use super::{
 use crate::float;
 use crate::start::Start;
 use crate::table::{Choice, Route, Table};
-use crate::unit::{Bps, Millis, Ppm};
+use crate::unit::{Bps, Millis, NanoUsd, Ppm};
 
 /// Exploration draws among candidates at most this far below the best utility: a tenth
 /// of full quality.
@@ -49,7 +49,7 @@ pub(super) fn order(
     } else {
         &prompt
     };
-    let pick = pick(table, route, &assessed, choosable, draw);
+    let pick = pick(table, route, &assessed, choosable, draw).warmest(&assessed, choosable);
     let mut plan = match start {
         Start::Within(_) => waiting::lines(table, &assessed, &deferred, pick.line),
         _ => Vec::new(),
@@ -206,6 +206,33 @@ struct Pick {
     line: usize,
     why: Why,
     propensity: Ppm,
+}
+
+impl Pick {
+    /// The same model where its prompt cache makes it cheapest. Between models caches do not
+    /// count: the route's multiplier, and what was proven of it, are of prices without them.
+    fn warmest(self, assessed: &Assessed, choosable: &[usize]) -> Self {
+        if !matches!(
+            self.why,
+            Why::BestValue | Why::CheapestAboveFloor | Why::Guarded
+        ) {
+            return self;
+        }
+        let model = |line: usize| &assessed.trail[line].model;
+        let warm = |line: usize| assessed.warm[line].unwrap_or(NanoUsd(u64::MAX));
+        let twins = choosable
+            .iter()
+            .copied()
+            .filter(|line| model(*line) == model(self.line));
+        match twins.min_by_key(|line| warm(*line)) {
+            Some(line) if warm(line) < warm(self.line) => Self {
+                line,
+                why: Why::Cached,
+                ..self
+            },
+            _ => self,
+        }
+    }
 }
 
 fn pick(table: &Table, route: &Route, assessed: &Assessed, feasible: &[usize], draw: Draw) -> Pick {

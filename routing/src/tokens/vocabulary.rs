@@ -5,10 +5,11 @@
 
 use std::io::Read as _;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use flate2::read::ZlibDecoder;
-use splintr::AnyTokenizer;
 use splintr::pretrained::from_pretrained;
+use splintr::{AnyTokenizer, Backend};
 
 use super::Family;
 
@@ -16,6 +17,9 @@ use super::Family;
 const QWEN_3_5: &[u8] = include_bytes!("../../vocabularies/qwen3_5.bin");
 /// Splits a text for Qwen 3.5 (its tokenizer.json).
 const QWEN_3_5_PATTERN: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// Texts of which pieces are remembered at the most.
+const REMEMBERED: u32 = 256;
 
 /// A family's own way to cut a text into tokens.
 #[derive(Clone, Copy)]
@@ -53,8 +57,22 @@ impl Vocabulary {
         match self {
             Self::Tiktoken(vocabulary) => vocabulary.count(text),
             Self::Packed(vocabulary) => vocabulary.count_ordinary(text),
-            Self::SentencePiece(vocabulary) => vocabulary.encode_raw(text).len(),
+            Self::SentencePiece(vocabulary) => {
+                let count = vocabulary.encode_raw(text).len();
+                forget(vocabulary);
+                count
+            }
         }
+    }
+}
+
+/// splintr remembers the pieces of texts that it has counted, some without a bound: now and
+/// then they are thrown away, which takes a millisecond.
+fn forget(vocabulary: &AnyTokenizer) {
+    static COUNTED: AtomicU32 = AtomicU32::new(0);
+    let counted = COUNTED.fetch_add(1, Ordering::Relaxed);
+    if let (Backend::Bpe(pieces), true) = (vocabulary.backend(), counted % REMEMBERED == 0) {
+        pieces.clear_cache();
     }
 }
 

@@ -144,6 +144,7 @@ fn why() -> impl Strategy<Value = Why> {
         Just(Why::Guarded),
         select(Abstention::ALL.to_vec()).prop_map(Why::Default),
         name::<RuleId>().prop_map(Why::Pinned),
+        Just(Why::Cached),
         Just(Why::Explored),
         Just(Why::OnlyOne),
         Just(Why::MayWait),

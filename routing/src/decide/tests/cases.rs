@@ -270,37 +270,49 @@ fn exploring_happens_at_its_share_and_says_its_odds() {
     assert!((share - 0.0339).abs() < 0.005, "{share}");
 }
 
-#[test]
-fn what_is_in_a_cache_is_priced_as_cached() {
+/// The cheapest model is also to be had at twice the price, with a cache that is cheap to read.
+fn with_a_twin() -> (Table, usize) {
     let mut draft = table(&two(), Choice::Floor(Bps::ZERO), 0, vec![])
         .draft()
         .clone();
-    for lane in &mut draft.lanes {
-        let rates = &mut lane.price.as_mut().unwrap().rates;
-        rates.cache_read = Some(NanoUsdPerMtok(rates.input.0 / 10));
-    }
+    let upstream = draft.upstreams.iter().find(|u| u.model.as_str() == "m2");
+    let mut upstream = upstream.unwrap().clone();
+    let lane = draft.lanes.iter().find(|lane| lane.upstream == upstream.id);
+    let mut lane = lane.unwrap().clone();
+    (upstream.id, upstream.provider) = ("p9:m2".into(), "p9".into());
+    (lane.id, lane.upstream) = ("p9:m2/standard".into(), upstream.id.clone());
+    let rates = &mut lane.price.as_mut().unwrap().rates;
+    rates.input = NanoUsdPerMtok(2 * rates.input.0);
+    rates.cache_read = Some(NanoUsdPerMtok(rates.input.0 / 20));
+    draft.upstreams.push(upstream);
+    draft.lanes.push(lane);
     let table = Table::build(draft).unwrap();
+    let twin = table.lane_index(&"p9:m2/standard".into()).unwrap();
+    (table, twin)
+}
+
+#[test]
+fn a_warm_cache_chooses_between_the_lanes_of_one_model() {
+    let (table, twin) = with_a_twin();
     let facts = facts(false, 10_000);
-    let lane = table.lane_index(&"p0:m0/standard".into()).unwrap();
-    let costs = |cached: u32| {
+    let decided = |lane: usize, cached: u32| {
         let mut conditions = Conditions {
             lanes: vec![LaneState::default(); table.draft().lanes.len()],
         };
         conditions.lanes[lane].cached = Tokens(cached);
-        let decision = decide(&table, &facts, &conditions, NOW, Draw(0)).unwrap();
-        let line = |name: &str| {
-            decision
-                .trail
-                .iter()
-                .find(|line| line.lane.as_str() == name)
-        };
-        let cost = |name: &str| line(name).unwrap().cost.unwrap();
-        (cost("p0:m0/standard"), cost("p1:m1/standard"))
+        decide(&table, &facts, &conditions, NOW, Draw(0)).unwrap()
     };
-    let (cold, other) = costs(0);
-    let (warm, untouched) = costs(5_000);
-    let (hot, _) = costs(10_000);
-    assert!(hot < warm && warm < cold && other == untouched);
-    // More than there is counts as all.
-    assert_eq!(costs(u32::MAX).0, hot);
+    let cold = decided(twin, 0);
+    assert_eq!(cold.plan[0].lane.as_str(), "p0:m2/standard");
+    let hardly = decided(twin, 2_000);
+    assert_eq!(hardly.plan[0].lane, cold.plan[0].lane);
+    let warm = decided(twin, 9_000);
+    assert_eq!(warm.plan[0].lane.as_str(), "p9:m2/standard");
+    assert_eq!(warm.chosen().unwrap().verdict, Verdict::Chosen(Why::Cached));
+    // What is written down and reserved is what it costs if the cache gives nothing.
+    let cost = |decision: &Decision| decision.chosen().unwrap().cost.unwrap();
+    assert!(cost(&warm) > cost(&cold));
+    // Another model is not chosen for its cache.
+    let other = table.lane_index(&"p0:m0/standard".into()).unwrap();
+    assert_eq!(decided(other, u32::MAX).plan, cold.plan);
 }
