@@ -23,7 +23,9 @@ const SLICE_ECE_MAX: f64 = 0.10;
 pub const SLICE_PROMPTS_MIN: usize = 300;
 const NO_HEADS: &str =
     "no heads are in use that predict these models, or fewer than 100 prompts are new to them";
-/// A floor counts as kept when it is missed by at most a point on held-out prompts.
+/// A floor counts as kept when it is missed by at most a point on held-out prompts, or by no
+/// more than chance: on a few hundred of them every fifth route that keeps it seems to miss
+/// it by more. That it is kept the certificate proves; these prompts may contradict it.
 const SHORTFALL_MAX: f64 = 0.01;
 
 /// One question of the gate.
@@ -172,13 +174,17 @@ fn keeps_up(evidence: &Evidence<'_>) -> (bool, String) {
 fn keeps_bar(evidence: &Evidence<'_>) -> (bool, String) {
     let deployed = evidence.deployed;
     let missed = deployed.floor - deployed.quality;
+    let by_chance = deployed.shortfall.low <= 0.0;
     let detail = format!(
-        "quality {:.2} % for a floor of {:.2} % (bar {}), a point less is allowed",
+        "quality {:.2} % for a floor of {:.2} % (bar {}), missed by {:+.2} to {:+.2} points (95 %); a point less is \
+         allowed, and what may be chance",
         deployed.quality * 100.0,
         deployed.floor * 100.0,
-        evidence.bar
+        evidence.bar,
+        deployed.shortfall.low * 100.0,
+        deployed.shortfall.high * 100.0
     );
-    (missed <= SHORTFALL_MAX, detail)
+    (missed <= SHORTFALL_MAX || by_chance, detail)
 }
 
 fn certified(evidence: &Evidence<'_>) -> (bool, String) {
@@ -353,6 +359,33 @@ mod tests {
         };
         assert!(held(&with(0.09), Check::Calibrated));
         assert!(!held(&with(0.11), Check::Calibrated));
+    }
+
+    #[test]
+    fn held_out_prompts_contradict_only_beyond_chance() {
+        let missing = |by: f64, low: f64| {
+            let (rows, truth) = world(2_000, true, 1);
+            let bar = Bps::new(9_000);
+            let solved = solve(&rows, &truth, 1, bar, Policy::lambda(0));
+            let policy = Policy::lambda(solved.lambda());
+            let reached = deployed(&rows, &truth, policy, 1, bar, 3);
+            let models = [ModelId::new("cheap"), ModelId::new("dear")];
+            check(&Evidence {
+                solved: &solved,
+                deployed: &Deployed {
+                    quality: reached.floor - by,
+                    shortfall: Interval { low, high: by },
+                    ..reached
+                },
+                evaluation: &evaluate(&rows, &truth, &models, 1, 4).unwrap(),
+                bar,
+                slices: &[],
+                running: None,
+            })
+        };
+        assert!(held(&missing(0.009, 0.001), Check::KeepsBar));
+        assert!(held(&missing(0.015, -0.001), Check::KeepsBar));
+        assert!(!held(&missing(0.015, 0.001), Check::KeepsBar));
     }
 
     #[test]
