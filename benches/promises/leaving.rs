@@ -1,6 +1,7 @@
 //! Clients that leave: in every state of an answer, in every way that a protocol has, also
 //! where the proxy translates.
 
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -66,7 +67,8 @@ impl Way {
 enum Client {
     Http1(TcpStream),
     Http2 {
-        connection: JoinHandle<()>,
+        /// The connection's own.
+        socket: std::net::TcpStream,
         answer: JoinHandle<Incoming>,
         body: Option<Incoming>,
     },
@@ -79,12 +81,13 @@ impl Client {
         }
         let address = stand.url().trim_start_matches("http://").to_owned();
         let body = body(model, true).to_string();
-        let socket = TcpStream::connect(&address).await.unwrap();
-        let io = TokioIo::new(socket);
+        let stream = TcpStream::connect(&address).await.unwrap();
+        let stream = stream.into_std().unwrap();
+        let socket = stream.try_clone().unwrap();
+        let stream = TcpStream::from_std(stream).unwrap();
+        let io = TokioIo::new(stream);
         let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await.unwrap();
-        let connection = tokio::spawn(async move {
-            let _ = connection.await;
-        });
+        tokio::spawn(connection);
         let request = http::Request::post(format!("http://{address}/v1/chat/completions"))
             .header("authorization", format!("Bearer {KEY}"))
             .header("content-type", "application/json")
@@ -92,7 +95,7 @@ impl Client {
             .unwrap();
         let answer = async move { sender.send_request(request).await.unwrap().into_body() };
         Self::Http2 {
-            connection,
+            socket,
             answer: tokio::spawn(answer),
             body: None,
         }
@@ -133,14 +136,14 @@ impl Client {
                 _ => None,
             },
             Self::Http2 {
-                connection,
+                socket,
                 answer,
                 body,
             } => {
                 if way == Way::ClosesHttp2 {
-                    connection.abort();
+                    socket.shutdown(Shutdown::Both).unwrap();
                     return Some(Self::Http2 {
-                        connection,
+                        socket,
                         answer,
                         body,
                     });
