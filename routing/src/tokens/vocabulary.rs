@@ -71,7 +71,8 @@ impl Vocabulary {
 fn forget(vocabulary: &AnyTokenizer) {
     static COUNTED: AtomicU32 = AtomicU32::new(0);
     let counted = COUNTED.fetch_add(1, Ordering::Relaxed);
-    if let (Backend::Bpe(pieces), true) = (vocabulary.backend(), counted % REMEMBERED == 0) {
+    if let (Backend::Bpe(pieces), true) = (vocabulary.backend(), counted.is_multiple_of(REMEMBERED))
+    {
         pieces.clear_cache();
     }
 }
