@@ -156,10 +156,7 @@ pub(crate) async fn call(
                 let took = clock::millis(first - call.arrived);
                 remember(proxy, walk.waits.begun(&step.lane, took));
                 answered(&call, &mut permit, first - began);
-                commit(&mut entry, &call, (lane, dialect));
-                let upstream = &call.table.upstream_of(lane).id;
-                let caches = &proxy.ledger.caches;
-                caches.sent(call.beginnings, upstream, Instant::now());
+                commit(proxy, &mut entry, &call, (lane, dialect));
                 return Ok(Reply {
                     committed,
                     permit,
@@ -173,11 +170,10 @@ pub(crate) async fn call(
             Err(miss) => {
                 let miss = call.meaning(miss, deferred);
                 tracing::debug!(lane = %step.lane, status = miss.status, cause = miss.cause, "attempt failed");
-                let now = Instant::now();
-                learn(&call, &mut permit, &miss, now - began);
+                learn(&call, &mut permit, &miss, began.elapsed());
                 entry.attempt_ends(miss.result, miss.status);
                 let when = (call.since_arrival(), call.draw);
-                if !walk.missed(&step.lane, miss, permit.is_open(now), when) {
+                if !walk.missed(&step.lane, miss, permit.is_open(Instant::now()), when) {
                     break;
                 }
             }
@@ -190,8 +186,11 @@ pub(crate) async fn call(
     Err(failure)
 }
 
-/// The record of an answer that has begun.
-fn commit(entry: &mut Entry, call: &Call<'_>, (lane, dialect): (usize, Dialect)) {
+/// The record of an answer that has begun, and what its provider may keep of the prompt.
+fn commit(proxy: &Proxy, entry: &mut Entry, call: &Call<'_>, (lane, dialect): (usize, Dialect)) {
+    let upstream = &call.table.upstream_of(lane).id;
+    let caches = &proxy.ledger.caches;
+    caches.sent(call.beginnings, upstream, Instant::now());
     entry.commits(lane);
     entry.translates(dialect, call.chat.losses(dialect));
     if call.chat.stream {
