@@ -3,18 +3,21 @@
 //! Owns: the e-process. Its null hypothesis is that numbers of 0..=1 have a mean of at
 //! most `limit`; five gamblers with fixed stakes bet against it, and their mean wealth
 //! reaches w with a chance of at most 1/w, whenever one looks (Ville 1939; Waudby-Smith
-//! and Ramdas 2024). Knows nothing of what the numbers are.
-
-use spillway_routing::float;
+//! and Ramdas 2024). Each keeps a part of the money for later rounds, so that a good time
+//! which ate up what was bet first does not hide a change after it: a mixture over when it
+//! began is as fair a bet. Knows nothing of what the numbers are.
 
 /// Shares of the largest stake that cannot go broke: small ones win on small excesses,
 /// large ones win fast on large ones.
 const STAKES: [f64; 5] = [0.05, 0.15, 0.3, 0.5, 0.8];
+/// New money comes after so many numbers; in round j of 0, 1, 2 … it is 1/(j + 1)(j + 2),
+/// which sums up to one.
+const ROUND: usize = 32;
 
 #[derive(Clone, Debug)]
 pub(super) struct Bet {
     limit: f64,
-    log_wealth: [f64; STAKES.len()],
+    wealth: [f64; STAKES.len()],
     seen: usize,
     sum: f64,
     /// Sum of the excesses, where it was least, and how many numbers came up to there.
@@ -27,7 +30,7 @@ impl Bet {
     pub(super) fn against(limit: f64) -> Self {
         Self {
             limit,
-            log_wealth: [0.0; STAKES.len()],
+            wealth: [0.0; STAKES.len()],
             seen: 0,
             sum: 0.0,
             excess: 0.0,
@@ -37,8 +40,15 @@ impl Bet {
 
     /// One more number of 0..=1.
     pub(super) fn see(&mut self, x: f64) {
-        for (wealth, stake) in self.log_wealth.iter_mut().zip(STAKES) {
-            *wealth += float::ln(1.0 + stake / self.limit * (x - self.limit));
+        let round = (self.seen / ROUND) as f64;
+        let new = self.seen.is_multiple_of(ROUND);
+        let new = if new {
+            1.0 / ((round + 1.0) * (round + 2.0))
+        } else {
+            0.0
+        };
+        for (wealth, stake) in self.wealth.iter_mut().zip(STAKES) {
+            *wealth = (*wealth + new) * (1.0 + stake / self.limit * (x - self.limit));
         }
         self.seen += 1;
         self.sum += x;
@@ -48,10 +58,10 @@ impl Bet {
         }
     }
 
-    /// The gamblers' mean wealth; 1 at the start.
+    /// The gamblers' mean wealth, with what they keep for later; 1 at the start.
     pub(super) fn wealth(&self) -> f64 {
-        let wealth = self.log_wealth.iter().map(|log| float::exp(*log));
-        wealth.sum::<f64>() / STAKES.len() as f64
+        let kept = 1.0 / (self.seen.div_ceil(ROUND) as f64 + 1.0);
+        self.wealth.iter().sum::<f64>() / STAKES.len() as f64 + kept
     }
 
     pub(super) fn seen(&self) -> usize {
@@ -101,6 +111,21 @@ mod tests {
             "{}",
             bet.before_change()
         );
+    }
+
+    #[test]
+    fn a_long_good_time_does_not_hide_what_comes_after_it() {
+        for good in [100, 1_000, 10_000] {
+            let mut dice = Xoshiro256Plus::seed_from_u64(good);
+            let mut bet = Bet::against(0.3);
+            let mut see = |mean: f64| {
+                bet.see(f64::from(u8::from(dice.r#gen::<f64>() < mean)));
+                bet.wealth() >= 20.0
+            };
+            assert!(!(0..good).any(|_| see(0.2)), "too early");
+            let found = (0..400).find(|_| see(0.6));
+            assert!(found.is_some_and(|found| found < 150), "{good}: {found:?}");
+        }
     }
 
     #[test]
