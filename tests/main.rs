@@ -13,6 +13,7 @@
 )]
 
 mod architecture;
+mod bills;
 mod caches;
 mod cli;
 mod dashboard;
