@@ -138,6 +138,7 @@ fn proxy(
         credentials: urls
             .iter()
             .map(|(id, _)| RawCredential {
+                sdk: None,
                 name: (*id).to_owned(),
                 env: None,
                 file: None,

@@ -3,6 +3,7 @@
 use serde_json::json;
 use spillway_simulator::{Answerer, Fault, Ledger, ProviderConfig, ServedModel};
 
+use crate::sdk::pytest;
 use crate::stand::{Answer, KEY, Stand, request};
 
 const POLICY: &str = r#"
@@ -109,4 +110,20 @@ async fn a_callers_bad_key_is_the_callers_matter() {
     );
     let unknown = ask(&stand, &[("x-spillway-key-nobody", "sk")]).await;
     assert_eq!(unknown.status, 400, "{}", unknown.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn official_sdks_bring_their_keys_where_they_always_do() {
+    let stand = Stand::new().dialects().embedded().start().await;
+    pytest(stand.url(), "own_keys").await;
+    let mut shown = shown(&stand);
+    shown.sort();
+    shown.dedup();
+    let own = [
+        ("chat", "sk-own-openai"),
+        ("gemini", "sk-own-google"),
+        ("messages", "sk-own-anthropic"),
+    ];
+    let own = own.map(|(provider, key)| (provider.to_owned(), Some(Ledger::key_hash(key))));
+    assert_eq!(shown, own);
 }

@@ -135,8 +135,23 @@ pub(crate) fn again(keys: &[Key], table: &Table, id: &str) -> Result<Caller, Fai
     terms.ok_or_else(|| Failure::client(Kind::Unauthenticated, message))
 }
 
-/// The forms that the official SDKs send.
+/// Shows the key of Spillway apart, where the SDK's own header holds a provider's.
+const APART: &str = "x-spillway-key";
+
 fn presented(headers: &HeaderMap) -> Option<&[u8]> {
+    match headers.get(APART) {
+        Some(value) => Some(value.as_bytes()),
+        None => usual(headers),
+    }
+}
+
+/// What stands in the SDK's own header beside a key that is shown apart.
+pub(crate) fn beside(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(APART).and_then(|_| usual(headers))
+}
+
+/// The forms that the official SDKs send.
+fn usual(headers: &HeaderMap) -> Option<&[u8]> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let (scheme, key) = value.as_bytes().split_at_checked(7)?;
         return scheme
@@ -182,7 +197,7 @@ mod tests {
             who(headers("authorization", "bearer  secret")).as_deref(),
             Some("team")
         );
-        for name in ["x-api-key", "x-goog-api-key", "api-key"] {
+        for name in ["x-api-key", "x-goog-api-key", "api-key", "x-spillway-key"] {
             assert_eq!(who(headers(name, "secret")).as_deref(), Some("team"));
         }
         for value in [
@@ -195,6 +210,14 @@ mod tests {
             assert_eq!(who(headers("authorization", value)), None, "{value}");
         }
         assert_eq!(who(HeaderMap::new()), None);
+        // Shown apart, it is the only one that counts.
+        let both = |apart: &str, usual: &str| {
+            let mut both = headers("x-spillway-key", apart);
+            both.extend(headers("x-api-key", usual));
+            who(both)
+        };
+        assert_eq!(both("secret", "sk-provider").as_deref(), Some("team"));
+        assert_eq!(both("sk-provider", "secret"), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! provider ids. Nothing after it reads the environment or parses a setting.
 
 mod raw;
+mod sdk;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -19,6 +20,7 @@ pub use self::raw::{RawConfig, RawCredential, RawFeed, RawJobs, RawKey, RawLimit
 use crate::secret::{Auth, Fingerprint, Secret};
 
 /// What is wrong with a configuration, and where.
+pub use self::sdk::Sdk;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {flaw}")]
 pub struct ConfigError {
@@ -110,6 +112,8 @@ pub struct Config {
     pub jobs: Option<JobsConfig>,
 }
 
+    /// Which provider the keys are for that an SDK brings in its own header.
+    pub sdk_keys: BTreeMap<Sdk, ProviderId>,
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Config {
@@ -170,6 +174,7 @@ impl Config {
             listen: raw.listen,
             admin_listen: raw.admin_listen,
             data_dir: raw.data_dir,
+            sdk_keys: sdk::keys(&raw.providers)?,
         })
     }
 }

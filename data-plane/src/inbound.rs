@@ -83,7 +83,7 @@ impl Inbound {
         let admitted = caller.and_then(|caller| {
             check_media(&head.headers)?;
             check_loop(proxy, &head.headers)?;
-            let own_keys = OwnKeys::read(&head.headers, &proxy.config.providers)?;
+            let own_keys = OwnKeys::read(&head.headers, asking.dialect, &proxy.config)?;
             let announced = announced(&head.headers, limit)?;
             // What is asked for with GET has none.
             let most = if body.is_end_stream() { 0 } else { limit };

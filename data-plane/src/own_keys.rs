@@ -1,15 +1,18 @@
 //! Provider keys that a caller brings along.
 //!
-//! Owns: reading them from `x-spillway-key-PROVIDER`, and the rule that a key goes to its
-//! provider and to nobody else. They live as long as the request, are never written down,
-//! and show in no debug output.
+//! Owns: reading them from `x-spillway-key-PROVIDER` and, where the caller shows the key of
+//! Spillway apart, from the header that an SDK uses anyway; and the rule that a key goes to
+//! its provider and to nobody else. They live as long as the request, are never written
+//! down, and show in no debug output.
 
 use std::collections::BTreeMap;
 
 use http::HeaderMap;
+use spillway_routing::dialect::Dialect;
 use spillway_routing::id::ProviderId;
 
-use crate::config::Provider;
+use crate::auth;
+use crate::config::{Config, Provider, Sdk};
 use crate::failure::{Failure, Kind};
 use crate::secret::{Auth, Secret};
 
@@ -25,10 +28,30 @@ pub(crate) struct OwnKeys(BTreeMap<ProviderId, Secret>);
 impl OwnKeys {
     pub(crate) fn read(
         headers: &HeaderMap,
-        providers: &BTreeMap<ProviderId, Provider>,
+        dialect: Dialect,
+        config: &Config,
     ) -> Result<Self, Failure> {
-        let bad = |message: &str| Failure::client(Kind::BadRequest, message);
+        let (providers, sdk_keys) = (&config.providers, &config.sdk_keys);
+        Self::find(headers, dialect, providers, sdk_keys)
+    }
+
+    fn find(
+        headers: &HeaderMap,
+        dialect: Dialect,
+        providers: &BTreeMap<ProviderId, Provider>,
+        sdk_keys: &BTreeMap<Sdk, ProviderId>,
+    ) -> Result<Self, Failure> {
         let mut keys = BTreeMap::new();
+        if let Some(key) = auth::beside(headers) {
+            let provider = sdk_keys.get(&Sdk::speaking(dialect));
+            let provider = provider.ok_or_else(|| {
+                bad(
+                    "a provider's key came beside x-spillway-key, but no provider here takes keys \
+                     of this SDK; send it as x-spillway-key-PROVIDER",
+                )
+            })?;
+            keys.insert(provider.clone(), secret(key)?);
+        }
         for (name, value) in headers {
             let Some(provider) = name.as_str().strip_prefix(PREFIX) else {
                 continue;
@@ -40,15 +63,10 @@ impl OwnKeys {
             let provider = known.ok_or_else(|| {
                 bad("an x-spillway-key-* header names a provider that is not known here")
             })?;
-            let text = value.to_str().unwrap_or_default();
-            let secret = Secret::new(text);
-            let fits = !secret.is_empty() && text.len() <= KEY_BYTES_MAX;
-            if !fits || secret.header(Auth::Bearer).is_none() || keys.len() == KEYS_MAX {
-                return Err(bad(
-                    "an x-spillway-key-* header is empty or too long, or there are too many",
-                ));
+            keys.insert(provider.clone(), secret(value.as_bytes())?);
+            if keys.len() > KEYS_MAX {
+                return Err(bad("there are too many x-spillway-key-* headers"));
             }
-            keys.insert(provider.clone(), secret);
         }
         Ok(Self(keys))
     }
@@ -67,22 +85,46 @@ impl OwnKeys {
     }
 }
 
+fn secret(given: &[u8]) -> Result<Secret, Failure> {
+    let text = std::str::from_utf8(given).unwrap_or_default();
+    let secret = Secret::new(text);
+    let fits = !secret.is_empty() && text.len() <= KEY_BYTES_MAX;
+    (fits && secret.header(Auth::Bearer).is_some())
+        .then_some(secret)
+        .ok_or_else(|| bad("a provider's key is empty, too long, or cannot stand in a header"))
+}
+
+fn bad(message: &str) -> Failure {
+    Failure::client(Kind::BadRequest, message)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(headers: &[(&'static str, &str)]) -> Result<OwnKeys, Failure> {
-        let provider = Provider {
-            base_url: "https://x".to_owned(),
-            allow_private: false,
-            auth: None,
-        };
-        let providers = [("OpenAI", provider.clone()), ("other", provider)];
-        let providers = providers.map(|(id, provider)| (ProviderId::new(id), provider));
+    fn read_as(dialect: Dialect, headers: &[(&'static str, &str)]) -> Result<OwnKeys, Failure> {
+        let providers = ["OpenAI", "other"].map(|id| {
+            let provider = Provider {
+                base_url: "https://x".to_owned(),
+                allow_private: false,
+                auth: None,
+            };
+            (ProviderId::new(id), provider)
+        });
+        let sdk_keys = [(Sdk::OpenAi, ProviderId::new("OpenAI"))];
         let headers = headers
             .iter()
             .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()));
-        OwnKeys::read(&headers.collect(), &providers.into())
+        OwnKeys::find(
+            &headers.collect(),
+            dialect,
+            &providers.into(),
+            &sdk_keys.into(),
+        )
+    }
+
+    fn read(headers: &[(&'static str, &str)]) -> Result<OwnKeys, Failure> {
+        read_as(Dialect::OpenAiChat, headers)
     }
 
     #[test]
@@ -92,6 +134,27 @@ mod tests {
         assert!(keys.of(&ProviderId::new("OpenAI")).is_some());
         assert!(keys.of(&ProviderId::new("other")).is_none());
         assert!(!format!("{keys:?}").contains("canary"));
+    }
+
+    #[test]
+    fn beside_a_key_of_spillway_the_usual_header_holds_the_callers_own() {
+        let usual = ("authorization", "Bearer sk-canary");
+        let apart = ("x-spillway-key", "sk-team");
+        let keys = read(&[usual, apart]).unwrap();
+        assert_eq!(keys.providers(), [ProviderId::new("OpenAI")]);
+        // Alone it is the key of Spillway; and a key apart needs no other.
+        assert!(read(&[usual]).unwrap().is_empty());
+        assert!(read(&[apart]).unwrap().is_empty());
+        // Nobody here takes the keys that this SDK sends: they go to nobody else.
+        let refused = read_as(
+            Dialect::AnthropicMessages,
+            &[("x-api-key", "sk-canary"), apart],
+        );
+        assert_eq!(refused.unwrap_err().status().as_u16(), 400);
+        // Said by name, it is meant.
+        let named = read(&[usual, apart, ("x-spillway-key-openai", "sk-named")]).unwrap();
+        let key = named.of(&ProviderId::new("OpenAI")).unwrap();
+        assert_eq!(key.header(Auth::ApiKey).unwrap().1, "sk-named");
     }
 
     #[test]

@@ -6,7 +6,13 @@ import urllib.request
 
 import pytest
 
-NEEDS = {"test_matrix.py": "gemini-3-sim", "test_openai.py": "small", "test_stored.py": "responses-1", "test_vectors.py": "embed-1"}
+NEEDS = {
+    "test_matrix.py": "gemini-3-sim",
+    "test_openai.py": "small",
+    "test_own_keys.py": "gemini-3-sim",
+    "test_stored.py": "responses-1",
+    "test_vectors.py": "embed-1",
+}
 """Files, and a model that their stand serves."""
 LEFT_OUT = {}
 

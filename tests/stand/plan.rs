@@ -25,6 +25,7 @@ pub(crate) struct Plan {
     import: Option<(PathBuf, PathBuf)>,
     speed: Speed,
 }
+    sdks: Vec<(&'static str, &'static str)>,
 
 impl Default for Plan {
     fn default() -> Self {
@@ -45,6 +46,7 @@ impl Default for Plan {
             speed: Speed::Instant,
         }
     }
+            sdks: Vec::new(),
 }
 
 impl Plan {
@@ -71,7 +73,17 @@ impl Plan {
             provider("messages", "claude-1"),
             provider("gemini", "gemini-3-sim"),
         ];
-        self.providers(Answerer::Echo, providers).policy(DIALECTS)
+        self.providers(Answerer::Echo, providers)
+            .policy(DIALECTS)
+            .takes_keys("chat", "openai")
+            .takes_keys("messages", "anthropic")
+            .takes_keys("gemini", "google")
+    }
+
+    /// The provider that keys are for which an SDK brings in its own header.
+    pub(crate) fn takes_keys(mut self, provider: &'static str, sdk: &'static str) -> Self {
+        self.sdks.push((provider, sdk));
+        self
     }
 
     pub(crate) fn policy(mut self, text: &str) -> Self {
@@ -156,6 +168,7 @@ impl Plan {
             etcd,
             control,
             proxies,
+            sdks: &self.sdks,
             simulator,
             dashboard,
             control_config,
@@ -225,6 +238,7 @@ impl Site<'_> {
         let control = Process::start(
             "control",
             &["control", "--config", text(config)],
+    sdks: &'a [(&'static str, &'static str)],
             "public key",
         )
         .await;
@@ -285,7 +299,7 @@ impl Site<'_> {
         for (id, url) in &self.urls {
             section.push_str(&format!(
                 "[[proxy.providers]]\nid = \"{id}\"\nbase_url = \"{url}\"\nallow_private = true\n\
-                 [[proxy.credentials]]\nname = \"{id}\"\nnone = true\n"
+                 {sdk}[[proxy.credentials]]\nname = \"{id}\"\nnone = true\n"
             ));
         }
         let proxy = Proxy {
@@ -297,3 +311,7 @@ impl Site<'_> {
         (section, proxy)
     }
 }
+            let sdk = self.sdks.iter().find(|(provider, _)| provider == id);
+            let sdk = sdk
+                .map(|(_, sdk)| format!("sdk = \"{sdk}\"\n"))
+                .unwrap_or_default();

@@ -76,6 +76,9 @@ pub struct RawProvider {
     pub auth: Option<String>,
 }
 
+    /// Whose SDK brings keys for it in the header it always uses: `openai`, `anthropic` or
+    /// `google`; by the host unless said.
+    pub sdk: Option<String>,
 /// One of `env`, `file` and `none`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -103,3 +103,38 @@ fn beyond_loopback_takes_keys_and_tls() {
     });
     assert!(keyless.unwrap_err().flaw.contains("[[keys]]"));
 }
+
+#[test]
+fn the_keys_of_an_sdk_are_for_the_one_provider_that_is_meant() {
+    let second = |host: &str, more: &str| {
+        let more = format!("[[providers]]\nid = \"two\"\nbase_url = \"{host}\"\n{more}\n");
+        resolve(move |text| text.replacen("[[providers]]", &format!("{more}[[providers]]"), 1))
+    };
+    let taker = |config: Config| {
+        let taker = config.sdk_keys.get(&Sdk::OpenAi);
+        taker.map(ToString::to_string)
+    };
+    let taken = |config: Result<Config, ConfigError>| taker(config.unwrap());
+    let (home, away) = ("https://api.openai.com/v1", "https://eu.example.com/v1");
+    assert_eq!(taken(resolve(str::to_owned)).as_deref(), Some("openai"));
+    assert_eq!(taken(second(away, "")).as_deref(), Some("openai"));
+    assert_eq!(
+        taken(second(away, "sdk = \"openai\"")).as_deref(),
+        Some("two")
+    );
+    // Two at the SDK's own host: somebody has to say which.
+    assert_eq!(taken(second(home, "")), None);
+    assert_eq!(
+        taken(second(home, "sdk = \"openai\"")).as_deref(),
+        Some("two")
+    );
+    assert_eq!(
+        second(away, "sdk = \"cohere\"").unwrap_err().field,
+        "providers[two].sdk"
+    );
+    let twice = second(
+        away,
+        "sdk = \"openai\"\n[[providers]]\nid = \"three\"\nbase_url = \"https://x\"\nsdk = \"openai\"",
+    );
+    assert_eq!(twice.unwrap_err().field, "providers[three].sdk");
+}

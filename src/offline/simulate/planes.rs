@@ -160,6 +160,7 @@ fn proxy(
             name: PROVIDER.to_owned(),
             env: None,
             file: None,
+            sdk: None,
             none: true,
         }],
         keys: Vec::new(),
