@@ -9,6 +9,7 @@ use spillway_control_plane::config::Config as ControlConfig;
 use spillway_control_plane::{ControlPlane, Listeners};
 use spillway_data_plane::Config as ProxyConfig;
 
+use crate::bucket;
 use crate::config::{self, File};
 use crate::embedded::{self, Embedded};
 use crate::output::say;
@@ -19,7 +20,7 @@ fn control_of(file: &File, path: &Path) -> anyhow::Result<ControlConfig> {
         .control
         .clone()
         .with_context(|| format!("{} has no [control] section", path.display()))?;
-    Ok(ControlConfig::resolve(raw)?)
+    Ok(ControlConfig::resolve(raw, &bucket::open)?)
 }
 
 fn proxy_of(file: &File, path: &Path) -> anyhow::Result<ProxyConfig> {
@@ -27,7 +28,7 @@ fn proxy_of(file: &File, path: &Path) -> anyhow::Result<ProxyConfig> {
         .proxy
         .clone()
         .with_context(|| format!("{} has no [proxy] section", path.display()))?;
-    ProxyConfig::resolve(raw, &config::environment)
+    ProxyConfig::resolve(raw, &config::environment, &bucket::open)
         .with_context(|| format!("{} [proxy]", path.display()))
 }
 
@@ -62,7 +63,7 @@ pub(crate) async fn all(path: &Path) -> anyhow::Result<()> {
         if raw.trusted_keys.is_empty() {
             raw.trusted_keys.push(public_key.to_owned());
         }
-        ProxyConfig::resolve(raw, &config::environment)
+        ProxyConfig::resolve(raw, &config::environment, &bucket::open)
             .with_context(|| format!("{} [proxy]", path.display()))
     });
     let planes = planes.await?;

@@ -86,7 +86,7 @@ pub(crate) struct CheckArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// Directory of the history.
+    /// Directory of the history, or `s3://BUCKET/PREFIX`.
     #[arg(long)]
     pub(crate) history: PathBuf,
     #[command(flatten)]
@@ -109,7 +109,7 @@ pub(crate) struct SetArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct TrainArgs {
-    /// Directory of the history.
+    /// Directory of the history, or `s3://BUCKET/PREFIX`.
     #[arg(long)]
     pub(crate) history: PathBuf,
     /// Learn only from this split: train, test or all.
@@ -205,7 +205,7 @@ pub(crate) struct RouteArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
-    /// Directory of the history.
+    /// Directory of the history, or `s3://BUCKET/PREFIX`.
     #[arg(long)]
     pub(crate) history: PathBuf,
     /// A table file to decide with.

@@ -21,6 +21,7 @@ use spillway_simulator::{Answerer, Load, Simulator, TrafficConfig, World, play};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::bucket;
 use crate::command::DemoArgs;
 use crate::embedded::Embedded;
 use crate::output::say;
@@ -52,17 +53,21 @@ pub(crate) async fn run(args: DemoArgs) -> anyhow::Result<()> {
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     std::fs::write(&policy, story::policy(&world))
         .with_context(|| format!("cannot write {}", policy.display()))?;
-    let control = ControlConfig::resolve(RawControl {
-        grpc_listen: "127.0.0.1:0".to_owned(),
-        http_listen: args.dashboard.clone(),
-        data_dir: dir.join("control"),
-        etcd: Vec::new(),
-        signing_key: None,
-        policy: Some(policy),
-        behind_tls_proxy: false,
-        training_interval_s: 60,
-        training_labels: 500,
-    })?;
+    let control = ControlConfig::resolve(
+        RawControl {
+            grpc_listen: "127.0.0.1:0".to_owned(),
+            http_listen: args.dashboard.clone(),
+            data_dir: dir.join("control"),
+            history: None,
+            etcd: Vec::new(),
+            signing_key: None,
+            policy: Some(policy),
+            behind_tls_proxy: false,
+            training_interval_s: 60,
+            training_labels: 500,
+        },
+        &bucket::open,
+    )?;
     let urls: Vec<(&str, String)> = story::PROVIDERS
         .iter()
         .map(|id| (*id, providers.base_url(id)))
@@ -133,12 +138,12 @@ fn proxy(
                 base_url: url.clone(),
                 allow_private: true,
                 auth: None,
+                sdk: None,
             })
             .collect(),
         credentials: urls
             .iter()
             .map(|(id, _)| RawCredential {
-                sdk: None,
                 name: (*id).to_owned(),
                 env: None,
                 file: None,
@@ -159,7 +164,7 @@ fn proxy(
         },
     };
     let environment = |name: &str| (name == KEY_VARIABLE).then(|| KEY.to_owned());
-    Ok(ProxyConfig::resolve(raw, &environment)?)
+    Ok(ProxyConfig::resolve(raw, &environment, &bucket::open)?)
 }
 
 /// Imports the audited prompts and waits for the first training run.

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stderr, reason = "this is the command line")]
 
 mod all;
+mod bucket;
 mod command;
 mod config;
 mod demo;

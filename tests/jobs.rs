@@ -27,7 +27,7 @@ fn saying(number: usize) -> String {
     format!("job {number} of many")
 }
 
-fn lines(count: usize) -> Vec<Value> {
+pub(crate) fn lines(count: usize) -> Vec<Value> {
     let line = |number| {
         json!({
             "custom_id": format!("job-{number}"), "method": "POST", "url": "/v1/chat/completions",
@@ -37,7 +37,7 @@ fn lines(count: usize) -> Vec<Value> {
     (0..count).map(line).collect()
 }
 
-async fn batch(url: &str, lines: &[Value]) -> Answer {
+pub(crate) async fn batch(url: &str, lines: &[Value]) -> Answer {
     let file = upload(url, lines).await;
     assert_eq!(file.status, 200, "{}", file.text());
     let wish = json!({
@@ -47,14 +47,14 @@ async fn batch(url: &str, lines: &[Value]) -> Answer {
     post(&format!("{url}/v1/batches"), KEY, &wish).await
 }
 
-async fn fetched(url: &str, path: &str) -> Value {
+pub(crate) async fn fetched(url: &str, path: &str) -> Value {
     let answer = get(&format!("{url}/v1/{path}"), KEY).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()
 }
 
 /// The lines of a file, by their custom ids.
-async fn answers(url: &str, file: &Value) -> BTreeMap<String, Value> {
+pub(crate) async fn answers(url: &str, file: &Value) -> BTreeMap<String, Value> {
     let path = format!("{url}/v1/files/{}/content", file.as_str().unwrap());
     let content = get(&path, KEY).await;
     assert_eq!(content.status, 200, "{}", content.text());

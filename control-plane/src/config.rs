@@ -5,8 +5,10 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use object_store::ObjectStore;
 use serde::Deserialize;
 
 /// The `[control]` section as typed.
@@ -21,6 +23,8 @@ pub struct RawConfig {
     pub http_listen: String,
     /// History, keys and, when embedded, tables.
     pub data_dir: PathBuf,
+    /// `s3://BUCKET/PREFIX` for history; below the data directory unless said.
+    pub history: Option<String>,
     /// etcd endpoints; without them tables live in this process.
     #[serde(default)]
     pub etcd: Vec<String>,
@@ -64,6 +68,8 @@ pub struct Config {
     pub grpc_listen: SocketAddr,
     pub http_listen: SocketAddr,
     pub data_dir: PathBuf,
+    /// A bucket and a prefix in it; `None`: below the data directory.
+    pub history: Option<(Arc<dyn ObjectStore>, String)>,
     pub etcd: Vec<String>,
     pub signing_key: Option<PathBuf>,
     pub policy: Option<PathBuf>,
@@ -83,13 +89,18 @@ pub enum ConfigError {
         field: &'static str,
         value: SocketAddr,
     },
+    #[error("[control] history = {0}")]
+    History(String),
 }
+
+/// Opens the bucket that a URL means, and says the prefix in it; an error says what is wrong.
+type Buckets<'a> = &'a dyn Fn(&str) -> Result<(Arc<dyn ObjectStore>, String), String>;
 
 impl Config {
     /// # Errors
     ///
     /// Names the field and says what to write.
-    pub fn resolve(raw: RawConfig) -> Result<Self, ConfigError> {
+    pub fn resolve(raw: RawConfig, buckets: Buckets<'_>) -> Result<Self, ConfigError> {
         let address = |field, text: String| {
             let address: SocketAddr = text
                 .parse()
@@ -108,6 +119,10 @@ impl Config {
             grpc_listen: address("grpc_listen", raw.grpc_listen)?,
             http_listen: address("http_listen", raw.http_listen)?,
             data_dir: raw.data_dir,
+            history: raw
+                .history
+                .map(|url| buckets(&url).map_err(ConfigError::History))
+                .transpose()?,
             etcd: raw.etcd,
             signing_key: raw.signing_key,
             policy: raw.policy,

@@ -158,7 +158,10 @@ impl ControlPlane {
                 .unwrap_or(&dir.join("signing.key")),
         )?;
         let public_key = key.public();
-        let history = Arc::new(History::local(&dir.join("history"))?);
+        let history = Arc::new(match &config.history {
+            Some((bucket, prefix)) => History::open(Arc::clone(bucket), prefix)?,
+            None => History::local(&dir.join("history"))?,
+        });
         let store = if config.etcd.is_empty() {
             Store::local(&dir.join("store"))?
         } else {

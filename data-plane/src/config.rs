@@ -10,17 +10,20 @@ mod sdk;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use object_store::ObjectStore;
+use object_store::prefix::PrefixStore;
 use spillway_proto::envelope::PublicKey;
 use spillway_routing::id::{CredentialName, KeyId, ProviderId, RouteId};
 
 pub use self::raw::{RawConfig, RawCredential, RawFeed, RawJobs, RawKey, RawLimits, RawProvider};
+pub use self::sdk::Sdk;
 use crate::secret::{Auth, Fingerprint, Secret};
 
 /// What is wrong with a configuration, and where.
-pub use self::sdk::Sdk;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field}: {flaw}")]
 pub struct ConfigError {
@@ -67,9 +70,16 @@ pub enum FeedConfig {
 /// Work that nobody waits for.
 #[derive(Clone, Debug)]
 pub struct JobsConfig {
-    pub folder: PathBuf,
+    pub place: JobsPlace,
     pub at_once: usize,
     pub kept: Duration,
+}
+
+/// Where it is kept.
+#[derive(Clone, Debug)]
+pub enum JobsPlace {
+    Folder(PathBuf),
+    Bucket(Arc<dyn ObjectStore>),
 }
 
 /// Bounds, resolved.
@@ -102,6 +112,8 @@ pub struct Config {
     pub feed: FeedConfig,
     pub trusted: Vec<PublicKey>,
     pub providers: BTreeMap<ProviderId, Provider>,
+    /// Which provider the keys are for that an SDK brings in its own header.
+    pub sdk_keys: BTreeMap<Sdk, ProviderId>,
     /// `None`: the provider wants no key.
     pub credentials: BTreeMap<CredentialName, Option<Secret>>,
     pub keys: Vec<Key>,
@@ -112,9 +124,9 @@ pub struct Config {
     pub jobs: Option<JobsConfig>,
 }
 
-    /// Which provider the keys are for that an SDK brings in its own header.
-    pub sdk_keys: BTreeMap<Sdk, ProviderId>,
 type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
+/// Opens the bucket that a URL means, and says the prefix in it; an error says what is wrong.
+type Buckets<'a> = &'a dyn Fn(&str) -> Result<(Arc<dyn ObjectStore>, String), String>;
 
 impl Config {
     /// Checks everything and reads the secrets.
@@ -122,7 +134,11 @@ impl Config {
     /// # Errors
     ///
     /// The first flaw, with the name of its field.
-    pub fn resolve(raw: RawConfig, env: Env<'_>) -> Result<Self, ConfigError> {
+    pub fn resolve(
+        raw: RawConfig,
+        env: Env<'_>,
+        buckets: Buckets<'_>,
+    ) -> Result<Self, ConfigError> {
         check_name(&raw.name)?;
         check_exposure(&raw)?;
         let unique = |ids: Vec<&str>, what| check_unique(&ids, what);
@@ -143,7 +159,7 @@ impl Config {
             PublicKey::parse(key)
                 .map_err(|e| ConfigError::new(format!("trusted_keys[{i}]"), e.to_string()))
         });
-        let jobs = jobs(&raw)?;
+        let jobs = jobs(&raw, buckets)?;
         Ok(Self {
             jobs,
             trusted: trusted.collect::<Result<_, _>>()?,
@@ -158,6 +174,7 @@ impl Config {
                 .iter()
                 .map(provider)
                 .collect::<Result<_, _>>()?,
+            sdk_keys: sdk::keys(&raw.providers)?,
             credentials: raw
                 .credentials
                 .iter()
@@ -174,7 +191,6 @@ impl Config {
             listen: raw.listen,
             admin_listen: raw.admin_listen,
             data_dir: raw.data_dir,
-            sdk_keys: sdk::keys(&raw.providers)?,
         })
     }
 }
@@ -233,7 +249,7 @@ fn control_plane(url: &str) -> Result<Uri, ConfigError> {
 }
 
 /// A proxy that is alone keeps them in its own folder.
-fn jobs(raw: &RawConfig) -> Result<Option<JobsConfig>, ConfigError> {
+fn jobs(raw: &RawConfig, buckets: Buckets<'_>) -> Result<Option<JobsConfig>, ConfigError> {
     let own = matches!(raw.feed, RawFeed::Local).then(|| RawJobs::own(&raw.data_dir));
     let Some(jobs) = raw.jobs.clone().or(own) else {
         return Ok(None);
@@ -244,8 +260,20 @@ fn jobs(raw: &RawConfig) -> Result<Option<JobsConfig>, ConfigError> {
             "at_once and kept_days must be at least 1",
         ));
     }
+    let place = match (jobs.folder, jobs.bucket) {
+        (Some(folder), None) => JobsPlace::Folder(folder),
+        (None, Some(url)) => {
+            let flawed = |flaw| ConfigError::new("jobs.bucket", flaw);
+            let (bucket, prefix) = buckets(&url).map_err(flawed)?;
+            JobsPlace::Bucket(Arc::new(PrefixStore::new(bucket, prefix)))
+        }
+        _ => {
+            let flaw = "needs exactly one of folder and bucket";
+            return Err(ConfigError::new("jobs", flaw));
+        }
+    };
     Ok(Some(JobsConfig {
-        folder: jobs.folder,
+        place,
         at_once: jobs.at_once,
         kept: Duration::from_secs(u64::from(jobs.kept_days) * 24 * 3_600),
     }))

@@ -151,10 +151,10 @@ pub(crate) struct Jobs {
 }
 
 impl Jobs {
-    /// Opens the folder.
+    /// Opens the folder or the bucket.
     pub(crate) fn open(config: &JobsConfig, feed: &FeedConfig) -> std::io::Result<Arc<Self>> {
         Ok(Arc::new(Self {
-            store: Store::open(&config.folder)?,
+            store: Store::open(&config.place)?,
             queue: Queue::of(feed),
             added: Notify::new(),
             config: config.clone(),

@@ -5,6 +5,7 @@ use spillway_control_plane::policy;
 use spillway_proto::envelope::SecretKey;
 
 use super::train::faulty;
+use crate::bucket;
 use crate::command::CheckArgs;
 use crate::config;
 use crate::output::say;
@@ -21,7 +22,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<()> {
         let file = config::read(path)?;
         let together = file.control.is_some();
         if let Some(control) = file.control {
-            spillway_control_plane::config::Config::resolve(control)
+            spillway_control_plane::config::Config::resolve(control, &bucket::open)
                 .with_context(|| path.display().to_string())?;
         }
         if let Some(mut proxy) = file.proxy {
@@ -31,8 +32,11 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<()> {
                     .trusted_keys
                     .push(SecretKey::from_seed([0; 32]).public().to_string());
             }
-            let resolved =
-                spillway_data_plane::config::Config::resolve(proxy, &config::environment);
+            let resolved = spillway_data_plane::config::Config::resolve(
+                proxy,
+                &config::environment,
+                &bucket::open,
+            );
             resolved.with_context(|| format!("{} [proxy]", path.display()))?;
         }
     } else {

@@ -2,14 +2,14 @@
 
 use anyhow::Context as _;
 use spillway_control_plane::control::now;
-use spillway_history::History;
 
 use super::set::{self, Part};
+use crate::bucket;
 use crate::command::ImportArgs;
 use crate::output::say;
 
 pub(crate) async fn run(args: &ImportArgs) -> anyhow::Result<()> {
-    let history = History::local(&args.history).context("the history cannot be opened")?;
+    let history = bucket::history(&args.history)?;
     let source = match &args.source {
         Some(source) => source.clone(),
         None => default_source(args),

@@ -1,21 +1,21 @@
 //! `spillway replay`: recorded requests under another table.
 
-use anyhow::Context as _;
 use serde_json::json;
 use spillway_control_plane::control::now;
 use spillway_control_plane::whatif::REQUESTS_MAX;
-use spillway_history::{History, RequestFilter};
+use spillway_history::RequestFilter;
 use spillway_routing::offpolicy::SAMPLES_MIN;
 use spillway_routing::replay::{Recorded, replay};
 use spillway_routing::unit::UnixMillis;
 
 use super::table;
+use crate::bucket;
 use crate::command::ReplayArgs;
 use crate::output::say;
 
 pub(crate) async fn run(args: &ReplayArgs) -> anyhow::Result<()> {
     let table = table::read(&args.table)?;
-    let history = History::local(&args.history).context("the history cannot be opened")?;
+    let history = bucket::history(&args.history)?;
     let newest = history.recent(1, &RequestFilter::default()).await?;
     let until = newest
         .first()

@@ -5,12 +5,12 @@ use spillway_classifier::run::Step;
 use spillway_control_plane::control::now;
 use spillway_control_plane::policy::{self, Fault, Learned};
 use spillway_control_plane::training::{Lesson, learn, report_json, verdict};
-use spillway_history::History;
 use spillway_proto::envelope;
 use spillway_routing::outcome::{Audit, Split};
 use spillway_routing::table::{Draft, Table};
 
 use super::{recorded, table};
+use crate::bucket;
 use crate::command::TrainArgs;
 use crate::output::{say, tell};
 use crate::progress;
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: &TrainArgs) -> anyhow::Result<()> {
                 .with_context(|| format!("--split {word:?}: say train, test or all"))?,
         ),
     };
-    let history = History::local(&args.history).context("the history cannot be opened")?;
+    let history = bucket::history(&args.history)?;
     let mut audits = history
         .audits(None)
         .await

@@ -5,6 +5,7 @@
 //! its ledger. Dropping a stand stops everything and shows the planes' logs if the test
 //! failed.
 
+mod bucket;
 mod etcd;
 mod http;
 mod plan;
@@ -18,7 +19,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use spillway_simulator::{Running, Script};
 
-pub(crate) use self::etcd::Etcd;
+pub(crate) use self::bucket::Bucket;
+use self::etcd::Etcd;
 pub(crate) use self::http::{Answer, get, post, request, streaming};
 pub(crate) use self::plan::Plan;
 pub(crate) use self::process::{Process, spillway};
@@ -116,6 +118,8 @@ pub(crate) struct Proxy {
 pub(crate) struct Stand {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) etcd: Option<Etcd>,
+    bucket: Option<Bucket>,
+    environment: Vec<(String, String)>,
     pub(crate) control: Process,
     pub(crate) proxies: Vec<Proxy>,
     pub(crate) simulator: Option<Running>,
@@ -133,6 +137,10 @@ impl Stand {
 impl Stand {
     pub(crate) fn url(&self) -> &str {
         &self.proxies[0].url
+    }
+
+    pub(crate) fn bucket(&self) -> &Bucket {
+        self.bucket.as_ref().unwrap()
     }
 
     pub(crate) fn simulator(&self) -> &Running {
@@ -215,13 +223,15 @@ impl Stand {
 
     pub(crate) async fn restart_control(&mut self) {
         let args = ["control", "--config", text(&self.control_config)];
-        self.control = Process::start("control", &args, "public key").await;
+        let environment = &self.environment;
+        self.control = Process::start_in(environment, "control", &args, "public key").await;
     }
 
     pub(crate) async fn restart_proxy(&mut self, index: usize) {
         let proxy = &mut self.proxies[index];
         let args = ["proxy", "--config", text(&proxy.config)];
-        proxy.process = Process::start(&format!("proxy{index}"), &args, "serving apps").await;
+        let (environment, name) = (&self.environment, format!("proxy{index}"));
+        proxy.process = Process::start_in(environment, &name, &args, "serving apps").await;
         ready(&self.proxies[index]).await;
     }
 }

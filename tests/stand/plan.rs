@@ -8,7 +8,9 @@ use spillway_simulator::{
 };
 use tokio::net::TcpListener;
 
-use super::{DIALECTS, Etcd, POLICY, Process, Proxy, Stand, free_port, ready, spillway, text};
+use super::{
+    Bucket, DIALECTS, Etcd, POLICY, Process, Proxy, Stand, free_port, ready, spillway, text,
+};
 
 /// SHA-256 of [`super::KEY`].
 const KEY_SHA256: &str = "7e0d95ecc40fdad53059baadd93e96c8fbc20415828c37ddfbc098d470296a25";
@@ -17,15 +19,16 @@ const KEY_SHA256: &str = "7e0d95ecc40fdad53059baadd93e96c8fbc20415828c37ddfbc098
 pub(crate) struct Plan {
     proxies: usize,
     etcd: bool,
+    bucket: bool,
     policy: String,
     answerer: Answerer,
     providers: Vec<ProviderConfig>,
     limits: String,
     elsewhere: Vec<(&'static str, String)>,
+    sdks: Vec<(&'static str, &'static str)>,
     import: Option<(PathBuf, PathBuf)>,
     speed: Speed,
 }
-    sdks: Vec<(&'static str, &'static str)>,
 
 impl Default for Plan {
     fn default() -> Self {
@@ -34,6 +37,7 @@ impl Default for Plan {
         Self {
             proxies: 1,
             etcd: true,
+            bucket: false,
             policy: POLICY.to_owned(),
             answerer: Answerer::Echo,
             providers: vec![
@@ -42,11 +46,11 @@ impl Default for Plan {
             ],
             limits: String::new(),
             elsewhere: Vec::new(),
+            sdks: Vec::new(),
             import: None,
             speed: Speed::Instant,
         }
     }
-            sdks: Vec::new(),
 }
 
 impl Plan {
@@ -58,6 +62,12 @@ impl Plan {
     /// Both planes in one process, without etcd.
     pub(crate) fn embedded(mut self) -> Self {
         self.etcd = false;
+        self
+    }
+
+    /// History and jobs lie in a bucket.
+    pub(crate) fn in_a_bucket(mut self) -> Self {
+        self.bucket = true;
         self
     }
 
@@ -137,6 +147,13 @@ impl Plan {
         } else {
             None
         };
+        let bucket = if self.bucket {
+            Some(Bucket::start().await)
+        } else {
+            None
+        };
+        let environment = bucket.as_ref().map(Bucket::environment);
+        let environment = environment.unwrap_or_default();
         if let Some((prompts, outcomes)) = &self.import {
             import(&dir.path().join("control"), prompts, outcomes).await;
         }
@@ -151,7 +168,10 @@ impl Plan {
             grpc: free_port(),
             http: free_port(),
             urls,
+            sdks: &self.sdks,
             limits: &self.limits,
+            bucket: self.bucket,
+            environment: &environment,
         };
         let dashboard = format!("http://127.0.0.1:{}", site.http);
         let control_config = dir.path().join("control.toml");
@@ -166,9 +186,10 @@ impl Plan {
         let stand = Stand {
             dir,
             etcd,
+            bucket,
+            environment,
             control,
             proxies,
-            sdks: &self.sdks,
             simulator,
             dashboard,
             control_config,
@@ -217,7 +238,10 @@ struct Site<'a> {
     grpc: u16,
     http: u16,
     urls: Vec<(&'static str, String)>,
+    sdks: &'a [(&'static str, &'static str)],
     limits: &'a str,
+    bucket: bool,
+    environment: &'a [(String, String)],
 }
 
 impl Site<'_> {
@@ -235,10 +259,10 @@ impl Site<'_> {
             format!("version = 1\n{}", self.control(policy, &endpoints)),
         )
         .unwrap();
-        let control = Process::start(
+        let control = Process::start_in(
+            self.environment,
             "control",
             &["control", "--config", text(config)],
-    sdks: &'a [(&'static str, &'static str)],
             "public key",
         )
         .await;
@@ -254,7 +278,8 @@ impl Site<'_> {
             let (section, mut proxy) = self.proxy(index, &feed, &format!("\"{key}\""));
             fs::write(&proxy.config, format!("version = 1\n{section}")).unwrap();
             let args = ["proxy", "--config", text(&proxy.config)];
-            proxy.process = Process::start(&format!("proxy{index}"), &args, "serving apps").await;
+            let name = format!("proxy{index}");
+            proxy.process = Process::start_in(self.environment, &name, &args, "serving apps").await;
             proxies.push(proxy);
         }
         (control, proxies)
@@ -278,9 +303,14 @@ impl Site<'_> {
         let file = self.dir.join("policy.toml");
         fs::write(&file, policy).unwrap();
         let (grpc, http, data) = (self.grpc, self.http, self.dir.join("control"));
+        let history = if self.bucket {
+            format!("history = \"{}\"\n", Bucket::url("history"))
+        } else {
+            String::new()
+        };
         format!(
             "[control]\ngrpc_listen = \"127.0.0.1:{grpc}\"\nhttp_listen = \"127.0.0.1:{http}\"\n\
-             data_dir = {data:?}\npolicy = {file:?}\ntraining_labels = 0\n{etcd}\n"
+             data_dir = {data:?}\npolicy = {file:?}\ntraining_labels = 0\n{history}{etcd}\n"
         )
     }
 
@@ -288,15 +318,24 @@ impl Site<'_> {
     fn proxy(&self, index: usize, feed: &str, trusted: &str) -> (String, Proxy) {
         let (listen, admin) = (free_port(), free_port());
         let (data, grpc) = (self.dir.join(format!("proxy{index}")), self.grpc);
-        let (limits, jobs) = (self.limits, self.dir.join("jobs"));
+        let (limits, folder) = (self.limits, self.dir.join("jobs"));
+        let jobs = if self.bucket {
+            format!("bucket = \"{}\"", Bucket::url("jobs"))
+        } else {
+            format!("folder = {folder:?}")
+        };
         let mut section = format!(
             "[proxy]\nname = \"p{index}\"\nlisten = \"127.0.0.1:{listen}\"\n\
              admin_listen = \"127.0.0.1:{admin}\"\ndata_dir = {data:?}\n\
              control_plane = \"http://127.0.0.1:{grpc}\"\ntrusted_keys = [{trusted}]\n\
-             [proxy.feed]\n{feed}\n[proxy.limits]\n{limits}\n[proxy.jobs]\nfolder = {jobs:?}\n\
+             [proxy.feed]\n{feed}\n[proxy.limits]\n{limits}\n[proxy.jobs]\n{jobs}\n\
              [[proxy.keys]]\nid = \"stand\"\nsha256 = \"{KEY_SHA256}\"\n"
         );
         for (id, url) in &self.urls {
+            let sdk = self.sdks.iter().find(|(provider, _)| provider == id);
+            let sdk = sdk
+                .map(|(_, sdk)| format!("sdk = \"{sdk}\"\n"))
+                .unwrap_or_default();
             section.push_str(&format!(
                 "[[proxy.providers]]\nid = \"{id}\"\nbase_url = \"{url}\"\nallow_private = true\n\
                  {sdk}[[proxy.credentials]]\nname = \"{id}\"\nnone = true\n"
@@ -311,7 +350,3 @@ impl Site<'_> {
         (section, proxy)
     }
 }
-            let sdk = self.sdks.iter().find(|(provider, _)| provider == id);
-            let sdk = sdk
-                .map(|(_, sdk)| format!("sdk = \"{sdk}\"\n"))
-                .unwrap_or_default();

@@ -53,8 +53,19 @@ impl Process {
 
     /// Starts the binary and waits until it printed a line with `sign`.
     pub(crate) async fn start(name: &str, args: &[&str], sign: &str) -> Self {
+        Self::start_in(&[], name, args, sign).await
+    }
+
+    /// The same, with more in the environment.
+    pub(crate) async fn start_in(
+        environment: &[(String, String)],
+        name: &str,
+        args: &[&str],
+        sign: &str,
+    ) -> Self {
         let mut child = Command::new(binary())
             .args(args)
+            .envs(environment.iter().cloned())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)

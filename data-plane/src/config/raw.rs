@@ -46,8 +46,10 @@ pub struct RawConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawJobs {
-    /// Shared by all proxies of a fleet.
-    pub folder: PathBuf,
+    /// Shared by all proxies of a fleet; this or `bucket`.
+    pub folder: Option<PathBuf>,
+    /// `s3://BUCKET/PREFIX`.
+    pub bucket: Option<String>,
     /// Jobs that this proxy does at once.
     #[serde(default = "jobs_at_once")]
     pub at_once: usize,
@@ -74,11 +76,11 @@ pub struct RawProvider {
     /// The header that holds the key: `bearer`, `x-api-key`, `x-goog-api-key` or
     /// `api-key`; what the dialect usually wants unless said.
     pub auth: Option<String>,
-}
-
     /// Whose SDK brings keys for it in the header it always uses: `openai`, `anthropic` or
     /// `google`; by the host unless said.
     pub sdk: Option<String>,
+}
+
 /// One of `env`, `file` and `none`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -170,7 +172,8 @@ impl RawJobs {
     /// Those of a proxy that is alone.
     pub(super) fn own(data_dir: &Path) -> Self {
         Self {
-            folder: data_dir.join("jobs"),
+            folder: Some(data_dir.join("jobs")),
+            bucket: None,
             at_once: jobs_at_once(),
             kept_days: jobs_kept_days(),
         }

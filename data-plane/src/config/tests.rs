@@ -1,5 +1,7 @@
 //! What operators type, and what they hear.
 
+use object_store::memory::InMemory;
+
 use super::*;
 
 const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
@@ -26,9 +28,15 @@ fn resolve(change: impl Fn(&str) -> String) -> Result<Config, ConfigError> {
     );
     let raw: RawConfig =
         toml::from_str(&change(&text)).map_err(|e| ConfigError::new("toml", e.to_string()))?;
-    Config::resolve(raw, &|name| {
-        (name == "OPENAI_API_KEY").then(|| "sk-canary".to_owned())
-    })
+    let env = |name: &str| (name == "OPENAI_API_KEY").then(|| "sk-canary".to_owned());
+    let bucket = |url: &str| -> Result<(Arc<dyn ObjectStore>, String), String> {
+        let known = url == "s3://kept/jobs";
+        let bucket = || (Arc::new(InMemory::new()) as _, "jobs".to_owned());
+        known
+            .then(bucket)
+            .ok_or_else(|| format!("{url} is unknown"))
+    };
+    Config::resolve(raw, &env, &bucket)
 }
 
 #[test]
@@ -137,4 +145,22 @@ fn the_keys_of_an_sdk_are_for_the_one_provider_that_is_meant() {
         "sdk = \"openai\"\n[[providers]]\nid = \"three\"\nbase_url = \"https://x\"\nsdk = \"openai\"",
     );
     assert_eq!(twice.unwrap_err().field, "providers[three].sdk");
+}
+
+#[test]
+fn jobs_are_kept_in_a_folder_or_in_a_bucket() {
+    let jobs = |lines: &str| {
+        let lines = format!("[jobs]\n{lines}\n[[providers]]");
+        let config = resolve(move |text| text.replacen("[[providers]]", &lines, 1));
+        config.map(|config| config.jobs.unwrap().place)
+    };
+    let place = jobs("folder = \"/tmp/x\"").unwrap();
+    assert!(matches!(place, JobsPlace::Folder(folder) if folder.ends_with("x")));
+    let place = jobs("bucket = \"s3://kept/jobs\"").unwrap();
+    assert!(matches!(place, JobsPlace::Bucket(_)));
+    let flaw = jobs("bucket = \"s3://gone\"").unwrap_err();
+    assert_eq!(flaw.to_string(), "jobs.bucket: s3://gone is unknown");
+    for lines in ["", "folder = \"/tmp/x\"\nbucket = \"s3://kept/jobs\""] {
+        assert_eq!(jobs(lines).unwrap_err().field, "jobs");
+    }
 }

@@ -7,7 +7,7 @@
 //! Knows no queue and no HTTP.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use spillway_routing::unit::UnixMillis;
 
 use super::{Answer, Job, JobId};
+use crate::config::JobsPlace;
 
 /// Objects read or deleted at once.
 const AT_ONCE: usize = 16;
@@ -48,13 +49,19 @@ pub(crate) struct Progress {
 }
 
 pub(crate) struct Store {
-    objects: LocalFileSystem,
+    objects: Arc<dyn ObjectStore>,
 }
 
 impl Store {
-    pub(super) fn open(folder: &Path) -> std::io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        let objects = LocalFileSystem::new_with_prefix(folder)?.with_automatic_cleanup(true);
+    pub(super) fn open(place: &JobsPlace) -> std::io::Result<Self> {
+        let objects = match place {
+            JobsPlace::Folder(folder) => {
+                std::fs::create_dir_all(folder)?;
+                let files = LocalFileSystem::new_with_prefix(folder)?;
+                Arc::new(files.with_automatic_cleanup(true))
+            }
+            JobsPlace::Bucket(bucket) => Arc::clone(bucket),
+        };
         Ok(Self { objects })
     }
 
@@ -304,7 +311,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_comes_second_hears_of_it() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(folder.path()).unwrap();
+        let store = Store::open(&JobsPlace::Folder(folder.path().to_owned())).unwrap();
         let id = JobId {
             group: "resp_1".to_owned(),
             number: 0,

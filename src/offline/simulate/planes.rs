@@ -21,6 +21,7 @@ use spillway_data_plane::{Config as ProxyConfig, RawConfig as RawProxy};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::bucket;
 use crate::embedded::Embedded;
 use crate::offline::recorded::PROVIDER;
 
@@ -55,17 +56,21 @@ impl Planes {
     ) -> anyhow::Result<Self> {
         let name = format!("spillway-simulate-{}", uuid::Uuid::now_v7().simple());
         let dir = Scratch(std::env::temp_dir().join(name));
-        let control = ControlConfig::resolve(RawControl {
-            grpc_listen: "127.0.0.1:0".to_owned(),
-            http_listen: "127.0.0.1:0".to_owned(),
-            data_dir: dir.0.join("control"),
-            etcd: Vec::new(),
-            signing_key: None,
-            policy: None,
-            behind_tls_proxy: false,
-            training_interval_s: 3_600,
-            training_labels: 0,
-        })?;
+        let control = ControlConfig::resolve(
+            RawControl {
+                grpc_listen: "127.0.0.1:0".to_owned(),
+                http_listen: "127.0.0.1:0".to_owned(),
+                data_dir: dir.0.join("control"),
+                history: None,
+                etcd: Vec::new(),
+                signing_key: None,
+                policy: None,
+                behind_tls_proxy: false,
+                training_interval_s: 3_600,
+                training_labels: 0,
+            },
+            &bucket::open,
+        )?;
         let planes =
             Embedded::open(control, |grpc, key| proxy(&dir.0, grpc, key, provider_url)).await?;
         let url = format!("http://{}", planes.proxy_address()?);
@@ -155,17 +160,17 @@ fn proxy(
             base_url: provider_url.to_owned(),
             allow_private: true,
             auth: None,
+            sdk: None,
         }],
         credentials: vec![RawCredential {
             name: PROVIDER.to_owned(),
             env: None,
             file: None,
-            sdk: None,
             none: true,
         }],
         keys: Vec::new(),
         require_keys: false,
         limits: RawLimits::default(),
     };
-    Ok(ProxyConfig::resolve(raw, &|_: &str| None)?)
+    Ok(ProxyConfig::resolve(raw, &|_: &str| None, &bucket::open)?)
 }
