@@ -29,10 +29,16 @@ deadline = "6s"
 const OWN: (&str, &str) = ("x-spillway-key-east", "sk-own");
 
 async fn stand() -> Stand {
+    with("").await
+}
+
+/// With more lines in the policy.
+async fn with(lines: &str) -> Stand {
     let provider = |name: &str| ProviderConfig::new(name, vec![ServedModel::new("large", 1, 2)]);
     let providers = ["east", "west"].map(provider).to_vec();
     let stand = Stand::new().providers(Answerer::Echo, providers);
-    stand.policy(POLICY).proxies(2).start().await
+    let policy = format!("{POLICY}{lines}");
+    stand.policy(&policy).proxies(2).start().await
 }
 
 /// Asks one of the proxies.
@@ -164,4 +170,22 @@ async fn what_a_callers_own_key_made_is_the_callers() {
     for own in [&[][..], &[("x-spillway-key-west", "sk-other")][..]] {
         assert_eq!(call(&stand, 1, "GET", &path, "", own).await.status, 404);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn asking_for_a_kept_response_is_a_request_of_its_key() {
+    let stand = with("[keys.stand]\nrequests_per_minute = 3\n").await;
+    let path = format!(
+        "/v1/responses/{}",
+        id(&ask(&stand, 0, &saying("hello"), &[]).await)
+    );
+    for _ in 0..2 {
+        let fetched = call(&stand, 0, "GET", &path, "", &[]).await;
+        assert_eq!(fetched.status, 200, "{}", fetched.text());
+    }
+    let refused = call(&stand, 0, "GET", &path, "", &[]).await;
+    assert_eq!(refused.status, 429, "{}", refused.text());
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() <= 20);
+    let limit = r#"spillway_limited_total{limit="requests"}"#;
+    assert_eq!(stand.metric(0, limit).await, 1.0);
 }

@@ -28,7 +28,7 @@ const DAY_MS: u64 = 24 * 3_600_000;
 const GRANT_WITHIN: Duration = Duration::from_millis(1_000);
 
 /// What a request takes, or is expected to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Taking {
     pub(crate) tokens: Tokens,
     pub(crate) cost: NanoUsd,

@@ -11,10 +11,13 @@ use spillway_routing::decide::{
 };
 use spillway_routing::dialect::Dialect;
 use spillway_routing::features::Facts;
+use spillway_routing::id::KeyId;
+use spillway_routing::key::KeyLimits;
 use spillway_routing::outcome::Ending;
 use spillway_routing::table::Table;
 use spillway_routing::unit::UnixMillis;
 
+use crate::allowance::{Grant, Taking};
 use crate::audit::Auditor;
 use crate::caches::Beginning;
 use crate::chat::{CallerLabels, Chat};
@@ -174,20 +177,41 @@ async fn afford(proxy: &Proxy, inbound: &Inbound, entry: &mut Entry) -> Result<(
     let Some(expected) = entry.expected() else {
         return Ok(());
     };
-    let allowances = &proxy.ledger.allowances;
-    match allowances.reserve(key, limits, expected).await {
+    match reserve(proxy, key, limits, expected).await {
         Ok(grant) => {
             entry.granted(grant);
             Ok(())
         }
-        Err(short) => {
-            let counter = &proxy.metrics.limited;
-            counter.with_label_values(&[short.name()]).inc();
-            let failure = Failure::limited(short).labelled(entry.headers());
+        Err(failure) => {
+            let failure = failure.labelled(entry.headers());
             entry.finish(Ending::Refused, failure.status().as_u16());
             Err(failure)
         }
     }
+}
+
+/// What is neither decided nor recorded is a request of its key all the same.
+pub(crate) async fn count(proxy: &Proxy, inbound: &Inbound) -> Result<(), Failure> {
+    let Some((key, limits)) = inbound.caller.limited() else {
+        return Ok(());
+    };
+    reserve(proxy, key, limits, Taking::default())
+        .await
+        .map(drop)
+}
+
+async fn reserve(
+    proxy: &Proxy,
+    key: &KeyId,
+    limits: &KeyLimits,
+    expected: Taking,
+) -> Result<Grant, Failure> {
+    let reserved = proxy.ledger.allowances.reserve(key, limits, expected).await;
+    reserved.map_err(|short| {
+        let counter = &proxy.metrics.limited;
+        counter.with_label_values(&[short.name()]).inc();
+        Failure::limited(short)
+    })
 }
 
 fn decided(

@@ -15,6 +15,7 @@ use super::kept::DIALECT;
 use super::{Asking, Shared, background, guarded, refuse};
 use crate::Proxy;
 use crate::dialect::kept::{Marker, opened};
+use crate::exchange;
 use crate::failure::{Failure, Kind};
 use crate::inbound::{Inbound, request_id};
 use crate::upstream::errand;
@@ -96,6 +97,7 @@ async fn pass(
     guarded(own, DIALECT, async {
         let inbound = Inbound::receive(proxy, own, Asking::of(DIALECT), request).await?;
         let path = path(deed, opened(id).0, query.as_deref())?;
+        exchange::count(proxy, &inbound).await?;
         let (status, body) = errand(proxy, &inbound, account, deed.method(), &path).await?;
         let body = Marker::new(account).mark(body);
         Ok((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())
