@@ -5,7 +5,7 @@
 //! (`drift.rs`). A record is written after its action, so that an action that failed is
 //! tried again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -226,6 +226,23 @@ pub(crate) async fn are_fresh(store: &Store, now: UnixMillis) -> Result<bool, Co
     let records = records(store).await?;
     let fresh = |record: &Record| now.since(UnixMillis(record.at_ms)) < FRESH_FOR;
     Ok(records.iter().any(fresh))
+}
+
+/// Models that were named since something was learnt.
+///
+/// # Errors
+///
+/// If the store does not answer.
+pub(crate) async fn named_since(
+    store: &Store,
+    learnt_at: UnixMillis,
+) -> Result<Vec<ModelId>, ControlError> {
+    let records = records(store).await?;
+    let named = records
+        .iter()
+        .filter(|record| record.action == Action::Forgot && record.at_ms > learnt_at.0);
+    let named: BTreeSet<&str> = named.map(|record| record.subject.as_str()).collect();
+    Ok(named.into_iter().map(ModelId::new).collect())
 }
 
 /// Models whose labels from before some moment tell of another model by that name.

@@ -75,6 +75,7 @@ impl Control {
                 policy::draft(&parsed, &policy.text, learned).map_err(ControlError::Policy)?;
             draft.note = note.to_owned();
             draft.policy = policy.version;
+            draft.suspended = alarms::named_since(&self.store, draft.learnt_at).await?;
             if let Some(audits) = &mut draft.audits
                 && alarms::are_fresh(&self.store, now()).await?
             {

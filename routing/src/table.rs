@@ -115,6 +115,9 @@ pub struct Draft {
     pub committee: Option<Committee>,
     /// When that was learnt; zero for never.
     pub learnt_at: UnixMillis,
+    /// Models that have changed since, by an alarm: what was learnt of their quality holds no
+    /// more, and nothing is chosen by it.
+    pub suspended: Vec<ModelId>,
     /// The multipliers that training solved, so that a changed bar needs no new run.
     pub frontier: Vec<BarPoint>,
     /// Prices read off what was charged, for models that nobody priced.
@@ -136,6 +139,8 @@ pub struct LanePlace {
     pub upstream: usize,
     /// The model's column in the committee.
     pub column: Option<usize>,
+    /// See [`Draft::suspended`].
+    pub suspended: bool,
 }
 
 /// A checked draft with its indexes. Immutable.
@@ -294,6 +299,7 @@ fn places(draft: &Draft) -> Vec<LanePlace> {
             model,
             upstream,
             column,
+            suspended: model_id.is_some_and(|id| draft.suspended.contains(id)),
         });
     }
     places

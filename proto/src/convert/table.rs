@@ -440,6 +440,7 @@ impl From<&Draft> for pb::Table {
             audits: draft.audits.as_ref().map(Into::into),
             learnt_at_ms: draft.learnt_at.0,
             keys: draft.keys.iter().map(Into::into).collect(),
+            suspended: draft.suspended.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -478,6 +479,7 @@ impl TryFrom<pb::Table> for Draft {
                 .map_err(|e| e.within("audits"))?,
             learnt_at: UnixMillis(table.learnt_at_ms),
             keys: each(table.keys, "keys", KeyTerms::try_from)?,
+            suspended: table.suspended.iter().map(|id| ModelId::new(id)).collect(),
         })
     }
 }

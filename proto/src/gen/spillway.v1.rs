@@ -833,6 +833,9 @@ pub struct Table {
     pub learnt_at_ms: u64,
     #[prost(message, repeated, tag = "19")]
     pub keys: ::prost::alloc::vec::Vec<Key>,
+    /// Models that have changed since they were learnt: nothing is chosen by their quality.
+    #[prost(string, repeated, tag = "20")]
+    pub suspended: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// What is signed. The payload is cut into chunks that are stored under their hash.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -236,6 +236,7 @@ impl Request<'_> {
     /// The first reason against a lane that nothing can relax.
     fn hard(&self, lane: usize, estimate: &Estimate, rules: &[&Rule]) -> Option<Removal> {
         self.by_rule(lane, rules)
+            .or_else(|| self.by_alarm(lane))
             .or_else(|| self.by_start(lane))
             .or_else(|| self.by_need(lane))
             .or_else(|| self.by_size(lane, estimate))
@@ -256,6 +257,17 @@ impl Request<'_> {
             .iter()
             .find(excludes)
             .map(|rule| Removal::Rule(rule.id.clone()))
+    }
+
+    /// Where models are chosen by what was learnt of them. The route's default stays: it is
+    /// what is taken where nothing is known.
+    fn by_alarm(&self, lane: usize) -> Option<Removal> {
+        let by_quality = matches!(self.route.choice, Choice::Multiplier(_));
+        let suspended = by_quality && self.table.place(lane).suspended;
+        let default = || self.table.lane_index(&self.route.default_lane);
+        let kept =
+            || default().is_some_and(|d| self.table.place(d).model == self.table.place(lane).model);
+        (suspended && !kept()).then_some(Removal::NoQuality)
     }
 
     fn by_start(&self, lane: usize) -> Option<Removal> {

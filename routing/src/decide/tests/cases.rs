@@ -292,6 +292,31 @@ fn with_a_twin() -> (Table, usize) {
 }
 
 #[test]
+fn a_model_that_an_alarm_named_is_not_chosen_by_its_quality() {
+    let removed = |choice: Choice, suspended: &[&str]| {
+        let mut draft = table(&two(), choice, 0, vec![]).draft().clone();
+        draft.suspended = suspended.iter().map(|id| ModelId::new(id)).collect();
+        let table = Table::build(draft).unwrap();
+        let facts = facts(false, 10);
+        let decision = decide(&table, &facts, &Conditions::default(), NOW, Draw(0)).unwrap();
+        let removed = decision
+            .trail
+            .iter()
+            .filter(|line| line.verdict == Verdict::Removed(Removal::NoQuality));
+        removed
+            .map(|line| line.model.to_string())
+            .collect::<Vec<_>>()
+    };
+    let learnt = Choice::Multiplier(1);
+    assert_eq!(removed(learnt, &[]), [""; 0]);
+    assert_eq!(removed(learnt, &["m2"]), ["m2"]);
+    // The route's default is what is taken where nothing is known.
+    assert_eq!(removed(learnt, &["m0", "m1", "m2"]), ["m1", "m2"]);
+    // A floor says itself what models are worth.
+    assert_eq!(removed(Choice::Floor(Bps::ZERO), &["m2"]), [""; 0]);
+}
+
+#[test]
 fn what_a_provider_bills_counts_not_what_was_estimated() {
     let (table, twin) = with_a_twin();
     let facts = facts(false, 10_000);
