@@ -13,7 +13,6 @@
 )]
 
 mod architecture;
-mod bills;
 mod buckets;
 mod caches;
 mod cli;

@@ -51,7 +51,6 @@ impl Reading {
     /// What is known of a table's lanes just now, also for this request alone.
     pub(crate) fn conditions(&self, proxy: &Proxy, table: &Table, now: Instant) -> Conditions {
         let mut conditions = proxy.conditions(table, now);
-        proxy.ledger.bills.fill(&self.facts, table, &mut conditions);
         let caches = &proxy.ledger.caches;
         let would_cache = |upstream: &Upstream| self.chat.is_cached(upstream);
         caches.fill(&self.beginnings, table, &mut conditions, would_cache, now);

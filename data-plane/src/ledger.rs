@@ -24,7 +24,6 @@ use spillway_routing::table::Table;
 use spillway_routing::unit::{Millis, NanoUsd, Tokens, UnixMillis};
 
 use crate::allowance::{Allowances, Grant, Taking};
-use crate::bills::Bills;
 use crate::caches::Caches;
 use crate::chat::Chat;
 use crate::clock;
@@ -42,7 +41,6 @@ pub(crate) struct Ledger {
     pub(crate) queue: Arc<Queue>,
     pub(crate) spend: Arc<Spend>,
     pub(crate) caches: Caches,
-    pub(crate) bills: Bills,
     pub(crate) allowances: Arc<Allowances>,
     /// Set when the grace of a shutdown is over: what is dropped now was cut by us.
     cutting: AtomicBool,
@@ -61,12 +59,6 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    /// What a lane is expected to bill as input.
-    fn input(&self, lane: usize) -> Tokens {
-        let counted = self.facts.input(self.table.model_of(lane).family);
-        self.conditions.lane(lane).input(counted)
-    }
-
     /// With the caller's own provider keys.
     fn pays_itself(&self) -> bool {
         !self.facts.own_keys.is_empty()
@@ -157,7 +149,6 @@ impl Ledger {
             queue,
             spend,
             caches: Caches::default(),
-            bills: Bills::default(),
             allowances,
             cutting: AtomicBool::new(false),
         }
@@ -245,7 +236,8 @@ impl Entry {
         let planned = |line: &&Considered| decision.plan.iter().any(|s| s.lane == line.lane);
         let taking = |line: &Considered| {
             let lane = opening.table.lane_index(&line.lane)?;
-            let input = opening.input(lane);
+            let family = opening.table.model_of(lane).family;
+            let input = opening.facts.input(family);
             let cost = line.cost.filter(|_| !opening.pays_itself());
             Some((input.saturating_add(line.output), cost.unwrap_or_default()))
         };

@@ -8,7 +8,6 @@ mod accept;
 mod allowance;
 mod audit;
 mod auth;
-mod bills;
 mod caches;
 mod chat;
 mod clock;

@@ -6,7 +6,7 @@
 
 use crate::id::LaneId;
 use crate::start::Starts;
-use crate::unit::{Millis, NanoUsd, Ppm, Tokens};
+use crate::unit::{Millis, NanoUsd, Tokens};
 
 /// Whether a lane may be used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,21 +59,6 @@ pub struct LaneState {
     pub overflowed: NanoUsd,
     /// How much of *this* request, in o200k, its provider probably has in its prompt cache.
     pub cached: Tokens,
-    /// Input that its provider bills for requests like *this* one, to what is estimated;
-    /// `None` until something was seen.
-    pub billed: Option<Ppm>,
-}
-
-impl LaneState {
-    /// Input as the provider will bill it.
-    #[must_use]
-    pub fn input(&self, estimated: Tokens) -> Tokens {
-        let Some(billed) = self.billed else {
-            return estimated;
-        };
-        let tokens = u64::from(estimated.0) * u64::from(billed.0) / u64::from(Ppm::ONE.0);
-        Tokens(u32::try_from(tokens).unwrap_or(u32::MAX))
-    }
 }
 
 /// The states of a table's lanes, in that table's order. Lanes beyond the end were

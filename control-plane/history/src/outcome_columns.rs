@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{
-    Array, ArrayRef, AsArray, ListArray, RecordBatch, StringArray, StructArray, UInt16Array,
-    UInt32Array, UInt64Array,
+    Array, AsArray, ListArray, RecordBatch, StringArray, StructArray, UInt16Array, UInt32Array,
+    UInt64Array,
 };
 use datafusion::arrow::datatypes::{SchemaRef, UInt16Type, UInt32Type, UInt64Type};
 use spillway_routing::catalogue::{Tier, Usage};
@@ -17,7 +17,7 @@ use spillway_routing::decide::{Decision, Verdict, Why};
 use spillway_routing::id::{LaneId, ModelId, ProxyId, TableVersion};
 use spillway_routing::outcome::{Attempt, AttemptResult, Ending, Outcome, UsageSource};
 use spillway_routing::start::Starts;
-use spillway_routing::unit::{Millis, NanoUsd, Ppm, Tokens, UnixMillis};
+use spillway_routing::unit::{Millis, NanoUsd, Tokens, UnixMillis};
 
 use crate::columns::{Columns, Rows, number_at, span, text_at};
 use crate::decision_columns::{self, DecisionRows};
@@ -29,8 +29,6 @@ pub(crate) const AT: &str = "at_unix_ms";
 
 /// Stands for a lane without a forecast; no forecast has these bits.
 const NO_STARTS: u64 = u64::MAX;
-/// Where nothing was billed yet.
-const NO_BILL: u32 = 0;
 
 /// The columns that pages and sums need; lists and vectors are not among them.
 pub(crate) const FLAT: [&str; 22] = [
@@ -124,9 +122,6 @@ fn push_conditions(columns: &mut Columns, outcomes: &[Outcome]) -> Result<(), Hi
     columns.list_opt("condition_starts", &lengths, Arc::new(starts))?;
     let cached: UInt32Array = states().map(|(_, s)| s.cached.0).collect::<Vec<_>>().into();
     columns.list_opt("condition_cached", &lengths, Arc::new(cached))?;
-    let billed = states().map(|(_, s)| s.billed.map_or(NO_BILL, |ppm| ppm.0));
-    let billed: UInt32Array = billed.collect::<Vec<_>>().into();
-    columns.list_opt("condition_billed", &lengths, Arc::new(billed))?;
     let mut spill = Columns::default();
     spill.number::<UInt32Type>("waiting", states().map(|(_, s)| s.waiting));
     spill.number::<UInt64Type>("spent_nano_usd", states().map(|(_, s)| s.spent.0));
@@ -177,7 +172,6 @@ struct OutcomeRows<'a> {
     /// Not in files of before lanes could make requests wait.
     starts: Option<&'a ListArray>,
     cached: Option<&'a ListArray>,
-    billed: Option<&'a ListArray>,
     /// Not in files of before routes had overflow lanes.
     spill: Option<&'a ListArray>,
     attempts: ListArrayRows<'a>,
@@ -208,7 +202,6 @@ impl<'a> OutcomeRows<'a> {
             conditions: list("conditions")?,
             starts: rows.list("condition_starts").ok(),
             cached: rows.list("condition_cached").ok(),
-            billed: rows.list("condition_billed").ok(),
             spill: rows.list("condition_spill").ok(),
             attempts: list("attempts")?,
             id: rows.text("id")?,
@@ -286,14 +279,12 @@ impl<'a> OutcomeRows<'a> {
         let starts = starts
             .as_ref()
             .and_then(|s| s.as_primitive_opt::<UInt64Type>());
-        let [cached, billed] = [self.cached, self.billed].map(|list| list.map(|l| l.value(i)));
-        let number = |list: &Option<ArrayRef>, at: usize| {
-            let numbers = list.as_ref()?.as_primitive_opt::<UInt32Type>()?;
-            (at < numbers.len())
-                .then(|| number_at(numbers, at))
-                .flatten()
-        };
+        let cached = self.cached.map(|cached| cached.value(i));
+        let cached = cached
+            .as_ref()
+            .and_then(|c| c.as_primitive_opt::<UInt32Type>());
         let one = |s: usize| {
+            let cached = cached.filter(|tokens| s - first < tokens.len());
             let bits = starts.filter(|bits| s - first < bits.len());
             let bits = bits.map(|bits| bits.value(s - first));
             let gate = Gate::parse(items.text("gate")?.value(s));
@@ -306,10 +297,7 @@ impl<'a> OutcomeRows<'a> {
                 starts: bits
                     .filter(|bits| *bits != NO_STARTS)
                     .map(Starts::from_bits),
-                cached: Tokens(number(&cached, s - first).unwrap_or(0)),
-                billed: number(&billed, s - first)
-                    .filter(|b| *b != NO_BILL)
-                    .map(Ppm),
+                cached: cached.map_or(Tokens(0), |tokens| Tokens(tokens.value(s - first))),
                 ..self.spilling(i, s - first)?
             };
             Ok((LaneId::new(items.text("lane")?.value(s)), state))

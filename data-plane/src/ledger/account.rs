@@ -5,6 +5,7 @@
 
 use spillway_routing::catalogue::Usage;
 use spillway_routing::outcome::UsageSource;
+use spillway_routing::tokens::Family;
 use spillway_routing::unit::{NanoUsd, Tokens};
 
 use super::Record;
@@ -29,13 +30,13 @@ pub(super) fn usage(record: &Record) -> (Usage, UsageSource) {
     let Some(lane) = booked(record) else {
         return (Usage::default(), UsageSource::Estimated);
     };
-    let opening = &record.opening;
-    let family = opening.table.model_of(lane).family;
+    let facts = &record.opening.facts;
+    let family = record.opening.table.model_of(lane).family;
     let o200k = u32::try_from(record.content_bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u32::MAX);
-    let output = opening.facts.ratios.count(Tokens(o200k), family);
+    let output = facts.ratios.count(Tokens(o200k), family);
     // A stream may have said what went in before it broke off.
     let begun = record.reported.begun.unwrap_or(Usage {
-        input: opening.input(lane),
+        input: facts.input(family),
         ..Usage::default()
     });
     let usage = Usage {
@@ -84,25 +85,28 @@ pub(super) fn baseline(record: &Record, usage: &Usage) -> NanoUsd {
     let Some(price) = table.lane(baseline).price.as_ref() else {
         return NanoUsd::ZERO;
     };
-    let written = |lane| {
-        let family = table.model_of(lane).family;
-        opening.facts.ratios.count(RATIO_AT, family)
-    };
-    let read = |lane| opening.conditions.lane(lane).input(written(lane));
-    let input = |count| scaled(count, read(served), read(baseline));
-    let output = |count| scaled(count, written(served), written(baseline));
+    let (from, to) = (
+        table.model_of(served).family,
+        table.model_of(baseline).family,
+    );
+    let convert = |count: Tokens| converted(count, from, to, opening);
     let usage = Usage {
-        input: input(usage.input),
+        input: convert(usage.input),
         // What was cached at one provider would as likely have been at another.
-        cache_read: input(usage.cache_read),
-        cache_write: input(usage.cache_write),
-        output: output(usage.output),
-        reasoning: output(usage.reasoning),
+        cache_read: convert(usage.cache_read),
+        cache_write: convert(usage.cache_write),
+        output: convert(usage.output),
+        reasoning: convert(usage.reasoning),
     };
     price.settle(&usage, opening.at)
 }
 
-fn scaled(count: Tokens, from: Tokens, to: Tokens) -> Tokens {
-    let scaled = u64::from(count.0) * u64::from(to.0) / u64::from(from.0.max(1));
+fn converted(count: Tokens, from: Family, to: Family, opening: &super::Opening) -> Tokens {
+    if from == to {
+        return count;
+    }
+    let ratios = &opening.facts.ratios;
+    let ratio = |family: Family| u64::from(ratios.count(RATIO_AT, family).0.max(1));
+    let scaled = u64::from(count.0) * ratio(to) / ratio(from);
     Tokens(u32::try_from(scaled).unwrap_or(u32::MAX))
 }

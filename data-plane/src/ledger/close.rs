@@ -71,7 +71,6 @@ fn outcome(ledger: &Ledger, record: Record, ending: Ending, status: u16) -> Outc
     let (usage, usage_source) = account::usage(&record);
     if usage_source == UsageSource::Reported {
         learn_cache(ledger, &record, &usage);
-        learn_bill(ledger, &record, &usage);
     }
     let cost = account::cost(&record, &usage);
     let baseline_cost = account::baseline(&record, &usage);
@@ -104,6 +103,18 @@ fn outcome(ledger: &Ledger, record: Record, ending: Ending, status: u16) -> Outc
         decision: record.opening.decision,
         attempts: record.attempts,
     };
+    let family = served.map(|lane| table.model_of(lane).family);
+    if let Some(family) =
+        family.filter(|_| usage_source == UsageSource::Reported && usage.input.0 > 0)
+    {
+        let estimate = f64::from(outcome.facts.input(family).0);
+        let error = (estimate / f64::from(usage.input.0) - 1.0).abs();
+        ledger
+            .metrics
+            .estimate_error
+            .with_label_values(&[family.name()])
+            .observe(error);
+    }
     measure(&ledger.metrics, &outcome);
     outcome
 }
@@ -124,28 +135,6 @@ fn learn_cache(ledger: &Ledger, record: &Record, usage: &Usage) {
         share(expected, opening.facts.o200k),
         share(usage.cache_read, usage.input),
     );
-}
-
-/// How far the estimate was from what the provider billed.
-fn learn_bill(ledger: &Ledger, record: &Record, usage: &Usage) {
-    let (Some(lane), opening) = (record.served, &record.opening) else {
-        return;
-    };
-    if usage.input == Tokens(0) {
-        return;
-    }
-    let (family, upstream) = (
-        opening.table.model_of(lane).family,
-        opening.table.upstream_of(lane),
-    );
-    let estimate = f64::from(opening.input(lane).0);
-    let error = (estimate / f64::from(usage.input.0) - 1.0).abs();
-    let errors = &ledger.metrics.estimate_error;
-    errors.with_label_values(&[family.name()]).observe(error);
-    let counted = opening.facts.input(family);
-    ledger
-        .bills
-        .learn(&upstream.id, &opening.facts, counted, usage.input);
 }
 
 fn count_overflow(metrics: &Metrics, outcome: &Outcome, cause: Cause) {

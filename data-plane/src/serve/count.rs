@@ -1,7 +1,7 @@
 //! `count_tokens` and `countTokens`: how long a request is, without sending it.
 //!
-//! Owns: the two forms of the answer. The count is the one that decisions go by: what the
-//! lane that would be chosen just now is expected to bill. No provider is asked.
+//! Owns: the two forms of the answer. The count is the one that decisions go by, in the
+//! tokenizer family of the model that would be chosen just now; no provider is asked.
 
 use std::time::Instant;
 
@@ -26,21 +26,18 @@ pub(super) async fn count(proxy: &Proxy, mut inbound: Inbound) -> Result<Respons
     if let Some(inner) = Body::parse(&inbound.body)?.raw(WRAPPED) {
         inbound.body = inner.to_owned().into();
     }
-    let reading = exchange::read(proxy, &inbound).await?;
-    let (facts, now) = (&reading.facts, Instant::now());
-    let conditions = reading.conditions(proxy, &table, now);
+    let facts = exchange::read(proxy, &inbound).await?.facts;
+    let now = Instant::now();
+    let conditions = proxy.conditions(&table, now);
     let draw = Draw::of(inbound.id);
-    let decision = decide(&table, facts, &conditions, clock::now(), draw)
+    let decision = decide(&table, &facts, &conditions, clock::now(), draw)
         .map_err(|refusal| Failure::refused(&refusal, proxy.health.wait(&table, now)))?;
     let lane = decision
         .plan
         .first()
         .and_then(|step| table.lane_index(&step.lane));
-    let expected = |lane| {
-        let counted = facts.input(table.model_of(lane).family);
-        conditions.lane(lane).input(counted)
-    };
-    let tokens = lane.map_or(facts.o200k, expected).0;
+    let family = lane.map(|lane| table.model_of(lane).family);
+    let tokens = family.map_or(facts.o200k, |family| facts.input(family)).0;
     Ok(Json(match inbound.asking.dialect {
         Dialect::GeminiGenerate => json!({
             "totalTokens": tokens,

@@ -176,7 +176,6 @@ pub(super) fn state_to_pb((lane, state): &(LaneId, LaneState)) -> pb::LaneState 
         spent_nano_usd: state.spent.0,
         overflowed_nano_usd: state.overflowed.0,
         cached_tokens: state.cached.0,
-        billed_ppm: state.billed.map(|ppm| ppm.0),
     }
 }
 
@@ -192,7 +191,6 @@ pub(super) fn state_of(state: pb::LaneState) -> Result<(LaneId, LaneState), Inva
         spent: NanoUsd(state.spent_nano_usd),
         overflowed: NanoUsd(state.overflowed_nano_usd),
         cached: Tokens(state.cached_tokens),
-        billed: state.billed_ppm.map(Ppm),
     };
     Ok((lane, state))
 }

@@ -34,7 +34,7 @@ use spillway_routing::rule::{Action, Match, Rule};
 use spillway_routing::start::{Start, Starts};
 use spillway_routing::table::{BarPoint, Certificate, Choice, Draft, Probe, Route, Table};
 use spillway_routing::tokens::{Family, TokenCounter};
-use spillway_routing::unit::{Bps, Millis, NanoUsd, NanoUsdPerMtok, Ppm, Tokens, UnixMillis};
+use spillway_routing::unit::{Bps, Millis, NanoUsd, NanoUsdPerMtok, Tokens, UnixMillis};
 
 fn facts() -> Facts {
     let turns = [
@@ -374,7 +374,6 @@ fn an_outcome_survives_the_wire() {
             spent: NanoUsd(7),
             overflowed: NanoUsd(8),
             cached: Tokens(9),
-            billed: Some(Ppm(1_100_000)),
         },
     )];
     let order = table.draft().lanes.iter().map(|lane| &lane.id);

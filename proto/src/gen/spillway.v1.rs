@@ -99,9 +99,6 @@ pub struct LaneState {
     /// How much of the request, in o200k, its provider probably has in its prompt cache.
     #[prost(uint32, tag = "10")]
     pub cached_tokens: u32,
-    /// Input that the provider bills for requests like this one, to what is estimated.
-    #[prost(uint32, optional, tag = "11")]
-    pub billed_ppm: ::core::option::Option<u32>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Why {

@@ -195,9 +195,9 @@ impl Request<'_> {
             .max_output
             .unwrap_or(model.max_output);
         let output = wanted.min(most).min(model.max_output);
+        let input = self.facts.input(model.family);
         let price = self.table.lane(lane).price.as_ref();
         let state = self.conditions.lane(lane);
-        let input = state.input(self.facts.input(model.family));
         // The same part of the input, as this family counts it.
         let cached = u64::from(input.0) * u64::from(state.cached.0);
         let cached = cached / u64::from(self.facts.o200k.0.max(1));

@@ -251,8 +251,8 @@ fn state() -> impl Strategy<Value = LaneState> {
     let gates = select(Gate::ALL.to_vec());
     let starts = of(any::<u64>().prop_map(Starts::from_bits));
     let state = (gates, any::<u32>(), of(millis()), of(any::<u32>()), starts);
-    let spill = (any::<u32>(), money(), money(), tokens(), of(1..u32::MAX));
-    (state, spill).prop_map(|(state, (waiting, spent, overflowed, cached, billed))| {
+    let spill = (any::<u32>(), money(), money(), tokens());
+    (state, spill).prop_map(|(state, (waiting, spent, overflowed, cached))| {
         let (gate, in_flight, first_token, per_token_us, starts) = state;
         LaneState {
             gate,
@@ -264,7 +264,6 @@ fn state() -> impl Strategy<Value = LaneState> {
             spent,
             overflowed,
             cached,
-            billed: billed.map(Ppm),
         }
     })
 }

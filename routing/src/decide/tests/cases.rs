@@ -317,28 +317,6 @@ fn a_model_that_an_alarm_named_is_not_chosen_by_its_quality() {
 }
 
 #[test]
-fn what_a_provider_bills_counts_not_what_was_estimated() {
-    let (table, twin) = with_a_twin();
-    let facts = facts(false, 10_000);
-    let first = table.lane_index(&"p0:m2/standard".into()).unwrap();
-    let decided = |lane: usize, ppm: u32| {
-        let mut conditions = Conditions {
-            lanes: vec![LaneState::default(); table.draft().lanes.len()],
-        };
-        conditions.lanes[lane].billed = Some(Ppm(ppm));
-        decide(&table, &facts, &conditions, NOW, Draw(0)).unwrap()
-    };
-    let chosen = |decision: &Decision| decision.plan[0].lane.to_string();
-    let cost = |decision: &Decision| decision.chosen().unwrap().cost.unwrap();
-    let as_estimated = decided(first, 1_000_000);
-    assert_eq!(chosen(&as_estimated), "p0:m2/standard");
-    let more = decided(first, 1_200_000);
-    assert!(cost(&more) > cost(&as_estimated));
-    // At twice the price the twin is the better one where it counts a third.
-    assert_eq!(chosen(&decided(twin, 333_000)), "p9:m2/standard");
-}
-
-#[test]
 fn a_warm_cache_chooses_between_the_lanes_of_one_model() {
     let (table, twin) = with_a_twin();
     let facts = facts(false, 10_000);
