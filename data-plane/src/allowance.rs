@@ -28,7 +28,7 @@ const DAY_MS: u64 = 24 * 3_600_000;
 const GRANT_WITHIN: Duration = Duration::from_millis(1_000);
 
 /// What a request takes, or is expected to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Taking {
     pub(crate) tokens: Tokens,
     pub(crate) cost: NanoUsd,
@@ -76,6 +76,34 @@ struct Account {
     requests: Bucket,
     tokens: Bucket,
     money: Money,
+}
+
+impl Account {
+    /// A key's account, its buckets filled up to now.
+    fn of<'a>(
+        accounts: &'a mut BTreeMap<KeyId, Self>,
+        key: &KeyId,
+        limits: &KeyLimits,
+        now: Instant,
+        at: UnixMillis,
+    ) -> &'a mut Self {
+        let requests = limits.requests_per_minute.unwrap_or(u32::MAX);
+        let tokens = limits.tokens_per_minute.unwrap_or(u32::MAX);
+        let account = accounts.entry(key.clone()).or_insert_with(|| Self {
+            requests: Bucket::full(requests, now),
+            tokens: Bucket::full(tokens, now),
+            money: Money::new(at.0 / DAY_MS),
+        });
+        account.requests.fill(requests, now);
+        account.tokens.fill(tokens, now);
+        account
+    }
+
+    fn may_ask(&self, limits: &KeyLimits) -> Result<(), Short> {
+        let most = limits.requests_per_minute.unwrap_or(u32::MAX);
+        let wait = self.requests.lacks(1.0, most);
+        wait.map_or(Ok(()), |wait| Err(Short::Requests(wait)))
+    }
 }
 
 /// The accounts of all keys that have limits.
@@ -140,20 +168,11 @@ impl Allowances {
         now: Instant,
         at: UnixMillis,
     ) -> Result<Grant, Refused> {
-        let requests_most = limits.requests_per_minute.unwrap_or(u32::MAX);
         let tokens_most = limits.tokens_per_minute.unwrap_or(u32::MAX);
         let mut accounts = self.accounts();
-        let account = accounts.entry(key.clone()).or_insert_with(|| Account {
-            requests: Bucket::full(requests_most, now),
-            tokens: Bucket::full(tokens_most, now),
-            money: Money::new(at.0 / DAY_MS),
-        });
-        account.requests.fill(requests_most, now);
-        account.tokens.fill(tokens_most, now);
+        let account = Account::of(&mut accounts, key, limits, now, at);
+        account.may_ask(limits).map_err(Refused::Short)?;
         let tokens = f64::from(expected.tokens.0);
-        if let Some(wait) = account.requests.lacks(1.0, requests_most) {
-            return Err(Refused::Short(Short::Requests(wait)));
-        }
         if let Some(wait) = account.tokens.lacks(tokens, tokens_most) {
             return Err(Refused::Short(Short::Tokens(wait)));
         }
@@ -169,6 +188,15 @@ impl Allowances {
             reserved: expected,
             day: account.money.day,
         })
+    }
+
+    /// Takes one request of the minute, and nothing else.
+    pub(crate) fn count(&self, key: &KeyId, limits: &KeyLimits) -> Result<(), Short> {
+        let mut accounts = self.accounts();
+        let account = Account::of(&mut accounts, key, limits, Instant::now(), clock::now());
+        account.may_ask(limits)?;
+        account.requests.level -= 1.0;
+        Ok(())
     }
 
     fn pay(&self, money: &mut Money, cost: NanoUsd, most: NanoUsd) -> Result<(), Refused> {

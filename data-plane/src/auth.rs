@@ -145,23 +145,38 @@ fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     }
 }
 
-/// What stands in the SDK's own header beside a key that is shown apart.
-pub(crate) fn beside(headers: &HeaderMap) -> Option<&[u8]> {
-    headers.get(APART).and_then(|_| usual(headers))
+/// Whether the key of Spillway is shown apart from what the SDK sends.
+pub(crate) fn is_apart(headers: &HeaderMap) -> bool {
+    headers.contains_key(APART)
 }
 
-/// The forms that the official SDKs send.
+/// The headers that official SDKs send keys in.
+pub(crate) const USUAL: [&str; 4] = ["authorization", "x-api-key", "x-goog-api-key", "api-key"];
+
 fn usual(headers: &HeaderMap) -> Option<&[u8]> {
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let (scheme, key) = value.as_bytes().split_at_checked(7)?;
-        return scheme
-            .eq_ignore_ascii_case(b"bearer ")
-            .then(|| key.trim_ascii());
+    let name = USUAL.iter().find(|name| headers.contains_key(**name))?;
+    in_header(headers, name)
+}
+
+/// The key in one of them; of `authorization` only the form that SDKs send.
+pub(crate) fn in_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
+    let value = headers.get(name)?.as_bytes();
+    if name != header::AUTHORIZATION.as_str() {
+        return Some(value);
     }
-    let value = ["x-api-key", "x-goog-api-key", "api-key"]
+    let (scheme, key) = value.split_at_checked(7)?;
+    let bearer = scheme.eq_ignore_ascii_case(b"bearer ");
+    bearer.then(|| key.trim_ascii())
+}
+
+/// Whether it is a key of Spillway: such a one goes to no provider.
+pub(crate) fn is_known(keys: &[Key], table: Option<&Table>, given: &[u8]) -> bool {
+    let fingerprint = Fingerprint::of(given);
+    let configured = keys
         .iter()
-        .find_map(|name| headers.get(*name))?;
-    Some(value.as_bytes())
+        .filter(|key| key.fingerprint.matches(&fingerprint));
+    let held = || table.and_then(|table| table.holder(fingerprint.bytes()));
+    configured.count() > 0 || held().is_some()
 }
 
 #[cfg(test)]

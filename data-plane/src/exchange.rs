@@ -17,7 +17,7 @@ use spillway_routing::outcome::Ending;
 use spillway_routing::table::Table;
 use spillway_routing::unit::UnixMillis;
 
-use crate::allowance::{Grant, Taking};
+use crate::allowance::{Grant, Short, Taking};
 use crate::audit::Auditor;
 use crate::caches::Beginning;
 use crate::chat::{CallerLabels, Chat};
@@ -85,6 +85,7 @@ pub(crate) async fn exchange(proxy: &Proxy, inbound: Inbound) -> Result<Response
 
 /// Reads the body once and makes the facts.
 pub(crate) async fn read(proxy: &Proxy, inbound: &Inbound) -> Result<Reading, Failure> {
+    inbound.own_keys.placed()?;
     let labels = CallerLabels::read(&inbound.headers, inbound.caller.tags())?;
     let (body, asking) = (inbound.body.clone(), inbound.asking.clone());
     let key = inbound.caller.id().to_owned();
@@ -190,13 +191,12 @@ async fn afford(proxy: &Proxy, inbound: &Inbound, entry: &mut Entry) -> Result<(
 }
 
 /// What is neither decided nor recorded is a request of its key all the same.
-pub(crate) async fn count(proxy: &Proxy, inbound: &Inbound) -> Result<(), Failure> {
+pub(crate) fn count(proxy: &Proxy, inbound: &Inbound) -> Result<(), Failure> {
     let Some((key, limits)) = inbound.caller.limited() else {
         return Ok(());
     };
-    reserve(proxy, key, limits, Taking::default())
-        .await
-        .map(drop)
+    let counted = proxy.ledger.allowances.count(key, limits);
+    counted.map_err(|short| limited(proxy, short))
 }
 
 async fn reserve(
@@ -206,11 +206,13 @@ async fn reserve(
     expected: Taking,
 ) -> Result<Grant, Failure> {
     let reserved = proxy.ledger.allowances.reserve(key, limits, expected).await;
-    reserved.map_err(|short| {
-        let counter = &proxy.metrics.limited;
-        counter.with_label_values(&[short.name()]).inc();
-        Failure::limited(short)
-    })
+    reserved.map_err(|short| limited(proxy, short))
+}
+
+fn limited(proxy: &Proxy, short: Short) -> Failure {
+    let counter = &proxy.metrics.limited;
+    counter.with_label_values(&[short.name()]).inc();
+    Failure::limited(short)
 }
 
 fn decided(

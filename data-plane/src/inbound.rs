@@ -83,7 +83,8 @@ impl Inbound {
         let admitted = caller.and_then(|caller| {
             check_media(&head.headers)?;
             check_loop(proxy, &head.headers)?;
-            let own_keys = OwnKeys::read(&head.headers, asking.dialect, &proxy.config)?;
+            let known = |key: &[u8]| auth::is_known(keys, table, key);
+            let own_keys = OwnKeys::read(&head.headers, asking.dialect, &proxy.config, known)?;
             let announced = announced(&head.headers, limit)?;
             // What is asked for with GET has none.
             let most = if body.is_end_stream() { 0 } else { limit };

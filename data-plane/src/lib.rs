@@ -75,7 +75,7 @@ pub enum RunError {
     Metrics(#[from] prometheus::Error),
     #[error("the data folder cannot be used")]
     DataFolder(#[source] io::Error),
-    #[error("the folder of jobs cannot be used")]
+    #[error("the place of jobs cannot be used")]
     JobsFolder(#[source] io::Error),
     #[error("the system's certificates cannot be read")]
     Certificates(#[source] io::Error),

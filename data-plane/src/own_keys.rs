@@ -23,66 +23,120 @@ const KEY_BYTES_MAX: usize = 1_024;
 
 /// One request's own keys, each bound to its provider.
 #[derive(Debug, Default)]
-pub(crate) struct OwnKeys(BTreeMap<ProviderId, Secret>);
+pub(crate) struct OwnKeys {
+    keys: BTreeMap<ProviderId, Secret>,
+    /// One came in an SDK's own header, and no provider here takes those.
+    homeless: bool,
+}
 
 impl OwnKeys {
+    /// `known` tells keys of Spillway.
     pub(crate) fn read(
         headers: &HeaderMap,
         dialect: Dialect,
         config: &Config,
+        known: impl Fn(&[u8]) -> bool,
     ) -> Result<Self, Failure> {
         let (providers, sdk_keys) = (&config.providers, &config.sdk_keys);
-        Self::find(headers, dialect, providers, sdk_keys)
+        Self::find(headers, Sdk::speaking(dialect), providers, sdk_keys, known)
     }
 
     fn find(
         headers: &HeaderMap,
-        dialect: Dialect,
+        sdk: Sdk,
         providers: &BTreeMap<ProviderId, Provider>,
         sdk_keys: &BTreeMap<Sdk, ProviderId>,
+        known: impl Fn(&[u8]) -> bool,
     ) -> Result<Self, Failure> {
-        let mut keys = BTreeMap::new();
-        if let Some(key) = auth::beside(headers) {
-            let provider = sdk_keys.get(&Sdk::speaking(dialect));
-            let provider = provider.ok_or_else(|| {
-                bad(
-                    "a provider's key came beside x-spillway-key, but no provider here takes keys \
-                     of this SDK; send it as x-spillway-key-PROVIDER",
-                )
-            })?;
-            keys.insert(provider.clone(), secret(key)?);
+        let secret = |given: &[u8]| {
+            if known(given) {
+                return Err(bad(
+                    "a key of Spillway stands where a provider's is meant to be, and \
+                                goes to no provider; beside x-spillway-key send only a \
+                                provider's",
+                ));
+            }
+            secret(given)
+        };
+        let mut own = Self::default();
+        if let Some(key) = beside(headers, sdk)? {
+            let key = secret(key)?;
+            match sdk_keys.get(&sdk) {
+                Some(provider) => drop(own.keys.insert(provider.clone(), key)),
+                None => own.homeless = true,
+            }
         }
         for (name, value) in headers {
             let Some(provider) = name.as_str().strip_prefix(PREFIX) else {
                 continue;
             };
             // Header names have no capitals; ids may.
-            let known = providers
+            let provider = providers
                 .keys()
                 .find(|id| id.as_str().eq_ignore_ascii_case(provider));
-            let provider = known.ok_or_else(|| {
+            let provider = provider.ok_or_else(|| {
                 bad("an x-spillway-key-* header names a provider that is not known here")
             })?;
-            keys.insert(provider.clone(), secret(value.as_bytes())?);
-            if keys.len() > KEYS_MAX {
+            own.keys.insert(provider.clone(), secret(value.as_bytes())?);
+            if own.keys.len() > KEYS_MAX {
                 return Err(bad("there are too many x-spillway-key-* headers"));
             }
         }
-        Ok(Self(keys))
+        Ok(own)
+    }
+
+    /// Refuses a key that nobody here takes, where a provider may be asked.
+    pub(crate) fn placed(&self) -> Result<(), Failure> {
+        if self.homeless {
+            return Err(bad(
+                "a provider's key came beside x-spillway-key, but no provider here \
+                            takes keys of this SDK; send it as x-spillway-key-PROVIDER",
+            ));
+        }
+        Ok(())
     }
 
     /// The providers that they are for.
     pub(crate) fn providers(&self) -> Vec<ProviderId> {
-        self.0.keys().cloned().collect()
+        self.keys.keys().cloned().collect()
     }
 
     pub(crate) fn of(&self, provider: &ProviderId) -> Option<&Secret> {
-        self.0.get(provider)
+        self.keys.get(provider)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.keys.is_empty() && !self.homeless
     }
+}
+
+/// What stands in the SDK's own header beside a key of Spillway that is shown apart.
+fn beside(headers: &HeaderMap, sdk: Sdk) -> Result<Option<&[u8]>, Failure> {
+    if !auth::is_apart(headers) {
+        return Ok(None);
+    }
+    let given = auth::USUAL
+        .into_iter()
+        .filter(|name| headers.contains_key(*name));
+    let given: Vec<&str> = given.collect();
+    let name = match given[..] {
+        [] => return Ok(None),
+        [name] if sdk.headers().contains(&name) => name,
+        [_] => {
+            return Err(bad(
+                "what stands beside x-spillway-key is not where this dialect's SDK \
+                            puts a key; send it there, or as x-spillway-key-PROVIDER",
+            ));
+        }
+        _ => {
+            return Err(bad(
+                "beside x-spillway-key stand two keys; send the provider's alone",
+            ));
+        }
+    };
+    let key = auth::in_header(headers, name);
+    let key = key.ok_or_else(|| bad("send the provider's key as Authorization: Bearer KEY"))?;
+    Ok(Some(key))
 }
 
 fn secret(given: &[u8]) -> Result<Secret, Failure> {
@@ -102,7 +156,7 @@ fn bad(message: &str) -> Failure {
 mod tests {
     use super::*;
 
-    fn read_as(dialect: Dialect, headers: &[(&'static str, &str)]) -> Result<OwnKeys, Failure> {
+    fn read_as(sdk: Sdk, headers: &[(&'static str, &str)]) -> Result<OwnKeys, Failure> {
         let providers = ["OpenAI", "other"].map(|id| {
             let provider = Provider {
                 base_url: "https://x".to_owned(),
@@ -115,16 +169,18 @@ mod tests {
         let headers = headers
             .iter()
             .map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()));
+        let known = |key: &[u8]| key == b"sk-spillway";
         OwnKeys::find(
             &headers.collect(),
-            dialect,
+            sdk,
             &providers.into(),
             &sdk_keys.into(),
+            known,
         )
     }
 
     fn read(headers: &[(&'static str, &str)]) -> Result<OwnKeys, Failure> {
-        read_as(Dialect::OpenAiChat, headers)
+        read_as(Sdk::OpenAi, headers)
     }
 
     #[test]
@@ -146,15 +202,34 @@ mod tests {
         assert!(read(&[usual]).unwrap().is_empty());
         assert!(read(&[apart]).unwrap().is_empty());
         // Nobody here takes the keys that this SDK sends: they go to nobody else.
-        let refused = read_as(
-            Dialect::AnthropicMessages,
-            &[("x-api-key", "sk-canary"), apart],
-        );
-        assert_eq!(refused.unwrap_err().status().as_u16(), 400);
+        let homeless = read_as(Sdk::Anthropic, &[("x-api-key", "sk-canary"), apart]).unwrap();
+        assert!(homeless.placed().is_err() && !homeless.is_empty());
+        assert_eq!(homeless.providers(), []);
         // Said by name, it is meant.
         let named = read(&[usual, apart, ("x-spillway-key-openai", "sk-named")]).unwrap();
         let key = named.of(&ProviderId::new("OpenAI")).unwrap();
         assert_eq!(key.header(Auth::ApiKey).unwrap().1, "sk-named");
+    }
+
+    #[test]
+    fn what_is_no_key_of_the_sdk_goes_nowhere() {
+        let apart = ("x-spillway-key", "sk-team");
+        for beside in [
+            &[("x-api-key", "sk-ant-canary")][..],
+            &[("authorization", "sk-canary")],
+            &[("authorization", "Basic c2s=")],
+            &[
+                ("authorization", "Bearer sk-canary"),
+                ("x-goog-api-key", "sk-canary"),
+            ],
+            // Keys of Spillway, wherever they stand.
+            &[("authorization", "Bearer sk-spillway")],
+            &[("x-spillway-key-other", "sk-spillway")],
+        ] {
+            let headers: Vec<_> = beside.iter().copied().chain([apart]).collect();
+            let refused = read(&headers).unwrap_err();
+            assert_eq!(refused.status().as_u16(), 400, "{beside:?}");
+        }
     }
 
     #[test]

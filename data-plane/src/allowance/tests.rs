@@ -119,3 +119,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_costs_nothing_takes_a_request_and_no_more() {
+    let desk = Desk::new(limits(3, 10, 100));
+    let grant = desk.ask(0, taking(10, 100)).unwrap();
+    // It took more than was thought: money and tokens are owed.
+    desk.all.settle(&grant, taking(40, 150), AT);
+    let count = || desk.all.count(&KeyId::new("k"), &desk.limits);
+    assert_eq!((count(), count()), (Ok(()), Ok(())));
+    assert!(matches!(count(), Err(Short::Requests(_))));
+}

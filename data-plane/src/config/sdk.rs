@@ -41,6 +41,15 @@ impl Sdk {
         }
     }
 
+    /// Where it puts a key.
+    pub(crate) fn headers(self) -> &'static [&'static str] {
+        match self {
+            Self::OpenAi => &["authorization"],
+            Self::Anthropic => &["x-api-key", "authorization"],
+            Self::Google => &["x-goog-api-key"],
+        }
+    }
+
     pub(crate) fn speaking(dialect: Dialect) -> Self {
         match dialect {
             Dialect::OpenAiChat

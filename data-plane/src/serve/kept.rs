@@ -39,8 +39,8 @@ where
 }
 
 pub(super) fn jobs(proxy: &Proxy) -> Result<&Arc<Jobs>, Failure> {
-    let message = "this proxy keeps no jobs; the operator sets proxy.jobs.folder to a folder that \
-                   all proxies share";
+    let message = "this proxy keeps no jobs; the operator sets folder or bucket of proxy.jobs to \
+                   a place that all proxies share";
     let jobs = proxy.jobs.as_ref();
     jobs.ok_or_else(|| Failure::client(Kind::NoJobs, message))
 }

@@ -97,7 +97,7 @@ async fn pass(
     guarded(own, DIALECT, async {
         let inbound = Inbound::receive(proxy, own, Asking::of(DIALECT), request).await?;
         let path = path(deed, opened(id).0, query.as_deref())?;
-        exchange::count(proxy, &inbound).await?;
+        exchange::count(proxy, &inbound)?;
         let (status, body) = errand(proxy, &inbound, account, deed.method(), &path).await?;
         let body = Marker::new(account).mark(body);
         Ok((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())

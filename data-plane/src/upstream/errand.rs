@@ -33,6 +33,7 @@ pub(crate) async fn errand(
     method: Method,
     path: &str,
 ) -> Result<(StatusCode, Bytes), Failure> {
+    inbound.own_keys.placed()?;
     let table = proxy.table()?;
     let own = inbound.own_keys.providers();
     let keeps = table.draft().upstreams.iter().find(|upstream| {
