@@ -34,8 +34,9 @@ pub(super) fn order(
     start: Start,
     draw: Draw,
 ) -> Result<Decision, Refusal> {
-    let spill = spill::reserve(table, route, &mut assessed);
-    let relaxed = relax(&mut assessed, spill.as_ref());
+    let kept = spill::kept(table, route, &assessed);
+    let spill = kept.and_then(|line| spill::reserve(route, line, &mut assessed));
+    let relaxed = relax(&mut assessed, spill.as_ref(), kept);
     let feasible = feasible(&assessed);
     if feasible.is_empty() {
         return Err(refusal(assessed));
@@ -139,8 +140,9 @@ fn feasible(assessed: &Assessed) -> Vec<usize> {
 
 /// Gives up limits one by one until something is feasible. The last lane that could
 /// serve a request is used even when its breaker is open: there is nothing to lose.
-/// Before that, the request spills over.
-fn relax(assessed: &mut Assessed, spill: Option<&Spill<'_>>) -> Vec<Limit> {
+/// Before that, the request spills over. The lane that is kept for that is not of the choice,
+/// so it is never that last one.
+fn relax(assessed: &mut Assessed, spill: Option<&Spill<'_>>, kept: Option<usize>) -> Vec<Limit> {
     let mut relaxed = Vec::new();
     for limit in Limit::RELAXED_IN_ORDER {
         if !feasible(assessed).is_empty() {
@@ -160,8 +162,11 @@ fn relax(assessed: &mut Assessed, spill: Option<&Spill<'_>>) -> Vec<Limit> {
         }
     }
     if feasible(assessed).is_empty() && !spill::when_all_are_out(spill, assessed) {
-        let mut shut = assessed.trail.iter_mut().filter(|c| is_out(c));
-        if let (Some(last), None) = (shut.next(), shut.next()) {
+        let lines = assessed.trail.iter_mut().enumerate();
+        let mut shut = lines.filter(|(_, c)| is_out(c));
+        if let (Some((line, last)), None) = (shut.next(), shut.next())
+            && Some(line) != kept
+        {
             last.verdict = Verdict::Chosen(Why::OnlyOne);
         }
     }

@@ -26,23 +26,22 @@ pub(super) enum Spilling {
     Perhaps(usize),
 }
 
+/// The line that is kept for what spills over; none where a rule pins the request to it.
+pub(super) fn kept(table: &Table, route: &Route, assessed: &Assessed) -> Option<usize> {
+    let lane = table.lane_index(&route.overflow.as_ref()?.lane)?;
+    let line = assessed.lanes.iter().position(|other| *other == lane)?;
+    let pinned = assessed.pinned.as_ref();
+    pinned.is_none_or(|(pin, _)| *pin != line).then_some(line)
+}
+
 /// Takes the route's overflow lane out of the choice, where it has one. `None` where it
 /// cannot serve the request, or nothing may spill to it any more.
 pub(super) fn reserve<'a>(
-    table: &Table,
     route: &'a Route,
+    line: usize,
     assessed: &mut Assessed,
 ) -> Option<Spill<'a>> {
     let overflow = route.overflow.as_ref()?;
-    let lane = table.lane_index(&overflow.lane)?;
-    let line = assessed.lanes.iter().position(|other| *other == lane)?;
-    if assessed
-        .pinned
-        .as_ref()
-        .is_some_and(|(pin, _)| *pin == line)
-    {
-        return None;
-    }
     // No limit is relaxed for a lane that is none of the choice.
     assessed.soft[line].clear();
     if matches!(assessed.trail[line].verdict, Verdict::Removed(_)) {

@@ -224,6 +224,19 @@ fn a_rule_may_still_pin_it() {
     assert_eq!(plan(&table, &[])[0], KEPT);
 }
 
+#[test]
+fn a_lane_that_is_kept_and_out_serves_nothing_by_itself() {
+    let mut draft = spilling(|_| {}).draft().clone();
+    for lane in &mut draft.lanes {
+        if lane.id.as_str() != KEPT {
+            lane.price = None;
+        }
+    }
+    let table = Table::build(draft).unwrap();
+    let refused = decided(&table, &[(KEPT, out(Gate::Shut))], Class::Interactive);
+    assert!(refused.is_err(), "{refused:?}");
+}
+
 proptest! {
     #[test]
     fn an_overflow_lane_never_displaces_what_a_plan_needs(
