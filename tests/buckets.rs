@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::jobs::{answers, batch, fetched, lines};
+use crate::jobs::{answers, batch, completed, lines, more_done};
 use crate::stand::{KEY, Stand, eventually, post};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -18,17 +18,9 @@ async fn work_in_a_bucket_is_done_by_whoever_is_left() {
     assert_eq!(taken.status, 200, "{}", taken.text());
     let path = format!("batches/{}", taken.json()["id"].as_str().unwrap());
     let survivor = stand.proxies[1].url.clone();
-    eventually("some are done", || async {
-        let done = &fetched(&survivor, &path).await["request_counts"]["completed"];
-        done.as_u64().unwrap() > 5
-    })
-    .await;
+    more_done(&survivor, &path, 5).await;
     stand.proxies[0].process.kill().await;
-    eventually("all jobs are done", || async {
-        fetched(&survivor, &path).await["status"] == "completed"
-    })
-    .await;
-    let done = fetched(&survivor, &path).await;
+    let done = completed(&survivor, &path).await;
     let output = answers(&survivor, &done["output_file_id"]).await;
     assert_eq!(output.len(), JOBS, "{done}");
     let again = output

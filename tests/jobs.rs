@@ -47,6 +47,24 @@ pub(crate) async fn batch(url: &str, lines: &[Value]) -> Answer {
     post(&format!("{url}/v1/batches"), KEY, &wish).await
 }
 
+/// Waits until more than `count` jobs of a batch are done.
+pub(crate) async fn more_done(url: &str, path: &str, count: u64) {
+    eventually("some are done", || async {
+        let done = &fetched(url, path).await["request_counts"]["completed"];
+        done.as_u64().unwrap() > count
+    })
+    .await;
+}
+
+/// Waits until a batch is completed.
+pub(crate) async fn completed(url: &str, path: &str) -> Value {
+    eventually("all jobs are done", || async {
+        fetched(url, path).await["status"] == "completed"
+    })
+    .await;
+    fetched(url, path).await
+}
+
 pub(crate) async fn fetched(url: &str, path: &str) -> Value {
     let answer = get(&format!("{url}/v1/{path}"), KEY).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -226,18 +244,10 @@ async fn a_proxy_that_stops_leaves_nothing_half_done() {
     let taken = batch(stand.url(), &lines(JOBS)).await;
     let path = format!("batches/{}", taken.json()["id"].as_str().unwrap());
     let survivor = stand.proxies[1].url.clone();
-    eventually("some are done", || async {
-        let done = &fetched(&survivor, &path).await["request_counts"]["completed"];
-        done.as_u64().unwrap() > 10
-    })
-    .await;
+    more_done(&survivor, &path, 10).await;
     stand.proxies[0].process.terminate().await;
     assert!(stand.proxies[0].process.ended().await);
-    eventually("all jobs are done", || async {
-        fetched(&survivor, &path).await["status"] == "completed"
-    })
-    .await;
-    let done = fetched(&survivor, &path).await;
+    let done = completed(&survivor, &path).await;
     let output = answers(&survivor, &done["output_file_id"]).await;
     assert_eq!(output.len(), JOBS, "{done}");
     assert!(
