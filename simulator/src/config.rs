@@ -36,12 +36,14 @@ impl SimulatorConfig {
 }
 
 /// One provider: `http://ADDRESS/{name}/v1` is its base URL on the wires of OpenAI and
-/// Anthropic, `http://ADDRESS/{name}/v1beta` on Gemini's.
+/// Anthropic, `http://ADDRESS/{name}/v1beta` on Gemini's, `http://ADDRESS/{name}` on
+/// Bedrock's.
 #[derive(Clone)]
 pub struct ProviderConfig {
     /// Path prefix; letters, digits, `-`, `_` and `.`.
     pub name: String,
-    /// When set, another key is refused.
+    /// When set, another key is refused. On Bedrock's wire it is the key itself or an
+    /// access key id; the secret of the access key id `K` is `secret-K`.
     pub api_key: Option<String>,
     /// What it serves; any other model is refused with 404.
     pub models: Vec<ServedModel>,
@@ -90,7 +92,7 @@ impl fmt::Debug for ProviderConfig {
 /// A model at one provider, with what that provider asks for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServedModel {
-    /// The name in the request's `model` field.
+    /// The name in the request's `model` field, or in its path.
     pub name: String,
     /// What it bills.
     pub price: Price,

@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
 
@@ -15,14 +15,13 @@ use crate::exchange::{Body, Host};
 use crate::ledger::Ledger;
 use crate::route::{NoRoute, Route};
 use crate::shelf::CancelFlaw;
-use crate::wire::{Family, Marks};
+use crate::wire::{Family, Marks, Signed};
 
 /// Answers what no model is asked for.
-pub(crate) fn errand(
+pub(crate) fn errand<B>(
     host: &Host,
     route: Result<Route, NoRoute>,
-    headers: &HeaderMap,
-    query: &str,
+    request: &Request<B>,
     marks: Marks,
 ) -> Response<Body> {
     let family = match &route {
@@ -37,10 +36,12 @@ pub(crate) fn errand(
             return refused(*family, &refusal, marks);
         }
     };
-    let key = family.key(headers, query);
+    let query = request.uri().query().unwrap_or_default();
+    let key = family.key(request.headers(), query);
     let owner = key.as_deref().map(Ledger::key_hash);
     let body = host
         .check_key(family, key.as_deref())
+        .and_then(|()| family.check_signature(bodiless(request)))
         .and_then(|()| match route {
             Ok(Route::Look(id)) => match host.shelf.look(&id, owner) {
                 Some(response) => Ok(response.to_string()),
@@ -72,6 +73,16 @@ pub(crate) fn errand(
     }
 }
 
+/// A request that carries nothing, as far as it is signed.
+fn bodiless<B>(request: &Request<B>) -> Signed<'_> {
+    Signed {
+        method: request.method(),
+        uri: request.uri(),
+        headers: request.headers(),
+        body: &[],
+    }
+}
+
 fn no_response(id: &str) -> Refusal {
     let message = format!("Response with id '{id}' not found.");
     Refusal::new(404, message).coded("response_not_found")
@@ -79,7 +90,13 @@ fn no_response(id: &str) -> Refusal {
 
 /// A refusal in the form of its wire.
 pub(crate) fn refused(family: Family, refusal: &Refusal, marks: Marks) -> Response<Body> {
-    json_response(refusal.status, family.refusal_body(refusal, marks))
+    let mut response = json_response(refusal.status, family.refusal_body(refusal, marks));
+    for (name, value) in family.error_headers(refusal) {
+        if let Ok(value) = value.parse() {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
 }
 
 fn json_response(status: u16, body: String) -> Response<Body> {

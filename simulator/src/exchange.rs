@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::unfold;
+use http::request::Parts;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Limited, StreamBody};
@@ -27,7 +28,7 @@ use crate::plan::{Opening, Plan, Scene, Step, plan};
 use crate::route::{Route, route};
 use crate::script::{Cue, Pace, Script, Speed};
 use crate::shelf::Shelf;
-use crate::wire::{self, Call, Family, Inbound, Marks, Pen};
+use crate::wire::{self, Call, Family, Inbound, Marks, Pen, Signed};
 
 /// Longer request bodies are refused with 413.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -109,7 +110,7 @@ pub(crate) async fn handle(
         return converse(stage, host, call, &query, request).await;
     }
     let marks = Marks::new(stage.seed, &host.name, 0);
-    Ok(errand(host, route, request.headers(), &query, marks))
+    Ok(errand(host, route, &request, marks))
 }
 
 async fn converse(
@@ -134,7 +135,7 @@ async fn converse(
         Ok(()) => {
             let (head, body) = request.into_parts();
             let owner = key.as_deref().map(Ledger::key_hash);
-            admit(host, call, owner, &head.headers, body, marks, &mut entry).await
+            admit(host, call, owner, &head, body, marks, &mut entry).await
         }
         Err(refusal) => Err(refusal),
     };
@@ -173,7 +174,7 @@ async fn admit<'a>(
     host: &'a Host,
     call: &Call,
     owner: Option<u64>,
-    headers: &HeaderMap,
+    head: &Parts,
     body: Incoming,
     marks: Marks,
     entry: &mut Entry,
@@ -187,12 +188,18 @@ async fn admit<'a>(
         Ok(Err(_)) => return Err(Refusal::new(400, "The request body could not be read")),
         Ok(Ok(collected)) => collected.to_bytes(),
     };
+    call.wire.family().check_signature(Signed {
+        method: &head.method,
+        uri: &head.uri,
+        headers: &head.headers,
+        body: &body,
+    })?;
     let (ask, pen) = wire::read(&Inbound {
         host: &host.name,
         owner,
         shelf: &host.shelf,
         call,
-        headers,
+        headers: &head.headers,
         body: &body,
         marks,
     })?;

@@ -46,7 +46,8 @@ pub struct Attempt {
     pub wire: Wire,
     /// The `model` field; empty when the body could not be read.
     pub model: String,
-    /// A hash of the key, never the key; `None` without one.
+    /// A hash of the key (of a signed request: of its access key id), never the key;
+    /// `None` without one.
     pub key_hash: Option<u64>,
     /// Whether a stream was asked for.
     pub streaming: bool,

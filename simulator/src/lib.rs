@@ -8,7 +8,9 @@
 //! the independent oracle for them, written from the providers' own descriptions.
 
 //!
-//! Every provider speaks every wire (see [`Wire`]). What a model says follows from its
+//! Every provider speaks every wire (see [`Wire`]). Requests to Bedrock may be signed
+//! (`AWS4-HMAC-SHA256`), and the signature is checked: the secret of the access key id
+//! `K` is `secret-K`. What a model says follows from its
 //! answerer, but these phrases in the last user message are answered by all of them:
 //!
 //! | phrase | answer |

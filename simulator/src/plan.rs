@@ -16,7 +16,6 @@ use crate::script::{Fault, FaultKind, Pace, RetryAfter};
 use crate::wire::{Family, Marks, Part, Pen, Stream};
 
 const JSON: &str = "application/json";
-const EVENTS: &str = "text/event-stream; charset=utf-8";
 const HTML: &str = "text/html; charset=utf-8";
 const PAGE: &str = "<!DOCTYPE html><html><head><title>Gateway</title></head>\
     <body><h1>The page you look for is elsewhere</h1></body></html>";
@@ -65,6 +64,7 @@ impl Plan {
     pub(crate) fn refused(family: Family, refusal: &Refusal, marks: Marks) -> Self {
         let body = family.refusal_body(refusal, marks);
         let mut plan = Self::refused_so(refusal.status, body);
+        plan.headers.extend(family.error_headers(refusal));
         plan.headers
             .extend(family.retry_headers(refusal.retry_after));
         plan
@@ -152,8 +152,8 @@ pub(crate) fn plan(scene: &Scene<'_>, fault: Option<&Fault>) -> Plan {
 }
 
 fn form(scene: &Scene<'_>) -> &'static str {
-    if scene.streaming && scene.pen.streams_events() {
-        EVENTS
+    if scene.streaming {
+        scene.pen.stream_type()
     } else {
         JSON
     }
@@ -175,6 +175,7 @@ fn status(
         return Plan::refused(scene.family, &refusal, scene.marks);
     };
     let mut plan = Plan::refused_so(code, body.to_owned());
+    plan.headers.extend(scene.family.error_headers(&refusal));
     plan.headers.extend(scene.family.retry_headers(retry_after));
     plan
 }

@@ -3,6 +3,7 @@
 //! Owns: which path and method mean what. It must not know what becomes of a request.
 
 use http::Method;
+use percent_encoding::percent_decode_str;
 
 use crate::wire::{Call, Delivery, Family, Wire};
 
@@ -40,6 +41,9 @@ pub(crate) fn route(
     if let Some(rest) = path.strip_prefix("v1beta/").or(stable) {
         return gemini(method, rest, query);
     }
+    if let Some(rest) = path.strip_prefix("model/") {
+        return bedrock(method, rest);
+    }
     let wire = match path {
         "v1/chat/completions" => Wire::OpenAiChat,
         "v1/responses" => Wire::OpenAiResponses,
@@ -48,6 +52,10 @@ pub(crate) fn route(
         "v1/messages" => Wire::AnthropicMessages,
         "v1/messages/count_tokens" => Wire::AnthropicCountTokens,
         "v1/models" => return only(method, &Method::GET, Route::Models(guess), guess),
+        "foundation-models" => {
+            let family = Family::Bedrock;
+            return only(method, &Method::GET, Route::Models(family), family);
+        }
         _ => return stored(method, path),
     };
     let call = Call {
@@ -103,6 +111,24 @@ fn gemini(method: &Method, path: &str, query: &str) -> Result<Route, NoRoute> {
     only(method, &Method::POST, Route::Call(call), family)
 }
 
+/// Ids of models are escaped: they have colons in them, and slashes.
+fn bedrock(method: &Method, path: &str) -> Result<Route, NoRoute> {
+    let family = Family::Bedrock;
+    let unknown = NoRoute::Unknown(family);
+    let (model, action) = path.rsplit_once('/').ok_or(unknown)?;
+    let delivery = match action {
+        "converse" => Delivery::Whole,
+        "converse-stream" => Delivery::Events,
+        _ => return Err(unknown),
+    };
+    let call = Call {
+        wire: Wire::BedrockConverse,
+        model: percent_decode_str(model).decode_utf8_lossy().into_owned(),
+        delivery,
+    };
+    only(method, &Method::POST, Route::Call(call), family)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +157,21 @@ mod tests {
         let stable = Some(Wire::GeminiGenerate);
         assert_eq!(wire("v1/models/m:generateContent"), stable);
         assert_eq!(wire("v1beta/models/m:sing"), None);
+        assert_eq!(wire("model/m/converse"), Some(Wire::BedrockConverse));
+        assert_eq!(wire("model/m/invoke"), None);
+    }
+
+    #[test]
+    fn ids_of_bedrock_are_escaped() {
+        let call = call("model/a.b-v1%3A0%2Fc/converse-stream", "").unwrap();
+        assert_eq!(
+            (call.model.as_str(), call.delivery),
+            ("a.b-v1:0/c", Delivery::Events)
+        );
+        let list = route(&Method::GET, "foundation-models", "", Family::OpenAi);
+        assert_eq!(list, Ok(Route::Models(Family::Bedrock)));
+        let wrong = route(&Method::GET, "model/m/converse", "", Family::OpenAi);
+        assert_eq!(wrong, Err(NoRoute::Method(Family::Bedrock)));
     }
 
     #[test]

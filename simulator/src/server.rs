@@ -138,6 +138,11 @@ impl Running {
         format!("http://{}/{provider}/v1beta", self.address)
     }
 
+    /// The same for Bedrock's wire, as the SDKs of AWS want their `endpoint_url`.
+    pub fn bedrock_base_url(&self, provider: &str) -> String {
+        format!("http://{}/{provider}", self.address)
+    }
+
     /// The record of all attempts.
     pub fn ledger(&self) -> Ledger {
         self.ledger.clone()

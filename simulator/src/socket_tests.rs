@@ -6,6 +6,7 @@
 
 mod answerers;
 mod caches;
+mod converse;
 mod faults;
 mod gemini;
 mod media;

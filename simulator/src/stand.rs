@@ -7,6 +7,9 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use aws_smithy_eventstream::frame::{DecodedFrame, MessageFrameDecoder};
+use aws_smithy_types::event_stream::Message;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -83,6 +86,27 @@ impl Heard {
         events.collect()
     }
 
+    /// All frames of an AWS event stream, with their type for a name; none may be broken.
+    pub(crate) fn frames(&self) -> Vec<Named> {
+        let (frames, left) = self.frames_and_rest();
+        assert_eq!(left, 0, "{}", self.text());
+        frames
+    }
+
+    /// All complete frames of an AWS event stream, and how many bytes are left of another.
+    pub(crate) fn frames_and_rest(&self) -> (Vec<Named>, usize) {
+        let mut decoder = MessageFrameDecoder::new();
+        let mut bytes = Bytes::from(self.body.clone());
+        let mut frames = Vec::new();
+        loop {
+            let left = bytes.len();
+            match decoder.decode_frame(&mut bytes).unwrap() {
+                DecodedFrame::Complete(message) => frames.push(named(&message)),
+                DecodedFrame::Incomplete => return (frames, left),
+            }
+        }
+    }
+
     /// The data of all complete events without names, as JSON.
     pub(crate) fn chunks(&self) -> Vec<Value> {
         let events = self.events();
@@ -91,6 +115,22 @@ impl Heard {
             .map(|event| serde_json::from_str(event).unwrap());
         parsed.collect()
     }
+}
+
+fn named(frame: &Message) -> Named {
+    let header = |name: &str| {
+        let mut all = frame.headers().iter();
+        let found = all.find(|header| header.name().as_str() == name);
+        found.map(|header| header.value().as_string().unwrap().as_str().to_owned())
+    };
+    assert_eq!(header(":content-type").unwrap(), "application/json");
+    let name = match header(":message-type").unwrap().as_str() {
+        "event" => header(":event-type"),
+        "exception" => header(":exception-type"),
+        other => panic!("{other}"),
+    };
+    let data = serde_json::from_slice(frame.payload()).unwrap();
+    (name.unwrap(), data)
 }
 
 /// Two providers of a few models, instant, answering with an echo.

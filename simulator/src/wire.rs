@@ -5,6 +5,7 @@
 //! dialect.
 
 mod anthropic;
+mod bedrock;
 mod family;
 mod gemini;
 mod openai;
@@ -23,6 +24,7 @@ use crate::ask::{Ask, Refusal, ServiceTier};
 use crate::dice::Dice;
 use crate::shelf::{Kept, Shelf};
 
+pub(crate) use bedrock::Signed;
 pub(crate) use family::Family;
 pub use openai::error_body;
 
@@ -50,6 +52,8 @@ pub enum Wire {
     GeminiGenerate,
     /// `POST /v1beta/models/{model}:countTokens`.
     GeminiCountTokens,
+    /// `POST /model/{model}/converse` and `/converse-stream`.
+    BedrockConverse,
 }
 
 /// What the URL of a request says.
@@ -61,11 +65,14 @@ pub(crate) struct Call {
     pub(crate) delivery: Delivery,
 }
 
+/// What server-sent events are sent as.
+const EVENTS: &str = "text/event-stream; charset=utf-8";
+
 /// How an answer is to come, where the URL says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Delivery {
     Whole,
-    /// Server-sent events.
+    /// One event after the other, in the way of the wire.
     Events,
     /// One JSON array, element by element.
     Array,
@@ -110,6 +117,13 @@ impl Marks {
             "{prefix}{:016x}{:06x}{index:02x}",
             self.token, self.sequence
         )
+    }
+
+    /// The id of the whole, in the form of a UUID.
+    pub(crate) fn uuid(self) -> String {
+        let digits = format!("{:016x}{:016x}", self.token, self.sequence);
+        let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|range| &digits[range]);
+        parts.join("-")
     }
 }
 
@@ -185,6 +199,7 @@ pub(crate) enum Pen {
     CountTokens,
     Gemini(gemini::Pen),
     GeminiCount,
+    Converse(bedrock::Pen),
 }
 
 impl Pen {
@@ -195,6 +210,7 @@ impl Pen {
             Self::Images(pen) => pen.stream(answer),
             Self::Messages(pen) => pen.stream(answer),
             Self::Gemini(pen) => pen.stream(answer),
+            Self::Converse(pen) => pen.stream(answer),
             Self::Embeddings(_) | Self::CountTokens | Self::GeminiCount => Stream::default(),
         }
     }
@@ -207,6 +223,7 @@ impl Pen {
             Self::Images(pen) => pen.whole(answer),
             Self::Messages(pen) => pen.whole(answer),
             Self::Gemini(pen) => pen.whole(answer),
+            Self::Converse(pen) => pen.whole(answer),
             Self::CountTokens => anthropic::count(answer.usage.input_tokens),
             Self::GeminiCount => gemini::count(answer.usage.input_tokens),
         }
@@ -217,7 +234,7 @@ impl Pen {
         match self {
             Self::Chat(_) => openai::done(),
             Self::Images(_) | Self::Embeddings(_) => Bytes::new(),
-            Self::Responses(_) | Self::Messages(_) | Self::Gemini(_) => {
+            Self::Responses(_) | Self::Messages(_) | Self::Gemini(_) | Self::Converse(_) => {
                 self.stream(&bare(answer)).concat()
             }
             Self::CountTokens | Self::GeminiCount => Bytes::new(),
@@ -230,7 +247,9 @@ impl Pen {
             Self::Chat(pen) => pen.choiceless(answer),
             Self::Embeddings(pen) => pen.empty(answer),
             Self::Images(pen) => pen.empty(answer),
-            Self::Responses(_) | Self::Messages(_) | Self::Gemini(_) => self.whole(&bare(answer)),
+            Self::Responses(_) | Self::Messages(_) | Self::Gemini(_) | Self::Converse(_) => {
+                self.whole(&bare(answer))
+            }
             Self::CountTokens | Self::GeminiCount => "{}".to_owned(),
         }
     }
@@ -243,12 +262,18 @@ impl Pen {
             Self::Images(_) => openai_responses::error_event(refusal, sent),
             Self::Messages(pen) => pen.error_event(refusal),
             Self::Gemini(pen) => pen.error_event(refusal, sent),
+            Self::Converse(_) => bedrock::error_event(refusal),
             Self::Embeddings(_) | Self::CountTokens | Self::GeminiCount => Bytes::new(),
         }
     }
 
-    pub(crate) fn streams_events(&self) -> bool {
-        !matches!(self, Self::Gemini(pen) if pen.delivery == Delivery::Array)
+    /// The content type of a stream.
+    pub(crate) fn stream_type(&self) -> &'static str {
+        match self {
+            Self::Gemini(pen) if pen.delivery == Delivery::Array => "application/json",
+            Self::Converse(_) => bedrock::CONTENT_TYPE,
+            _ => EVENTS,
+        }
     }
 
     /// The answer says that it was served in this tier.
@@ -257,6 +282,7 @@ impl Pen {
             Self::Chat(pen) => pen.tier = tier,
             Self::Responses(pen) => pen.tier = tier,
             Self::Gemini(pen) => pen.tier = tier,
+            Self::Converse(pen) => pen.tier = tier,
             // Anthropic sells the standard tier only; the others do not say.
             Self::Messages(_)
             | Self::Embeddings(_)
@@ -297,6 +323,7 @@ impl Wire {
             | Self::OpenAiImages => Family::OpenAi,
             Self::AnthropicMessages | Self::AnthropicCountTokens => Family::Anthropic,
             Self::GeminiGenerate | Self::GeminiCountTokens => Family::Gemini,
+            Self::BedrockConverse => Family::Bedrock,
         }
     }
 }
@@ -310,6 +337,7 @@ pub(crate) fn read(inbound: &Inbound<'_>) -> Result<(Ask, Pen), Refusal> {
         Wire::OpenAiImages => openai_images::read(inbound),
         Wire::AnthropicMessages | Wire::AnthropicCountTokens => anthropic::read(inbound),
         Wire::GeminiGenerate | Wire::GeminiCountTokens => gemini::read(inbound),
+        Wire::BedrockConverse => bedrock::read(inbound),
     }
 }
 
@@ -322,6 +350,17 @@ fn bare(answer: &Answer) -> Answer {
 fn unknown_member<'a>(object: &'a Value, known: &[&str]) -> Option<&'a str> {
     let mut names = object.as_object()?.keys().map(String::as_str);
     names.find(|name| !known.contains(name))
+}
+
+/// Whether anything in a value has a member of this name.
+fn mentions(value: &Value, name: &str) -> bool {
+    match value {
+        Value::Object(members) => members
+            .iter()
+            .any(|(member, value)| member == name || mentions(value, name)),
+        Value::Array(items) => items.iter().any(|item| mentions(item, name)),
+        _ => false,
+    }
 }
 
 /// One server-sent event with a name.

@@ -29,7 +29,8 @@ pub enum Fault {
     /// The request is taken, then nothing ever comes.
     HangBeforeHeaders,
     /// Headers (when streaming also what its wire sends before content: Chat's role-only
-    /// chunk, `response.created`, `message_start`; nothing in Gemini's), then nothing.
+    /// chunk, `response.created`, `message_start`, `messageStart`; nothing in Gemini's),
+    /// then nothing.
     HangAfterHeaders,
     /// A stream that stalls after this many content chunks (whole answers: as above).
     HangAfter {

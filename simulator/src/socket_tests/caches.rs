@@ -13,26 +13,27 @@ use crate::stand::{Heard, post, say, start};
 async fn ask(running: &Running, speaker: Speaker, prompt: &'static str) -> Heard {
     let mut body = speaker.body(&Wish::new(prompt));
     let system = "x".repeat(6_000);
-    let path = match speaker {
+    match speaker {
         Speaker::Chat => {
             let message = json!({"role": "system", "content": system});
             body["messages"].as_array_mut().unwrap().insert(0, message);
-            "v1/chat/completions"
         }
         Speaker::Responses => {
             body["instructions"] = json!(system);
-            "v1/responses"
         }
         Speaker::Messages => {
             let control = json!({"type": "ephemeral"});
             body["system"] = json!([{"type": "text", "text": system, "cache_control": control}]);
-            "v1/messages"
         }
         Speaker::Gemini | Speaker::GeminiArray => {
             body["systemInstruction"] = json!({"parts": [{"text": system}]});
-            "v1beta/models/small:generateContent"
         }
-    };
+        Speaker::Converse => {
+            let point = json!({"cachePoint": {"type": "default"}});
+            body["system"] = json!([{"text": system}, point]);
+        }
+    }
+    let path = speaker.path("small", false);
     let version = "anthropic-version: 2023-06-01\r\n";
     say(
         running.address(),
@@ -47,6 +48,7 @@ fn cached(speaker: Speaker, answer: &Value) -> u64 {
         Speaker::Responses => "/usage/input_tokens_details/cached_tokens",
         Speaker::Messages => "/usage/cache_read_input_tokens",
         Speaker::Gemini | Speaker::GeminiArray => "/usageMetadata/cachedContentTokenCount",
+        Speaker::Converse => "/usage/cacheReadInputTokens",
     };
     answer.pointer(place).and_then(Value::as_u64).unwrap_or(0)
 }
@@ -72,16 +74,22 @@ async fn a_prompt_that_was_seen_before_is_cheaper() {
             two.cost_nano_usd,
             (1_507 - 1_408) * 100 + 1_408 * 10 + 2 * 400
         );
-        let written = if speaker == Speaker::Messages {
-            1_408 * 25
-        } else {
-            0
-        };
+        let told = matches!(speaker, Speaker::Messages | Speaker::Converse);
+        let written = if told { 1_408 * 25 } else { 0 };
         assert_eq!(one.cost_nano_usd, 1_507 * 100 + written + 2 * 400);
         if speaker == Speaker::Messages {
             assert_eq!(first["usage"]["cache_creation_input_tokens"], 1_408);
             assert_eq!(first["usage"]["input_tokens"], 1_507 - 1_408);
             assert_eq!(second["usage"]["cache_creation_input_tokens"], 0);
+        }
+        if speaker == Speaker::Converse {
+            let usage = json!({
+                "inputTokens": 1_507 - 1_408, "outputTokens": 2, "totalTokens": 1_509,
+                "cacheReadInputTokens": 0, "cacheWriteInputTokens": 1_408,
+                "cacheDetails": [{"ttl": "5m", "inputTokens": 1_408}],
+            });
+            assert_eq!(first["usage"], usage);
+            assert_eq!(second["usage"]["cacheWriteInputTokens"], 0);
         }
     }
 }

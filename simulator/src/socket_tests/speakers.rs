@@ -26,14 +26,16 @@ pub(super) enum Speaker {
     Gemini,
     /// Streams as one array.
     GeminiArray,
+    Converse,
 }
 
-pub(super) const SPEAKERS: [Speaker; 5] = [
+pub(super) const SPEAKERS: [Speaker; 6] = [
     Speaker::Chat,
     Speaker::Responses,
     Speaker::Messages,
     Speaker::Gemini,
     Speaker::GeminiArray,
+    Speaker::Converse,
 ];
 
 /// What is wished of a model, on whatever wire.
@@ -77,6 +79,7 @@ impl Speaker {
             Self::Responses => Wire::OpenAiResponses,
             Self::Messages => Wire::AnthropicMessages,
             Self::Gemini | Self::GeminiArray => Wire::GeminiGenerate,
+            Self::Converse => Wire::BedrockConverse,
         }
     }
 
@@ -91,23 +94,27 @@ impl Speaker {
     }
 
     pub(super) fn request(self, wish: &Wish) -> Vec<u8> {
-        let (path, headers) = match self {
-            Self::Chat => ("v1/chat/completions", "authorization: Bearer sk-1\r\n"),
-            Self::Responses => ("v1/responses", "authorization: Bearer sk-1\r\n"),
-            Self::Messages => (
-                "v1/messages",
-                "x-api-key: sk-1\r\nanthropic-version: 2023-06-01\r\n",
-            ),
-            Self::Gemini | Self::GeminiArray => (self.gemini(wish), "x-goog-api-key: sk-1\r\n"),
+        let key = match self {
+            Self::Chat | Self::Responses | Self::Converse => "authorization: Bearer sk-1\r\n",
+            Self::Messages => "x-api-key: sk-1\r\nanthropic-version: 2023-06-01\r\n",
+            Self::Gemini | Self::GeminiArray => "x-goog-api-key: sk-1\r\n",
         };
-        post(&format!("/alpha/{path}"), headers, &self.body(wish))
+        let path = format!("/alpha/{}", self.path("small", wish.stream));
+        post(&path, key, &self.body(wish))
     }
 
-    fn gemini(self, wish: &Wish) -> &'static str {
-        match (self, wish.stream) {
-            (Self::GeminiArray, true) => "v1beta/models/small:streamGenerateContent",
-            (_, true) => "v1beta/models/small:streamGenerateContent?alt=sse",
-            _ => "v1beta/models/small:generateContent",
+    /// Where a model is asked, below its provider.
+    pub(super) fn path(self, model: &str, stream: bool) -> String {
+        let gemini = |action: &str| format!("v1beta/models/{model}:{action}");
+        match (self, stream) {
+            (Self::Chat, _) => "v1/chat/completions".to_owned(),
+            (Self::Responses, _) => "v1/responses".to_owned(),
+            (Self::Messages, _) => "v1/messages".to_owned(),
+            (Self::Gemini | Self::GeminiArray, false) => gemini("generateContent"),
+            (Self::Gemini, true) => gemini("streamGenerateContent?alt=sse"),
+            (Self::GeminiArray, true) => gemini("streamGenerateContent"),
+            (Self::Converse, false) => format!("model/{model}/converse"),
+            (Self::Converse, true) => format!("model/{model}/converse-stream"),
         }
     }
 
@@ -117,6 +124,7 @@ impl Speaker {
             Self::Responses => responses_body(wish),
             Self::Messages => messages_body(wish),
             Self::Gemini | Self::GeminiArray => gemini_body(wish),
+            Self::Converse => converse_body(wish),
         }
     }
 }
@@ -288,6 +296,53 @@ fn gemini_body(wish: &Wish) -> Value {
     body["generationConfig"] = config;
     if !wish.tier.is_empty() {
         body["serviceTier"] = json!(wish.tier);
+    }
+    body
+}
+
+fn converse_body(wish: &Wish) -> Value {
+    let mut content = vec![json!({"text": wish.prompt})];
+    for _ in 0..wish.images {
+        content.push(json!({"image": {"format": "png", "source": {"bytes": IMAGE}}}));
+    }
+    let mut body = json!({"messages": [{"role": "user", "content": content}]});
+    let mut inference = json!({});
+    let mut more = json!({});
+    if !wish.system.is_empty() {
+        body["system"] = json!([{"text": wish.system}]);
+    }
+    if wish.tools > 0 {
+        let tools = tools(
+            wish,
+            |name| json!({"toolSpec": {"name": name, "inputSchema": {"json": schema()}}}),
+        );
+        let mut choice = json!({"auto": {}});
+        if !wish.named.is_empty() {
+            choice = json!({"tool": {"name": wish.named}});
+        }
+        body["toolConfig"] = json!({"tools": tools, "toolChoice": choice});
+        if wish.one_call {
+            more["tool_choice"] = json!({"type": "auto", "disable_parallel_tool_use": true});
+        }
+    }
+    if wish.reasoning {
+        more["thinking"] = json!({"type": "adaptive"});
+    }
+    if let Some(schema) = &wish.schema {
+        let schema = json!({"name": "form", "schema": schema.to_string()});
+        let format = json!({"type": "json_schema", "structure": {"jsonSchema": schema}});
+        body["outputConfig"] = json!({ "textFormat": format });
+    }
+    if !wish.stop.is_empty() {
+        inference["stopSequences"] = json!([wish.stop]);
+    }
+    if let Some(limit) = wish.limit {
+        inference["maxTokens"] = json!(limit);
+    }
+    body["inferenceConfig"] = inference;
+    body["additionalModelRequestFields"] = more;
+    if !wish.tier.is_empty() {
+        body["serviceTier"] = json!({"type": wish.tier});
     }
     body
 }

@@ -39,12 +39,14 @@ fn served(speaker: Speaker, heard: &Heard, stream: bool) -> Value {
         (Speaker::GeminiArray, true) => heard.json().as_array().unwrap()[0].clone(),
         (Speaker::Responses, true) => heard.named_events().pop().unwrap().1["response"].take(),
         (Speaker::Messages, true) => heard.named_events().remove(0).1["message"].take(),
+        (Speaker::Converse, true) => heard.frames().pop().unwrap().1,
         (_, false) => heard.json(),
     };
     let place = match speaker {
         Speaker::Chat | Speaker::Responses => "/service_tier",
         Speaker::Messages => "/usage/service_tier",
         Speaker::Gemini | Speaker::GeminiArray => "/usageMetadata/serviceTier",
+        Speaker::Converse => "/serviceTier/type",
     };
     last.pointer(place).unwrap().clone()
 }
@@ -62,6 +64,11 @@ async fn the_tier_that_is_asked_for_is_served_and_billed() {
                 ],
                 Speaker::Gemini | Speaker::GeminiArray => [
                     ("", "standard", ServiceTier::Standard, 2_300),
+                    ("flex", "flex", ServiceTier::Flex, 1_150),
+                    ("priority", "priority", ServiceTier::Priority, 2_300),
+                ],
+                Speaker::Converse => [
+                    ("", "default", ServiceTier::Standard, 2_300),
                     ("flex", "flex", ServiceTier::Flex, 1_150),
                     ("priority", "priority", ServiceTier::Priority, 2_300),
                 ],
@@ -92,11 +99,12 @@ async fn another_tier_than_asked_for_can_be_served() {
         (Speaker::Chat, "default"),
         (Speaker::Responses, "default"),
         (Speaker::Gemini, "standard"),
+        (Speaker::Converse, "default"),
     ] {
         let heard = speaker.ask(&running, &wish("flex", true)).await;
         assert_eq!(served(speaker, &heard, true), named);
     }
-    assert_eq!(running.ledger().totals().cost_nano_usd, 3 * 2_300);
+    assert_eq!(running.ledger().totals().cost_nano_usd, 4 * 2_300);
 }
 
 #[tokio::test]
@@ -109,6 +117,7 @@ async fn a_full_tier_says_so_and_costs_nothing() {
         (Speaker::Chat, 429, "\"resource_unavailable\""),
         (Speaker::Responses, 429, "\"resource_unavailable\""),
         (Speaker::Gemini, 503, "\"UNAVAILABLE\""),
+        (Speaker::Converse, 503, "unable to process"),
     ] {
         let heard = speaker.ask(&running, &wish("flex", true)).await;
         assert_eq!(heard.status, Some(status));
@@ -121,5 +130,5 @@ async fn a_full_tier_says_so_and_costs_nothing() {
     assert_eq!(heard.status, Some(529));
     let refused = |a: &crate::ledger::Attempt| matches!(a.outcome, Outcome::Refused(_));
     let totals = running.ledger().totals_of(refused);
-    assert_eq!((totals.attempts, totals.cost_nano_usd), (4, 0));
+    assert_eq!((totals.attempts, totals.cost_nano_usd), (5, 0));
 }

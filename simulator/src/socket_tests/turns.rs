@@ -16,17 +16,12 @@ async fn ask(running: &Running, speaker: Speaker, turns: &Value, stream: bool) -
     wish.tools = 2;
     wish.stream = stream;
     let mut body = speaker.body(&wish);
-    let (path, member) = match speaker {
-        Speaker::Chat => ("v1/chat/completions", "messages"),
-        Speaker::Responses => ("v1/responses", "input"),
-        Speaker::Messages => ("v1/messages", "messages"),
-        Speaker::Gemini if stream => (
-            "v1beta/models/small:streamGenerateContent?alt=sse",
-            "contents",
-        ),
-        Speaker::GeminiArray if stream => ("v1beta/models/small:streamGenerateContent", "contents"),
-        _ => ("v1beta/models/small:generateContent", "contents"),
+    let member = match speaker {
+        Speaker::Chat | Speaker::Messages | Speaker::Converse => "messages",
+        Speaker::Responses => "input",
+        Speaker::Gemini | Speaker::GeminiArray => "contents",
     };
+    let path = speaker.path("small", stream);
     body[member] = turns.clone();
     let version = "anthropic-version: 2023-06-01\r\n";
     say(
@@ -103,6 +98,19 @@ fn tool_turns(speaker: Speaker, results: [&str; 2]) -> Value {
                 {"role": "model", "parts": calls}, {"role": "user", "parts": answers},
             ])
         }
+        Speaker::Converse => {
+            let calls = each(
+                &|i| json!({"toolUse": {"toolUseId": ids[i], "name": names[i], "input": arguments}}),
+            );
+            let answers = each(&|i| {
+                let content = json!([{"text": results[i]}]);
+                json!({"toolResult": {"toolUseId": ids[i], "content": content}})
+            });
+            json!([
+                {"role": "user", "content": [{"text": "call both tools"}]},
+                {"role": "assistant", "content": calls}, {"role": "user", "content": answers},
+            ])
+        }
     }
 }
 
@@ -118,6 +126,7 @@ fn plain_turns(speaker: Speaker) -> Value {
             let role = if role == "assistant" { "model" } else { role };
             json!({"role": role, "parts": [{"text": text}]})
         }
+        Speaker::Converse => json!({"role": role, "content": [{"text": text}]}),
         _ => json!({"role": role, "content": text}),
     };
     says.into_iter().map(turn).collect()
@@ -165,6 +174,7 @@ async fn a_broken_image_is_refused() {
             }
             Speaker::Messages => json!({"type": "image", "source": {
                 "type": "base64", "media_type": "image/png", "data": broken}}),
+            Speaker::Converse => json!({"image": {"format": "png", "source": {"bytes": broken}}}),
             _ => json!({"inlineData": {"mimeType": "image/png", "data": broken}}),
         };
         let turns = match speaker {

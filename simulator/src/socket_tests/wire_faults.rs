@@ -42,7 +42,12 @@ fn words(heard: &Heard) -> usize {
         .count()
 }
 
+/// The kind of an error; Converse tells it in a header.
 fn error_of(speaker: Speaker, error: &Value) -> String {
+    if speaker == Speaker::Converse {
+        assert!(error["message"].is_string(), "{error}");
+        return String::new();
+    }
     let error = &error["error"];
     assert!(error["message"].is_string(), "{error}");
     let name = match speaker {
@@ -75,12 +80,14 @@ async fn statuses_have_the_error_form_of_their_wire() {
                 Speaker::Chat | Speaker::Responses => openai,
                 Speaker::Messages => anthropic,
                 Speaker::Gemini | Speaker::GeminiArray => gemini,
+                Speaker::Converse => "",
             };
             assert_eq!(error_of(speaker, &heard.json()), expected);
             let id = match speaker {
                 Speaker::Chat | Speaker::Responses => "x-request-id: req_",
                 Speaker::Messages => "\nrequest-id: req_",
                 Speaker::Gemini | Speaker::GeminiArray => "content-type: application/json",
+                Speaker::Converse => "x-amzn-requestid: ",
             };
             assert!(heard.head.contains(id), "{}", heard.head);
             assert_eq!(attempt.outcome, Outcome::Refused(code));
@@ -122,6 +129,7 @@ async fn cuts_and_stalls_stop_after_their_content() {
             "response.completed",
             "message_stop",
             "finishReason",
+            "messageStop",
         ] {
             assert!(!heard.text().contains(end), "{}", heard.text());
         }
@@ -182,6 +190,11 @@ async fn an_error_in_a_stream_is_an_event_of_its_wire() {
                     let last = all.as_array().unwrap().last().unwrap().clone();
                     assert_eq!(error_of(speaker, &last), "INTERNAL");
                 }
+                Speaker::Converse => {
+                    let (name, data) = heard.frames().pop().unwrap();
+                    assert_eq!(name, "internalServerException");
+                    error_of(speaker, &data);
+                }
             }
             let outcome = Outcome::Faulted(FaultKind::ErrorInStream);
             assert_eq!(attempt.outcome, outcome);
@@ -199,10 +212,17 @@ async fn bodies_that_are_no_answers() {
             let (heard, _) = suffer(speaker, Fault::EmptyBody, stream).await;
             assert!(heard.body.is_empty() && heard.end == End::Tidy);
             let (heard, attempt) = suffer(speaker, Fault::TruncatedJson, stream).await;
-            let text = heard.text();
-            let json = text.rsplit("data: ").next().unwrap();
-            assert!(json.starts_with(['{', '[']), "{speaker:?} {text}");
-            assert!(serde_json::from_str::<Value>(json).is_err());
+            assert_eq!((heard.status, heard.end), (Some(200), End::Tidy));
+            if speaker == Speaker::Converse && stream {
+                // Half a frame.
+                let (frames, left) = heard.frames_and_rest();
+                assert!(frames.is_empty() && left > 0);
+            } else {
+                let text = heard.text();
+                let json = text.rsplit("data: ").next().unwrap();
+                assert!(json.starts_with(['{', '[']), "{speaker:?} {text}");
+                assert!(serde_json::from_str::<Value>(json).is_err());
+            }
             assert_eq!(attempt.outcome, Outcome::Faulted(FaultKind::TruncatedJson));
             assert_eq!(attempt.cost_nano_usd, 0);
         }

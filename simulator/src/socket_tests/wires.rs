@@ -12,17 +12,39 @@ use crate::server::Running;
 use crate::stand::{post, say, start};
 
 /// The finish of each speaker, in the order of [`SPEAKERS`].
-const STOP: [&str; 5] = ["stop", "completed", "end_turn", "STOP", "STOP"];
-const CALLS: [&str; 5] = ["tool_calls", "completed", "tool_use", "STOP", "STOP"];
-const LENGTH: [&str; 5] = [
+const STOP: [&str; 6] = ["stop", "completed", "end_turn", "STOP", "STOP", "end_turn"];
+const CALLS: [&str; 6] = [
+    "tool_calls",
+    "completed",
+    "tool_use",
+    "STOP",
+    "STOP",
+    "tool_use",
+];
+const LENGTH: [&str; 6] = [
     "length",
     "incomplete",
     "max_tokens",
     "MAX_TOKENS",
     "MAX_TOKENS",
+    "max_tokens",
 ];
-const REFUSED: [&str; 5] = ["content_filter", "completed", "refusal", "SAFETY", "SAFETY"];
-const STOPPED: [&str; 5] = ["stop", "completed", "stop_sequence", "STOP", "STOP"];
+const REFUSED: [&str; 6] = [
+    "content_filter",
+    "completed",
+    "refusal",
+    "SAFETY",
+    "SAFETY",
+    "content_filtered",
+];
+const STOPPED: [&str; 6] = [
+    "stop",
+    "completed",
+    "stop_sequence",
+    "STOP",
+    "STOP",
+    "stop_sequence",
+];
 
 /// Says a wish on a wire, whole and streamed; both must be the same and be booked.
 async fn both(running: &Running, speaker: Speaker, wish: &Wish) -> Said {
@@ -55,7 +77,7 @@ async fn both(running: &Running, speaker: Speaker, wish: &Wish) -> Said {
 }
 
 /// The same on every wire, with each wire's word for how it ended.
-async fn everywhere(wish: Wish, finishes: [&str; 5]) -> Vec<Said> {
+async fn everywhere(wish: Wish, finishes: [&str; 6]) -> Vec<Said> {
     let running = start().await;
     let mut all = Vec::new();
     for (speaker, finish) in SPEAKERS.into_iter().zip(finishes) {
@@ -121,7 +143,12 @@ async fn parallel_calls_can_be_forbidden() {
     wish.tools = 3;
     wish.one_call = true;
     let running = start().await;
-    for speaker in [Speaker::Chat, Speaker::Responses, Speaker::Messages] {
+    for speaker in [
+        Speaker::Chat,
+        Speaker::Responses,
+        Speaker::Messages,
+        Speaker::Converse,
+    ] {
         assert_eq!(both(&running, speaker, &wish).await.calls.len(), 1);
     }
     // Gemini has no word for it.
@@ -132,10 +159,13 @@ async fn parallel_calls_can_be_forbidden() {
 async fn thoughts_are_shown_and_counted() {
     let mut wish = Wish::new("one two");
     wish.reasoning = true;
-    for said in everywhere(wish.clone(), STOP).await {
+    let all = everywhere(wish.clone(), STOP).await;
+    for (speaker, said) in SPEAKERS.into_iter().zip(all) {
         assert_eq!(said.reasoning, "thinking about it");
         assert_eq!(said.text, "echo: one two");
-        assert_eq!((said.output, said.thought), (6, 3));
+        // Converse does not tell what is thought of what is said.
+        let told = if speaker == Speaker::Converse { 0 } else { 3 };
+        assert_eq!((said.output, said.thought), (6, told));
     }
     wish.prompt = "call the tool";
     wish.tools = 1;
@@ -195,7 +225,7 @@ async fn images_are_counted() {
 async fn a_refusal_has_its_form() {
     let text = "I cannot help with that.";
     let said = everywhere(Wish::new("please refuse this"), REFUSED).await;
-    let [chat, responses, messages, gemini, _] = &said[..] else {
+    let [chat, responses, messages, gemini, _, converse] = &said[..] else {
         panic!("{said:?}");
     };
     assert_eq!((chat.refusal.as_str(), chat.text.as_str()), (text, ""));
@@ -203,7 +233,10 @@ async fn a_refusal_has_its_form() {
         (responses.refusal.as_str(), responses.text.as_str()),
         (text, "")
     );
-    assert_eq!(messages.text, text);
+    assert_eq!(
+        (messages.text.as_str(), converse.text.as_str()),
+        (text, text)
+    );
     assert_eq!(gemini.text, "");
 }
 
@@ -212,13 +245,8 @@ async fn what_is_the_routers_own_is_refused() {
     let running = start().await;
     for speaker in SPEAKERS {
         let mut body = speaker.body(&Wish::new("hello"));
-        let (path, head) = match speaker {
-            Speaker::Chat => ("v1/chat/completions", ""),
-            Speaker::Responses => ("v1/responses", ""),
-            Speaker::Messages => ("v1/messages", "anthropic-version: 2023-06-01\r\n"),
-            _ => ("v1beta/models/small:generateContent", ""),
-        };
-        let path = format!("/alpha/{path}");
+        let head = "anthropic-version: 2023-06-01\r\n";
+        let path = format!("/alpha/{}", speaker.path("small", false));
         let own = format!("{head}x-spillway-request-id: r-1\r\n");
         let heard = say(running.address(), &post(&path, &own, &body)).await;
         assert_eq!(heard.status, Some(200), "{speaker:?} {}", heard.text());
@@ -244,25 +272,14 @@ async fn every_family_has_its_errors_for_keys_and_models() {
     };
     let version = "anthropic-version: 2023-06-01\r\n";
     let cases = [
-        (
-            Speaker::Responses,
-            "v1/responses",
-            "authorization: Bearer ",
-            401,
-            401,
-        ),
-        (Speaker::Messages, "v1/messages", "x-api-key: ", 401, 401),
-        (
-            Speaker::Gemini,
-            "v1beta/models/MODEL:generateContent",
-            "x-goog-api-key: ",
-            403,
-            400,
-        ),
+        (Speaker::Responses, "authorization: Bearer ", 401, 401),
+        (Speaker::Messages, "x-api-key: ", 401, 401),
+        (Speaker::Gemini, "x-goog-api-key: ", 403, 400),
+        (Speaker::Converse, "authorization: Bearer ", 403, 403),
     ];
-    for (speaker, path, key, keyless, wrong) in cases {
+    for (speaker, key, keyless, wrong) in cases {
         let ask = async |model: &str, key: String| {
-            let path = format!("/beta/{}", path.replace("MODEL", model));
+            let path = format!("/beta/{}", speaker.path(model, false));
             let head = format!("{version}{key}");
             say(
                 running.address(),
@@ -276,6 +293,11 @@ async fn every_family_has_its_errors_for_keys_and_models() {
         assert_eq!(heard.status, Some(wrong), "{speaker:?}");
         let heard = ask("huge", format!("{key}sk-beta\r\n")).await;
         assert_eq!(heard.status, Some(404), "{speaker:?}");
+        if speaker == Speaker::Converse {
+            let sort = "x-amzn-errortype: resourcenotfoundexception:";
+            assert!(heard.head.contains(sort), "{}", heard.head);
+            continue;
+        }
         let error: Value = heard.json();
         let sort = match speaker {
             Speaker::Messages => &error["error"]["type"],

@@ -13,7 +13,7 @@ use crate::answer::{Answer, Finish, Item, Usage};
 use crate::ask::Refusal;
 use crate::seal::seal;
 
-pub(super) use read::read;
+pub(super) use read::{format, read, thinking};
 
 /// What a message has cost when it begins: not nothing, and not the end either, so that
 /// a reader who adds the counts of a stream up is found out.

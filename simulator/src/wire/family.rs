@@ -1,11 +1,11 @@
 //! What all wires of one provider's description have in common.
 //!
-//! Owns: keys, headers, errors, and the list of models, by family. It must not know the
+//! Owns: keys, signatures, headers, errors, and the list of models, by family. It must not know the
 //! answers of any wire.
 
 use http::HeaderMap;
 
-use super::{Marks, anthropic, gemini, openai};
+use super::{Marks, anthropic, bedrock, gemini, openai};
 use crate::answer::Usage;
 use crate::ask::Refusal;
 use crate::cache::Cached;
@@ -17,6 +17,7 @@ pub(crate) enum Family {
     OpenAi,
     Anthropic,
     Gemini,
+    Bedrock,
 }
 
 impl Family {
@@ -42,13 +43,23 @@ impl Family {
                 let mut pairs = query.split('&');
                 pairs.find_map(|pair| pair.strip_prefix("key="))
             }),
+            Self::Bedrock => bearer().or_else(|| bedrock::access_key(header("authorization")?)),
         };
         key.map(str::to_owned)
+    }
+
+    /// Whether a request that is signed is signed rightly.
+    pub(crate) fn check_signature(self, request: bedrock::Signed<'_>) -> Result<(), Refusal> {
+        match self {
+            Self::Bedrock => bedrock::check(request),
+            Self::OpenAi | Self::Anthropic | Self::Gemini => Ok(()),
+        }
     }
 
     /// Why a key is not taken; `None` of a request without one.
     pub(crate) fn wrong_key(self, key: Option<&str>) -> Refusal {
         let (status, message) = match (self, key) {
+            (Self::Bedrock, _) => return bedrock::wrong_key(key),
             (Self::OpenAi, Some(_)) => (401, "Incorrect API key provided"),
             (Self::OpenAi, None) => (401, "You didn't provide an API key"),
             (Self::Anthropic, Some(_)) => (401, "invalid x-api-key"),
@@ -72,13 +83,18 @@ impl Family {
                 404,
                 format!("models/{model} is not found for API version v1beta."),
             ),
+            Self::Bedrock => Refusal::new(
+                404,
+                "Could not resolve the foundation model from the provided model identifier.",
+            ),
         }
     }
 
-    /// Takes in how a prompt met the cache; only Anthropic tells and bills writing to it.
+    /// Takes in how a prompt met the cache; only Anthropic and Bedrock tell and
+    /// bill writing to it.
     pub(crate) fn note_cached(self, usage: &mut Usage, cached: Cached) {
         usage.cached_tokens = cached.read.min(usage.input_tokens);
-        if self == Self::Anthropic {
+        if matches!(self, Self::Anthropic | Self::Bedrock) {
             let left = usage.input_tokens - usage.cached_tokens;
             usage.cache_written_tokens = cached.written.min(left);
         }
@@ -93,6 +109,7 @@ impl Family {
                 503,
                 "This model is currently experiencing high demand. Please try again later.",
             ),
+            Self::Bedrock => Refusal::new(503, "Bedrock is unable to process your request."),
         }
     }
 
@@ -102,6 +119,15 @@ impl Family {
             Self::OpenAi => openai::refusal_body(refusal),
             Self::Anthropic => anthropic::refusal_body(refusal, &marks.id("req_")),
             Self::Gemini => gemini::refusal_body(refusal),
+            Self::Bedrock => bedrock::refusal_body(refusal),
+        }
+    }
+
+    /// Headers that say what is wrong, where the body does not.
+    pub(crate) fn error_headers(self, refusal: &Refusal) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Bedrock => vec![("x-amzn-errortype", bedrock::error_type(refusal))],
+            Self::OpenAi | Self::Anthropic | Self::Gemini => Vec::new(),
         }
     }
 
@@ -117,6 +143,7 @@ impl Family {
                 ("anthropic-organization-id", "org-simulator".to_owned()),
             ],
             Self::Gemini => Vec::new(),
+            Self::Bedrock => vec![("x-amzn-requestid", marks.uuid())],
         }
     }
 
@@ -135,6 +162,7 @@ impl Family {
             Self::OpenAi => openai::model_list(host, names),
             Self::Anthropic => anthropic::model_list(names),
             Self::Gemini => gemini::model_list(names),
+            Self::Bedrock => bedrock::model_list(names),
         }
     }
 }

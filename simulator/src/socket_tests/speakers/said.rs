@@ -32,6 +32,8 @@ impl Speaker {
             (Self::Gemini | Self::GeminiArray, false) => gemini_said(&[heard.json()]),
             (Self::Gemini, true) => gemini_said(&heard.chunks()),
             (Self::GeminiArray, true) => gemini_said(heard.json().as_array().unwrap()),
+            (Self::Converse, false) => converse_whole(&heard.json()),
+            (Self::Converse, true) => converse_stream(heard),
         }
     }
 }
@@ -233,5 +235,58 @@ fn gemini_said(chunks: &[Value]) -> Said {
         said.thought = number(&usage["thoughtsTokenCount"]);
         said.output = number(&usage["candidatesTokenCount"]) + said.thought;
     }
+    said
+}
+
+fn converse_usage(said: &mut Said, usage: &Value) {
+    let inputs = ["inputTokens", "cacheReadInputTokens"].map(|name| number(&usage[name]));
+    said.input = inputs.iter().sum();
+    said.output = number(&usage["outputTokens"]);
+    assert_eq!(number(&usage["totalTokens"]), said.input + said.output);
+}
+
+/// The wire does not tell how many of the tokens were thoughts.
+fn converse_whole(answer: &Value) -> Said {
+    let mut said = Said {
+        finish: text(&answer["stopReason"]),
+        ..Said::default()
+    };
+    converse_usage(&mut said, &answer["usage"]);
+    let message = &answer["output"]["message"];
+    assert_eq!(message["role"], "assistant");
+    for block in message["content"].as_array().unwrap() {
+        said.text += &text(&block["text"]);
+        said.reasoning += &text(&block["reasoningContent"]["reasoningText"]["text"]);
+        if let Some(call) = block.get("toolUse") {
+            said.calls
+                .push((text(&call["name"]), call["input"].clone()));
+        }
+    }
+    said
+}
+
+fn converse_stream(heard: &Heard) -> Said {
+    let mut said = Said::default();
+    let mut calls: Vec<(String, String)> = Vec::new();
+    for (name, data) in heard.frames() {
+        let delta = &data["delta"];
+        match name.as_str() {
+            "contentBlockStart" => {
+                calls.push((text(&data["start"]["toolUse"]["name"]), String::new()));
+            }
+            "contentBlockDelta" => {
+                said.text += &text(&delta["text"]);
+                said.reasoning += &text(&delta["reasoningContent"]["text"]);
+                if let Some(call) = calls.last_mut() {
+                    call.1 += &text(&delta["toolUse"]["input"]);
+                }
+            }
+            "messageStop" => said.finish = text(&data["stopReason"]),
+            "metadata" => converse_usage(&mut said, &data["usage"]),
+            _ => {}
+        }
+    }
+    let calls = calls.into_iter().map(|(name, args)| (name, json_of(&args)));
+    said.calls = calls.collect();
     said
 }

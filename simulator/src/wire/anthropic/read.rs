@@ -82,7 +82,7 @@ pub(in crate::wire) fn read(inbound: &Inbound<'_>) -> Result<(Ask, wire::Pen), R
         stops: stops(&body["stop_sequences"])?,
         format: format(&body)?,
         reasoning: thinking,
-        cacheable: mentions(&body, "cache_control"),
+        cacheable: wire::mentions(&body, "cache_control"),
         ..Ask::default()
     };
     check_tier(&body["service_tier"])?;
@@ -103,17 +103,6 @@ pub(in crate::wire) fn read(inbound: &Inbound<'_>) -> Result<(Ask, wire::Pen), R
     Ok((ask, pen))
 }
 
-/// Whether anything in a value has a member of this name.
-fn mentions(value: &Value, name: &str) -> bool {
-    match value {
-        Value::Object(members) => members
-            .iter()
-            .any(|(member, value)| member == name || mentions(value, name)),
-        Value::Array(items) => items.iter().any(|item| mentions(item, name)),
-        _ => false,
-    }
-}
-
 fn required(name: &str) -> Refusal {
     flawed(name, "Field required")
 }
@@ -131,7 +120,7 @@ fn flag(body: &Value, name: &str) -> Result<bool, Refusal> {
 }
 
 /// Whether the model is to think.
-fn thinking(body: &Value, limit: Option<u64>) -> Result<bool, Refusal> {
+pub(in crate::wire) fn thinking(body: &Value, limit: Option<u64>) -> Result<bool, Refusal> {
     let thinking = &body["thinking"];
     match thinking["type"].as_str() {
         None if thinking.is_null() => Ok(false),
@@ -208,7 +197,7 @@ fn stops(stops: &Value) -> Result<Vec<String>, Refusal> {
     })
 }
 
-fn format(body: &Value) -> Result<Format, Refusal> {
+pub(in crate::wire) fn format(body: &Value) -> Result<Format, Refusal> {
     let format = &body["output_config"]["format"];
     let format = if format.is_null() {
         &body["output_format"]
