@@ -1,4 +1,4 @@
-//! Requests that ask nothing of a model: lists of models, stored responses, wrong paths.
+//! Requests that ask nothing of a model: lists of models, what is stored, wrong paths.
 //!
 //! Owns: their answers. They are free, take no time, know no faults and are in no ledger.
 //! It must not know how a model is asked.
@@ -8,13 +8,12 @@ use std::convert::Infallible;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
-use serde_json::json;
 
 use crate::ask::Refusal;
 use crate::exchange::{Body, Host};
 use crate::ledger::Ledger;
 use crate::route::{NoRoute, Route};
-use crate::shelf::CancelFlaw;
+use crate::shelf::{CancelFlaw, Shelf};
 use crate::wire::{Family, Marks, Signed};
 
 /// Answers what no model is asked for.
@@ -26,7 +25,8 @@ pub(crate) fn errand<B>(
 ) -> Response<Body> {
     let family = match &route {
         Ok(Route::Models(family)) => *family,
-        Ok(_) => Family::OpenAi,
+        Ok(Route::Look(family, _) | Route::Forget(family, _) | Route::Cancel(family, _)) => *family,
+        Ok(Route::Call(call)) => call.wire.family(),
         Err(NoRoute::Unknown(family)) => {
             let refusal = Refusal::new(404, "Unknown request URL");
             return refused(*family, &refusal, marks);
@@ -39,28 +39,23 @@ pub(crate) fn errand<B>(
     let query = request.uri().query().unwrap_or_default();
     let key = family.key(request.headers(), query);
     let owner = key.as_deref().map(Ledger::key_hash);
+    let shelf = host.shelf(family);
     let body = host
         .check_key(family, key.as_deref())
         .and_then(|()| family.check_signature(bodiless(request)))
         .and_then(|()| match route {
-            Ok(Route::Look(id)) => match host.shelf.look(&id, owner) {
-                Some(response) => Ok(response.to_string()),
-                None => Err(no_response(&id)),
-            },
-            Ok(Route::Forget(id)) => {
-                if host.shelf.forget(&id, owner) {
-                    let body = json!({"id": id, "object": "response", "deleted": true});
-                    Ok(body.to_string())
+            Ok(Route::Look(family, id)) => look(shelf, family, &id, owner, query),
+            Ok(Route::Forget(family, id)) => {
+                if shelf.forget(&id, owner) {
+                    Ok(family.forgotten(&id))
                 } else {
-                    Err(no_response(&id))
+                    Err(family.not_stored(&id))
                 }
             }
-            Ok(Route::Cancel(id)) => match host.shelf.cancel(&id, owner) {
+            Ok(Route::Cancel(family, id)) => match shelf.cancel(&id, owner) {
                 Ok(response) => Ok(response.to_string()),
-                Err(CancelFlaw::Unknown) => Err(no_response(&id)),
-                Err(CancelFlaw::Synchronous) => {
-                    Err(Refusal::invalid("Cannot cancel a synchronous response."))
-                }
+                Err(CancelFlaw::Unknown) => Err(family.not_stored(&id)),
+                Err(CancelFlaw::Synchronous) => Err(family.not_cancellable()),
             },
             Ok(Route::Models(_) | Route::Call(_)) | Err(_) => {
                 let names: Vec<&str> = host.models.keys().map(String::as_str).collect();
@@ -83,9 +78,28 @@ fn bodiless<B>(request: &Request<B>) -> Signed<'_> {
     }
 }
 
-fn no_response(id: &str) -> Refusal {
-    let message = format!("Response with id '{id}' not found.");
-    Refusal::new(404, message).coded("response_not_found")
+fn look(
+    shelf: &Shelf,
+    family: Family,
+    id: &str,
+    owner: Option<u64>,
+    query: &str,
+) -> Result<String, Refusal> {
+    let asked = |pair: &str| query.split('&').any(|asked| asked == pair);
+    let mut stored = shelf.look(id, owner).ok_or_else(|| family.not_stored(id))?;
+    if family == Family::Gemini {
+        if asked("stream=true") {
+            return Err(Refusal::invalid(
+                "Only interactions in the background can be streamed again.",
+            ));
+        }
+        if !asked("include_input=true")
+            && let Some(members) = stored.as_object_mut()
+        {
+            members.remove("input");
+        }
+    }
+    Ok(stored.to_string())
 }
 
 /// A refusal in the form of its wire.

@@ -63,11 +63,21 @@ pub(crate) struct Host {
     pub(crate) api_key: Option<String>,
     pub(crate) models: BTreeMap<String, ServedModel>,
     pub(crate) script: Script,
-    pub(crate) shelf: Shelf,
+    /// What is remembered of OpenAI's responses, and of Gemini's interactions.
+    pub(crate) responses: Shelf,
+    pub(crate) interactions: Shelf,
     pub(crate) cache: PromptCache,
 }
 
 impl Host {
+    /// What is remembered for a family; those that remember nothing have any.
+    pub(crate) fn shelf(&self, family: Family) -> &Shelf {
+        match family {
+            Family::Gemini => &self.interactions,
+            Family::OpenAi | Family::Anthropic | Family::Bedrock => &self.responses,
+        }
+    }
+
     /// Whether it takes this key.
     pub(crate) fn check_key(&self, family: Family, key: Option<&str>) -> Result<(), Refusal> {
         match &self.api_key {
@@ -197,7 +207,7 @@ async fn admit<'a>(
     let (ask, pen) = wire::read(&Inbound {
         host: &host.name,
         owner,
-        shelf: &host.shelf,
+        shelf: host.shelf(call.wire.family()),
         call,
         headers: &head.headers,
         body: &body,
@@ -253,7 +263,7 @@ fn cast(
     if cue.fault.is_none() {
         let ready_at = Instant::now() + pace.whole(answer.usage.output_tokens);
         if let Some(kept) = pen.kept(&answer, ready_at) {
-            host.shelf.keep(kept);
+            host.shelf(family).keep(kept);
         }
     }
     if pen.announces() && !ask.streaming {

@@ -14,10 +14,10 @@ pub(crate) enum Route {
     Call(Call),
     /// The list of models.
     Models(Family),
-    /// A stored response is looked at, forgotten or cancelled.
-    Look(String),
-    Forget(String),
-    Cancel(String),
+    /// A stored response (or interaction) is looked at, forgotten or cancelled.
+    Look(Family, String),
+    Forget(Family, String),
+    Cancel(Family, String),
 }
 
 /// Why there is no route.
@@ -37,7 +37,8 @@ pub(crate) fn route(
 ) -> Result<Route, NoRoute> {
     // Gemini has two versions; its SDKs ask for either.
     let stable = path.strip_prefix("v1/");
-    let stable = stable.filter(|rest| rest.starts_with("models/"));
+    let stable =
+        stable.filter(|rest| rest.starts_with("models/") || rest.starts_with("interactions"));
     if let Some(rest) = path.strip_prefix("v1beta/").or(stable) {
         return gemini(method, rest, query);
     }
@@ -56,7 +57,11 @@ pub(crate) fn route(
             let family = Family::Bedrock;
             return only(method, &Method::GET, Route::Models(family), family);
         }
-        _ => return stored(method, path),
+        _ => {
+            let family = Family::OpenAi;
+            let id = path.strip_prefix("v1/responses/");
+            return stored(method, id.ok_or(NoRoute::Unknown(family))?, family);
+        }
     };
     let call = Call {
         wire,
@@ -74,14 +79,11 @@ fn only(method: &Method, right: &Method, route: Route, family: Family) -> Result
     }
 }
 
-fn stored(method: &Method, path: &str) -> Result<Route, NoRoute> {
-    let family = Family::OpenAi;
-    let id = path.strip_prefix("v1/responses/");
-    let id = id.ok_or(NoRoute::Unknown(family))?;
+fn stored(method: &Method, id: &str, family: Family) -> Result<Route, NoRoute> {
     match (method, id.split_once('/')) {
-        (&Method::GET, None) => Ok(Route::Look(id.to_owned())),
-        (&Method::DELETE, None) => Ok(Route::Forget(id.to_owned())),
-        (&Method::POST, Some((id, "cancel"))) => Ok(Route::Cancel(id.to_owned())),
+        (&Method::GET, None) => Ok(Route::Look(family, id.to_owned())),
+        (&Method::DELETE, None) => Ok(Route::Forget(family, id.to_owned())),
+        (&Method::POST, Some((id, "cancel"))) => Ok(Route::Cancel(family, id.to_owned())),
         (_, None | Some((_, "cancel"))) => Err(NoRoute::Method(family)),
         _ => Err(NoRoute::Unknown(family)),
     }
@@ -91,6 +93,17 @@ fn gemini(method: &Method, path: &str, query: &str) -> Result<Route, NoRoute> {
     let family = Family::Gemini;
     if path == "models" {
         return only(method, &Method::GET, Route::Models(family), family);
+    }
+    if let Some(id) = path.strip_prefix("interactions/") {
+        return stored(method, id, family);
+    }
+    if path == "interactions" {
+        let call = Call {
+            wire: Wire::GeminiInteractions,
+            model: String::new(),
+            delivery: Delivery::Whole,
+        };
+        return only(method, &Method::POST, Route::Call(call), family);
     }
     let named = path.strip_prefix("models/");
     let named = named.and_then(|named| named.rsplit_once(':'));
@@ -157,6 +170,9 @@ mod tests {
         let stable = Some(Wire::GeminiGenerate);
         assert_eq!(wire("v1/models/m:generateContent"), stable);
         assert_eq!(wire("v1beta/models/m:sing"), None);
+        let interactions = Some(Wire::GeminiInteractions);
+        assert_eq!(wire("v1beta/interactions"), interactions);
+        assert_eq!(wire("v1/interactions"), interactions);
         assert_eq!(wire("model/m/converse"), Some(Wire::BedrockConverse));
         assert_eq!(wire("model/m/invoke"), None);
     }
@@ -190,12 +206,16 @@ mod tests {
     #[test]
     fn stored_responses_and_lists_have_their_methods() {
         let of = |method: Method, path| route(&method, path, "", Family::OpenAi);
-        let look = Ok(Route::Look("r1".to_owned()));
+        let look = Ok(Route::Look(Family::OpenAi, "r1".to_owned()));
         assert_eq!(of(Method::GET, "v1/responses/r1"), look);
-        let forget = Ok(Route::Forget("r1".to_owned()));
+        let forget = Ok(Route::Forget(Family::OpenAi, "r1".to_owned()));
         assert_eq!(of(Method::DELETE, "v1/responses/r1"), forget);
-        let cancel = Ok(Route::Cancel("r1".to_owned()));
+        let cancel = Ok(Route::Cancel(Family::OpenAi, "r1".to_owned()));
         assert_eq!(of(Method::POST, "v1/responses/r1/cancel"), cancel);
+        let look = Ok(Route::Look(Family::Gemini, "i1".to_owned()));
+        assert_eq!(of(Method::GET, "v1beta/interactions/i1"), look);
+        let cancel = Ok(Route::Cancel(Family::Gemini, "i1".to_owned()));
+        assert_eq!(of(Method::POST, "v1/interactions/i1/cancel"), cancel);
         let models = route(&Method::GET, "v1/models", "", Family::Anthropic);
         assert_eq!(models, Ok(Route::Models(Family::Anthropic)));
         let wrong = Err(NoRoute::Method(Family::OpenAi));

@@ -86,7 +86,8 @@ impl Simulator {
                 api_key: provider.api_key,
                 models: models.map(|model| (model.name.clone(), model)).collect(),
                 script,
-                shelf: Shelf::default(),
+                responses: Shelf::default(),
+                interactions: Shelf::default(),
                 cache: PromptCache::default(),
             };
             hosts.insert(name, host);

@@ -96,7 +96,7 @@ impl Shelf {
         Some(places.owned(id, owner)?.kept.thread.clone())
     }
 
-    /// An output item of any response.
+    /// An output item of any response (interactions have none).
     pub(crate) fn item(&self, id: &str, owner: Option<u64>) -> Option<Value> {
         let places = self.lock();
         let owned = places.kept.values().filter(|p| p.kept.owner == owner);

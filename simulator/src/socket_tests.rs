@@ -9,6 +9,7 @@ mod caches;
 mod converse;
 mod faults;
 mod gemini;
+mod interactions;
 mod media;
 mod messages;
 mod responses;

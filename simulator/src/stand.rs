@@ -76,14 +76,13 @@ pub(crate) type Named = (String, Value);
 impl Heard {
     /// All complete events of a stream whose events have names.
     pub(crate) fn named_events(&self) -> Vec<Named> {
+        named_events(&self.text())
+    }
+
+    /// The same for a stream that says in the end that it is done.
+    pub(crate) fn finished_events(&self) -> Vec<Named> {
         let text = self.text();
-        let events = text.split_terminator("\n\n").map(|event| {
-            let (name, data) = event.split_once('\n').unwrap();
-            let name = name.strip_prefix("event: ").unwrap().to_owned();
-            let data = data.strip_prefix("data: ").unwrap();
-            (name, serde_json::from_str(data).unwrap())
-        });
-        events.collect()
+        named_events(text.strip_suffix("event: done\ndata: [DONE]\n\n").unwrap())
     }
 
     /// All frames of an AWS event stream, with their type for a name; none may be broken.
@@ -115,6 +114,16 @@ impl Heard {
             .map(|event| serde_json::from_str(event).unwrap());
         parsed.collect()
     }
+}
+
+fn named_events(text: &str) -> Vec<Named> {
+    let events = text.split_terminator("\n\n").map(|event| {
+        let (name, data) = event.split_once('\n').unwrap();
+        let name = name.strip_prefix("event: ").unwrap().to_owned();
+        let data = data.strip_prefix("data: ").unwrap();
+        (name, serde_json::from_str(data).unwrap())
+    });
+    events.collect()
 }
 
 fn named(frame: &Message) -> Named {

@@ -8,6 +8,7 @@ mod anthropic;
 mod bedrock;
 mod family;
 mod gemini;
+mod gemini_interactions;
 mod openai;
 mod openai_chat;
 mod openai_embeddings;
@@ -52,6 +53,8 @@ pub enum Wire {
     GeminiGenerate,
     /// `POST /v1beta/models/{model}:countTokens`.
     GeminiCountTokens,
+    /// `POST /v1beta/interactions` (below `/v1` too).
+    GeminiInteractions,
     /// `POST /model/{model}/converse` and `/converse-stream`.
     BedrockConverse,
 }
@@ -199,6 +202,7 @@ pub(crate) enum Pen {
     CountTokens,
     Gemini(gemini::Pen),
     GeminiCount,
+    Interactions(Box<gemini_interactions::Pen>),
     Converse(bedrock::Pen),
 }
 
@@ -210,6 +214,7 @@ impl Pen {
             Self::Images(pen) => pen.stream(answer),
             Self::Messages(pen) => pen.stream(answer),
             Self::Gemini(pen) => pen.stream(answer),
+            Self::Interactions(pen) => pen.stream(answer),
             Self::Converse(pen) => pen.stream(answer),
             Self::Embeddings(_) | Self::CountTokens | Self::GeminiCount => Stream::default(),
         }
@@ -223,6 +228,7 @@ impl Pen {
             Self::Images(pen) => pen.whole(answer),
             Self::Messages(pen) => pen.whole(answer),
             Self::Gemini(pen) => pen.whole(answer),
+            Self::Interactions(pen) => pen.whole(answer),
             Self::Converse(pen) => pen.whole(answer),
             Self::CountTokens => anthropic::count(answer.usage.input_tokens),
             Self::GeminiCount => gemini::count(answer.usage.input_tokens),
@@ -234,9 +240,11 @@ impl Pen {
         match self {
             Self::Chat(_) => openai::done(),
             Self::Images(_) | Self::Embeddings(_) => Bytes::new(),
-            Self::Responses(_) | Self::Messages(_) | Self::Gemini(_) | Self::Converse(_) => {
-                self.stream(&bare(answer)).concat()
-            }
+            Self::Responses(_)
+            | Self::Messages(_)
+            | Self::Gemini(_)
+            | Self::Interactions(_)
+            | Self::Converse(_) => self.stream(&bare(answer)).concat(),
             Self::CountTokens | Self::GeminiCount => Bytes::new(),
         }
     }
@@ -247,9 +255,11 @@ impl Pen {
             Self::Chat(pen) => pen.choiceless(answer),
             Self::Embeddings(pen) => pen.empty(answer),
             Self::Images(pen) => pen.empty(answer),
-            Self::Responses(_) | Self::Messages(_) | Self::Gemini(_) | Self::Converse(_) => {
-                self.whole(&bare(answer))
-            }
+            Self::Responses(_)
+            | Self::Messages(_)
+            | Self::Gemini(_)
+            | Self::Interactions(_)
+            | Self::Converse(_) => self.whole(&bare(answer)),
             Self::CountTokens | Self::GeminiCount => "{}".to_owned(),
         }
     }
@@ -262,6 +272,7 @@ impl Pen {
             Self::Images(_) => openai_responses::error_event(refusal, sent),
             Self::Messages(pen) => pen.error_event(refusal),
             Self::Gemini(pen) => pen.error_event(refusal, sent),
+            Self::Interactions(_) => gemini_interactions::error_event(refusal),
             Self::Converse(_) => bedrock::error_event(refusal),
             Self::Embeddings(_) | Self::CountTokens | Self::GeminiCount => Bytes::new(),
         }
@@ -282,6 +293,7 @@ impl Pen {
             Self::Chat(pen) => pen.tier = tier,
             Self::Responses(pen) => pen.tier = tier,
             Self::Gemini(pen) => pen.tier = tier,
+            Self::Interactions(pen) => pen.tier = tier,
             Self::Converse(pen) => pen.tier = tier,
             // Anthropic sells the standard tier only; the others do not say.
             Self::Messages(_)
@@ -296,6 +308,7 @@ impl Pen {
     pub(crate) fn kept(&self, answer: &Answer, ready_at: Instant) -> Option<Kept> {
         match self {
             Self::Responses(pen) => pen.kept(answer, ready_at),
+            Self::Interactions(pen) => pen.kept(answer),
             _ => None,
         }
     }
@@ -308,7 +321,9 @@ impl Pen {
     /// Headers of an answer that is no refusal.
     pub(crate) fn headers(&self, tier: ServiceTier) -> Vec<(&'static str, String)> {
         match self {
-            Self::Gemini(_) => vec![("x-gemini-service-tier", gemini::tier_name(tier).to_owned())],
+            Self::Gemini(_) | Self::Interactions(_) => {
+                vec![("x-gemini-service-tier", gemini::tier_name(tier).to_owned())]
+            }
             _ => Vec::new(),
         }
     }
@@ -322,7 +337,9 @@ impl Wire {
             | Self::OpenAiEmbeddings
             | Self::OpenAiImages => Family::OpenAi,
             Self::AnthropicMessages | Self::AnthropicCountTokens => Family::Anthropic,
-            Self::GeminiGenerate | Self::GeminiCountTokens => Family::Gemini,
+            Self::GeminiGenerate | Self::GeminiCountTokens | Self::GeminiInteractions => {
+                Family::Gemini
+            }
             Self::BedrockConverse => Family::Bedrock,
         }
     }
@@ -337,6 +354,7 @@ pub(crate) fn read(inbound: &Inbound<'_>) -> Result<(Ask, Pen), Refusal> {
         Wire::OpenAiImages => openai_images::read(inbound),
         Wire::AnthropicMessages | Wire::AnthropicCountTokens => anthropic::read(inbound),
         Wire::GeminiGenerate | Wire::GeminiCountTokens => gemini::read(inbound),
+        Wire::GeminiInteractions => gemini_interactions::read(inbound),
         Wire::BedrockConverse => bedrock::read(inbound),
     }
 }

@@ -29,8 +29,8 @@ pub enum Fault {
     /// The request is taken, then nothing ever comes.
     HangBeforeHeaders,
     /// Headers (when streaming also what its wire sends before content: Chat's role-only
-    /// chunk, `response.created`, `message_start`, `messageStart`; nothing in Gemini's),
-    /// then nothing.
+    /// chunk, `response.created`, `message_start`, `messageStart`, `interaction.created`;
+    /// nothing in Gemini's generateContent), then nothing.
     HangAfterHeaders,
     /// A stream that stalls after this many content chunks (whole answers: as above).
     HangAfter {

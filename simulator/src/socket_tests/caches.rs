@@ -28,6 +28,7 @@ async fn ask(running: &Running, speaker: Speaker, prompt: &'static str) -> Heard
         Speaker::Gemini | Speaker::GeminiArray => {
             body["systemInstruction"] = json!({"parts": [{"text": system}]});
         }
+        Speaker::Interactions => body["system_instruction"] = json!(system),
         Speaker::Converse => {
             let point = json!({"cachePoint": {"type": "default"}});
             body["system"] = json!([{"text": system}, point]);
@@ -49,6 +50,7 @@ fn cached(speaker: Speaker, answer: &Value) -> u64 {
         Speaker::Messages => "/usage/cache_read_input_tokens",
         Speaker::Gemini | Speaker::GeminiArray => "/usageMetadata/cachedContentTokenCount",
         Speaker::Converse => "/usage/cacheReadInputTokens",
+        Speaker::Interactions => "/usage/total_cached_tokens",
     };
     answer.pointer(place).and_then(Value::as_u64).unwrap_or(0)
 }

@@ -27,15 +27,17 @@ pub(super) enum Speaker {
     /// Streams as one array.
     GeminiArray,
     Converse,
+    Interactions,
 }
 
-pub(super) const SPEAKERS: [Speaker; 6] = [
+pub(super) const SPEAKERS: [Speaker; 7] = [
     Speaker::Chat,
     Speaker::Responses,
     Speaker::Messages,
     Speaker::Gemini,
     Speaker::GeminiArray,
     Speaker::Converse,
+    Speaker::Interactions,
 ];
 
 /// What is wished of a model, on whatever wire.
@@ -80,6 +82,7 @@ impl Speaker {
             Self::Messages => Wire::AnthropicMessages,
             Self::Gemini | Self::GeminiArray => Wire::GeminiGenerate,
             Self::Converse => Wire::BedrockConverse,
+            Self::Interactions => Wire::GeminiInteractions,
         }
     }
 
@@ -97,7 +100,7 @@ impl Speaker {
         let key = match self {
             Self::Chat | Self::Responses | Self::Converse => "authorization: Bearer sk-1\r\n",
             Self::Messages => "x-api-key: sk-1\r\nanthropic-version: 2023-06-01\r\n",
-            Self::Gemini | Self::GeminiArray => "x-goog-api-key: sk-1\r\n",
+            Self::Gemini | Self::GeminiArray | Self::Interactions => "x-goog-api-key: sk-1\r\n",
         };
         let path = format!("/alpha/{}", self.path("small", wish.stream));
         post(&path, key, &self.body(wish))
@@ -113,6 +116,7 @@ impl Speaker {
             (Self::Gemini | Self::GeminiArray, false) => gemini("generateContent"),
             (Self::Gemini, true) => gemini("streamGenerateContent?alt=sse"),
             (Self::GeminiArray, true) => gemini("streamGenerateContent"),
+            (Self::Interactions, _) => "v1beta/interactions".to_owned(),
             (Self::Converse, false) => format!("model/{model}/converse"),
             (Self::Converse, true) => format!("model/{model}/converse-stream"),
         }
@@ -125,6 +129,7 @@ impl Speaker {
             Self::Messages => messages_body(wish),
             Self::Gemini | Self::GeminiArray => gemini_body(wish),
             Self::Converse => converse_body(wish),
+            Self::Interactions => interactions_body(wish),
         }
     }
 }
@@ -343,6 +348,47 @@ fn converse_body(wish: &Wish) -> Value {
     body["additionalModelRequestFields"] = more;
     if !wish.tier.is_empty() {
         body["serviceTier"] = json!({"type": wish.tier});
+    }
+    body
+}
+
+fn interactions_body(wish: &Wish) -> Value {
+    let mut content = vec![json!({"type": "text", "text": wish.prompt})];
+    for _ in 0..wish.images {
+        content.push(json!({"type": "image", "mime_type": "image/png", "data": IMAGE}));
+    }
+    let mut body = json!({"model": "small", "input": content, "stream": wish.stream});
+    let mut config = json!({});
+    if !wish.system.is_empty() {
+        body["system_instruction"] = json!(wish.system);
+    }
+    if wish.tools > 0 {
+        body["tools"] = tools(
+            wish,
+            |name| json!({"type": "function", "name": name, "parameters": schema()}),
+        );
+    }
+    if !wish.named.is_empty() {
+        let allowed = json!({"mode": "any", "tools": [wish.named]});
+        config["tool_choice"] = json!({ "allowed_tools": allowed });
+    }
+    if wish.reasoning {
+        config["thinking_level"] = json!("high");
+        config["thinking_summaries"] = json!("auto");
+    }
+    if let Some(schema) = &wish.schema {
+        body["response_format"] =
+            json!({"type": "text", "mime_type": "application/json", "schema": schema});
+    }
+    if !wish.stop.is_empty() {
+        config["stop_sequences"] = json!([wish.stop]);
+    }
+    if let Some(limit) = wish.limit {
+        config["max_output_tokens"] = json!(limit);
+    }
+    body["generation_config"] = config;
+    if !wish.tier.is_empty() {
+        body["service_tier"] = json!(wish.tier);
     }
     body
 }

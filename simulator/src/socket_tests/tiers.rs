@@ -39,11 +39,14 @@ fn served(speaker: Speaker, heard: &Heard, stream: bool) -> Value {
         (Speaker::GeminiArray, true) => heard.json().as_array().unwrap()[0].clone(),
         (Speaker::Responses, true) => heard.named_events().pop().unwrap().1["response"].take(),
         (Speaker::Messages, true) => heard.named_events().remove(0).1["message"].take(),
+        (Speaker::Interactions, true) => {
+            heard.finished_events().pop().unwrap().1["interaction"].take()
+        }
         (Speaker::Converse, true) => heard.frames().pop().unwrap().1,
         (_, false) => heard.json(),
     };
     let place = match speaker {
-        Speaker::Chat | Speaker::Responses => "/service_tier",
+        Speaker::Chat | Speaker::Responses | Speaker::Interactions => "/service_tier",
         Speaker::Messages => "/usage/service_tier",
         Speaker::Gemini | Speaker::GeminiArray => "/usageMetadata/serviceTier",
         Speaker::Converse => "/serviceTier/type",
@@ -62,7 +65,7 @@ async fn the_tier_that_is_asked_for_is_served_and_billed() {
                     ("auto", "standard", ServiceTier::Standard, 2_300),
                     ("standard_only", "standard", ServiceTier::Standard, 2_300),
                 ],
-                Speaker::Gemini | Speaker::GeminiArray => [
+                Speaker::Gemini | Speaker::GeminiArray | Speaker::Interactions => [
                     ("", "standard", ServiceTier::Standard, 2_300),
                     ("flex", "flex", ServiceTier::Flex, 1_150),
                     ("priority", "priority", ServiceTier::Priority, 2_300),
@@ -100,11 +103,12 @@ async fn another_tier_than_asked_for_can_be_served() {
         (Speaker::Responses, "default"),
         (Speaker::Gemini, "standard"),
         (Speaker::Converse, "default"),
+        (Speaker::Interactions, "standard"),
     ] {
         let heard = speaker.ask(&running, &wish("flex", true)).await;
         assert_eq!(served(speaker, &heard, true), named);
     }
-    assert_eq!(running.ledger().totals().cost_nano_usd, 4 * 2_300);
+    assert_eq!(running.ledger().totals().cost_nano_usd, 5 * 2_300);
 }
 
 #[tokio::test]
@@ -117,6 +121,7 @@ async fn a_full_tier_says_so_and_costs_nothing() {
         (Speaker::Chat, 429, "\"resource_unavailable\""),
         (Speaker::Responses, 429, "\"resource_unavailable\""),
         (Speaker::Gemini, 503, "\"UNAVAILABLE\""),
+        (Speaker::Interactions, 503, "\"UNAVAILABLE\""),
         (Speaker::Converse, 503, "unable to process"),
     ] {
         let heard = speaker.ask(&running, &wish("flex", true)).await;
@@ -130,5 +135,5 @@ async fn a_full_tier_says_so_and_costs_nothing() {
     assert_eq!(heard.status, Some(529));
     let refused = |a: &crate::ledger::Attempt| matches!(a.outcome, Outcome::Refused(_));
     let totals = running.ledger().totals_of(refused);
-    assert_eq!((totals.attempts, totals.cost_nano_usd), (5, 0));
+    assert_eq!((totals.attempts, totals.cost_nano_usd), (6, 0));
 }

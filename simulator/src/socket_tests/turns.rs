@@ -18,7 +18,7 @@ async fn ask(running: &Running, speaker: Speaker, turns: &Value, stream: bool) -
     let mut body = speaker.body(&wish);
     let member = match speaker {
         Speaker::Chat | Speaker::Messages | Speaker::Converse => "messages",
-        Speaker::Responses => "input",
+        Speaker::Responses | Speaker::Interactions => "input",
         Speaker::Gemini | Speaker::GeminiArray => "contents",
     };
     let path = speaker.path("small", stream);
@@ -98,6 +98,7 @@ fn tool_turns(speaker: Speaker, results: [&str; 2]) -> Value {
                 {"role": "model", "parts": calls}, {"role": "user", "parts": answers},
             ])
         }
+        Speaker::Interactions => interaction_turns(results),
         Speaker::Converse => {
             let calls = each(
                 &|i| json!({"toolUse": {"toolUseId": ids[i], "name": names[i], "input": arguments}}),
@@ -114,6 +115,21 @@ fn tool_turns(speaker: Speaker, results: [&str; 2]) -> Value {
     }
 }
 
+/// The same as steps.
+fn interaction_turns(results: [&str; 2]) -> Value {
+    let asked = json!([{"type": "text", "text": "call both tools"}]);
+    let mut turns = vec![json!({"type": "user_input", "content": asked})];
+    let arguments = json!({"city": "sample"});
+    for (id, name) in [("call_1", "one"), ("call_2", "two")] {
+        turns
+            .push(json!({"type": "function_call", "id": id, "name": name, "arguments": arguments}));
+    }
+    for (id, result) in ["call_1", "call_2"].into_iter().zip(results) {
+        turns.push(json!({"type": "function_result", "call_id": id, "result": result}));
+    }
+    json!(turns)
+}
+
 /// A user message, an answer, and another user message.
 fn plain_turns(speaker: Speaker) -> Value {
     let says = [
@@ -127,6 +143,14 @@ fn plain_turns(speaker: Speaker) -> Value {
             json!({"role": role, "parts": [{"text": text}]})
         }
         Speaker::Converse => json!({"role": role, "content": [{"text": text}]}),
+        Speaker::Interactions => {
+            let sort = if role == "user" {
+                "user_input"
+            } else {
+                "model_output"
+            };
+            json!({"type": sort, "content": [{"type": "text", "text": text}]})
+        }
         _ => json!({"role": role, "content": text}),
     };
     says.into_iter().map(turn).collect()
@@ -174,11 +198,15 @@ async fn a_broken_image_is_refused() {
             }
             Speaker::Messages => json!({"type": "image", "source": {
                 "type": "base64", "media_type": "image/png", "data": broken}}),
+            Speaker::Interactions => {
+                json!({"type": "image", "mime_type": "image/png", "data": broken})
+            }
             Speaker::Converse => json!({"image": {"format": "png", "source": {"bytes": broken}}}),
             _ => json!({"inlineData": {"mimeType": "image/png", "data": broken}}),
         };
         let turns = match speaker {
             Speaker::Gemini | Speaker::GeminiArray => json!([{"role": "user", "parts": [part]}]),
+            Speaker::Interactions => json!([{"type": "user_input", "content": [part]}]),
             _ => json!([{"role": "user", "content": [part]}]),
         };
         let heard = ask(&running, speaker, &turns, false).await;

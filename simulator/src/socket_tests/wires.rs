@@ -12,38 +12,50 @@ use crate::server::Running;
 use crate::stand::{post, say, start};
 
 /// The finish of each speaker, in the order of [`SPEAKERS`].
-const STOP: [&str; 6] = ["stop", "completed", "end_turn", "STOP", "STOP", "end_turn"];
-const CALLS: [&str; 6] = [
+const STOP: [&str; 7] = [
+    "stop",
+    "completed",
+    "end_turn",
+    "STOP",
+    "STOP",
+    "end_turn",
+    "completed",
+];
+const CALLS: [&str; 7] = [
     "tool_calls",
     "completed",
     "tool_use",
     "STOP",
     "STOP",
     "tool_use",
+    "requires_action",
 ];
-const LENGTH: [&str; 6] = [
+const LENGTH: [&str; 7] = [
     "length",
     "incomplete",
     "max_tokens",
     "MAX_TOKENS",
     "MAX_TOKENS",
     "max_tokens",
+    "incomplete",
 ];
-const REFUSED: [&str; 6] = [
+const REFUSED: [&str; 7] = [
     "content_filter",
     "completed",
     "refusal",
     "SAFETY",
     "SAFETY",
     "content_filtered",
+    "failed",
 ];
-const STOPPED: [&str; 6] = [
+const STOPPED: [&str; 7] = [
     "stop",
     "completed",
     "stop_sequence",
     "STOP",
     "STOP",
     "stop_sequence",
+    "completed",
 ];
 
 /// Says a wish on a wire, whole and streamed; both must be the same and be booked.
@@ -77,7 +89,7 @@ async fn both(running: &Running, speaker: Speaker, wish: &Wish) -> Said {
 }
 
 /// The same on every wire, with each wire's word for how it ended.
-async fn everywhere(wish: Wish, finishes: [&str; 6]) -> Vec<Said> {
+async fn everywhere(wish: Wish, finishes: [&str; 7]) -> Vec<Said> {
     let running = start().await;
     let mut all = Vec::new();
     for (speaker, finish) in SPEAKERS.into_iter().zip(finishes) {
@@ -225,7 +237,7 @@ async fn images_are_counted() {
 async fn a_refusal_has_its_form() {
     let text = "I cannot help with that.";
     let said = everywhere(Wish::new("please refuse this"), REFUSED).await;
-    let [chat, responses, messages, gemini, _, converse] = &said[..] else {
+    let [chat, responses, messages, gemini, _, converse, interactions] = &said[..] else {
         panic!("{said:?}");
     };
     assert_eq!((chat.refusal.as_str(), chat.text.as_str()), (text, ""));
@@ -237,7 +249,7 @@ async fn a_refusal_has_its_form() {
         (messages.text.as_str(), converse.text.as_str()),
         (text, text)
     );
-    assert_eq!(gemini.text, "");
+    assert_eq!((gemini.text.as_str(), interactions.text.as_str()), ("", ""));
 }
 
 #[tokio::test]
@@ -275,6 +287,7 @@ async fn every_family_has_its_errors_for_keys_and_models() {
         (Speaker::Responses, "authorization: Bearer ", 401, 401),
         (Speaker::Messages, "x-api-key: ", 401, 401),
         (Speaker::Gemini, "x-goog-api-key: ", 403, 400),
+        (Speaker::Interactions, "x-goog-api-key: ", 403, 400),
         (Speaker::Converse, "authorization: Bearer ", 403, 403),
     ];
     for (speaker, key, keyless, wrong) in cases {
@@ -301,7 +314,7 @@ async fn every_family_has_its_errors_for_keys_and_models() {
         let error: Value = heard.json();
         let sort = match speaker {
             Speaker::Messages => &error["error"]["type"],
-            Speaker::Gemini => &error["error"]["status"],
+            Speaker::Gemini | Speaker::Interactions => &error["error"]["status"],
             _ => &error["error"]["code"],
         };
         let named = ["model_not_found", "not_found_error", "NOT_FOUND"];

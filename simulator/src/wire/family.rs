@@ -1,9 +1,11 @@
 //! What all wires of one provider's description have in common.
 //!
-//! Owns: keys, signatures, headers, errors, and the list of models, by family. It must not know the
+//! Owns: keys, signatures, headers, errors, lists of models, and what is said of stored
+//! answers, by family. It must not know the
 //! answers of any wire.
 
 use http::HeaderMap;
+use serde_json::json;
 
 use super::{Marks, anthropic, bedrock, gemini, openai};
 use crate::answer::Usage;
@@ -154,6 +156,37 @@ impl Family {
             (_, Some(RetryAfter::Seconds(s))) => vec![("retry-after", s.to_string())],
             (_, Some(RetryAfter::Millis(ms))) => vec![("retry-after-ms", ms.to_string())],
         }
+    }
+
+    /// What is said when something stored is gone.
+    pub(crate) fn forgotten(self, id: &str) -> String {
+        match self {
+            Self::Gemini => json!({}).to_string(),
+            Self::OpenAi | Self::Anthropic | Self::Bedrock => {
+                json!({"id": id, "object": "response", "deleted": true}).to_string()
+            }
+        }
+    }
+
+    /// Nothing of this id is stored for this key.
+    pub(crate) fn not_stored(self, id: &str) -> Refusal {
+        match self {
+            Self::Gemini => Refusal::new(404, format!("Interaction '{id}' not found.")),
+            Self::OpenAi | Self::Anthropic | Self::Bedrock => {
+                let message = format!("Response with id '{id}' not found.");
+                Refusal::new(404, message).coded("response_not_found")
+            }
+        }
+    }
+
+    /// What is stored was not made in the background.
+    pub(crate) fn not_cancellable(self) -> Refusal {
+        Refusal::invalid(match self {
+            Self::Gemini => "Only interactions in the background can be cancelled.",
+            Self::OpenAi | Self::Anthropic | Self::Bedrock => {
+                "Cannot cancel a synchronous response."
+            }
+        })
     }
 
     /// The list of models of a provider.

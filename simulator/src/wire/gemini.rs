@@ -14,7 +14,13 @@ use crate::ask::{Refusal, ServiceTier};
 use crate::script::RetryAfter;
 use crate::seal::seal;
 
-pub(super) use read::read;
+pub(super) use read::{fits, read};
+
+/// Signatures for calls that another model made, as the provider describes them.
+pub(super) const FOREIGN_SIGNATURES: [&str; 2] = [
+    "context_engineering_is_the_way_to_go",
+    "skip_thought_signature_validator",
+];
 
 /// What every piece of one answer carries.
 #[derive(Debug, Clone, PartialEq)]
@@ -200,7 +206,7 @@ impl Pen {
 }
 
 /// Whether calls of this model carry a signature that has to come back.
-fn signs_calls(model: &str) -> bool {
+pub(super) fn signs_calls(model: &str) -> bool {
     model.contains("gemini-3")
 }
 

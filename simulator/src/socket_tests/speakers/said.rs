@@ -34,6 +34,8 @@ impl Speaker {
             (Self::GeminiArray, true) => gemini_said(heard.json().as_array().unwrap()),
             (Self::Converse, false) => converse_whole(&heard.json()),
             (Self::Converse, true) => converse_stream(heard),
+            (Self::Interactions, false) => interactions_whole(&heard.json()),
+            (Self::Interactions, true) => interactions_stream(heard),
         }
     }
 }
@@ -283,6 +285,59 @@ fn converse_stream(heard: &Heard) -> Said {
             }
             "messageStop" => said.finish = text(&data["stopReason"]),
             "metadata" => converse_usage(&mut said, &data["usage"]),
+            _ => {}
+        }
+    }
+    let calls = calls.into_iter().map(|(name, args)| (name, json_of(&args)));
+    said.calls = calls.collect();
+    said
+}
+
+fn interactions_usage(said: &mut Said, usage: &Value) {
+    said.input = number(&usage["total_input_tokens"]);
+    said.thought = number(&usage["total_thought_tokens"]);
+    said.output = number(&usage["total_output_tokens"]) + said.thought;
+    assert_eq!(number(&usage["total_tokens"]), said.input + said.output);
+}
+
+fn interactions_whole(interaction: &Value) -> Said {
+    let mut said = Said {
+        finish: text(&interaction["status"]),
+        ..Said::default()
+    };
+    interactions_usage(&mut said, &interaction["usage"]);
+    for step in interaction["steps"].as_array().unwrap() {
+        said.text += &text(&step["content"][0]["text"]);
+        said.reasoning += &text(&step["summary"][0]["text"]);
+        if step["type"] == "function_call" {
+            let call = (text(&step["name"]), step["arguments"].clone());
+            said.calls.push(call);
+        }
+    }
+    said
+}
+
+fn interactions_stream(heard: &Heard) -> Said {
+    let mut said = Said::default();
+    let mut calls: Vec<(String, String)> = Vec::new();
+    for (name, data) in heard.finished_events() {
+        assert_eq!(data["event_type"], name.as_str());
+        let delta = &data["delta"];
+        match name.as_str() {
+            "step.start" if data["step"]["type"] == "function_call" => {
+                calls.push((text(&data["step"]["name"]), String::new()));
+            }
+            "step.delta" => {
+                said.text += &text(&delta["text"]);
+                said.reasoning += &text(&delta["content"]["text"]);
+                if let Some(call) = calls.last_mut() {
+                    call.1 += &text(&delta["arguments"]);
+                }
+            }
+            "interaction.completed" => {
+                said.finish = text(&data["interaction"]["status"]);
+                interactions_usage(&mut said, &data["interaction"]["usage"]);
+            }
             _ => {}
         }
     }

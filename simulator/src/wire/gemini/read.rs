@@ -8,6 +8,8 @@ mod tools;
 
 use serde_json::Value;
 
+pub(in crate::wire) use tools::fits;
+
 use super::Pen;
 use crate::ask::{Ask, Format, Refusal, ServiceTier, Turn, Work};
 use crate::schema;

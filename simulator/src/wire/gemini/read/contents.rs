@@ -9,13 +9,8 @@ use super::{field, invalid_value, unknown_name};
 use crate::ask::{Refusal, Role, Turn};
 use crate::base64;
 use crate::seal;
-use crate::wire::gemini::signs_calls;
+use crate::wire::gemini::{FOREIGN_SIGNATURES, signs_calls};
 
-/// Signatures for calls that another model made, as the provider describes them.
-const FOREIGN_SIGNATURES: [&str; 2] = [
-    "context_engineering_is_the_way_to_go",
-    "skip_thought_signature_validator",
-];
 /// Where files lie that a request may point to.
 const FILE_PLACES: [&str; 2] = ["https://generativelanguage.googleapis.com/", "gs://"];
 /// What a part may hold, one of each.

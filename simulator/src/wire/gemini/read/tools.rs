@@ -104,7 +104,8 @@ fn declaration(function: &Value, at: &str) -> Result<Tool, Refusal> {
     })
 }
 
-fn fits(name: &str) -> bool {
+/// Whether a function may be called so.
+pub(in crate::wire) fn fits(name: &str) -> bool {
     let begins = |letter: char| letter.is_ascii_alphabetic() || letter == '_';
     let fit = |letter: char| letter.is_ascii_alphanumeric() || "_.:-".contains(letter);
     name.starts_with(begins) && name.len() <= 128 && name.chars().all(fit)
