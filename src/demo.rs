@@ -139,15 +139,15 @@ fn proxy(
                 allow_private: true,
                 auth: None,
                 sdk: None,
+                region: None,
             })
             .collect(),
         credentials: urls
             .iter()
             .map(|(id, _)| RawCredential {
                 name: (*id).to_owned(),
-                env: None,
-                file: None,
                 none: true,
+                ..RawCredential::default()
             })
             .collect(),
         keys: vec![RawKey {

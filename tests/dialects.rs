@@ -9,13 +9,24 @@ use spillway_simulator::{Answerer, Fault, ProviderConfig, ServedModel};
 use crate::stand::{Answer, KEY, Stand, post};
 
 /// The callers' dialects.
-pub(crate) const CALLERS: [&str; 4] = ["chat", "responses", "messages", "gemini"];
+pub(crate) const CALLERS: [&str; 5] = ["chat", "responses", "messages", "gemini", "interactions"];
+/// Providers, each of a dialect.
+pub(crate) const PROVIDERS: [&str; 6] = [
+    "chat",
+    "responses",
+    "messages",
+    "gemini",
+    "interactions",
+    "converse",
+];
 /// The providers' models, with the dialect that each is spoken to in.
-const MODELS: [(&str, &str); 4] = [
+const MODELS: [(&str, &str); 6] = [
     ("chat-1", "openai-chat"),
     ("responses-1", "openai-responses"),
     ("claude-1", "anthropic-messages"),
     ("gemini-3-sim", "gemini-generate"),
+    ("gemini-3-steps", "gemini-interactions"),
+    ("claude-bedrock", "bedrock-converse"),
 ];
 
 pub(crate) async fn ask(url: &str, caller: &str, model: &str, text: &str, stream: bool) -> Answer {
@@ -32,6 +43,10 @@ pub(crate) async fn ask(url: &str, caller: &str, model: &str, text: &str, stream
         "messages" => (
             "/v1/messages".to_owned(),
             json!({ "model": model, "max_tokens": 100, "messages": turns, "stream": stream }),
+        ),
+        "interactions" => (
+            "/v1beta/interactions".to_owned(),
+            json!({ "model": model, "input": text, "stream": stream }),
         ),
         _ => {
             let method = if stream {
@@ -56,6 +71,14 @@ pub(crate) fn text(caller: &str, answer: &Answer, stream: bool) -> String {
             "chat" => "/choices/0/message/content",
             "responses" => "/output/0/content/0/text",
             "messages" => "/content/0/text",
+            "interactions" => {
+                let steps = body["steps"].as_array().into_iter().flatten();
+                let mut said = steps.filter(|step| step["type"] == "model_output");
+                let said = said
+                    .next()
+                    .and_then(|step| step["content"][0]["text"].as_str());
+                return said.unwrap_or_default().to_owned();
+            }
             _ => "/candidates/0/content/parts/0/text",
         };
         return body
@@ -67,7 +90,7 @@ pub(crate) fn text(caller: &str, answer: &Answer, stream: bool) -> String {
     let at = match caller {
         "chat" => "/choices/0/delta/content",
         "responses" => "/delta",
-        "messages" => "/delta/text",
+        "messages" | "interactions" => "/delta/text",
         _ => "/candidates/0/content/parts/0/text",
     };
     let deltas = events(answer);
@@ -91,6 +114,7 @@ pub(crate) fn ends(caller: &str, answer: &Answer) -> bool {
         "chat" => text.ends_with("data: [DONE]\n\n"),
         "responses" => text.contains("event: response.completed"),
         "messages" => text.contains("event: message_stop"),
+        "interactions" => text.contains("event: interaction.completed"),
         _ => text.contains("\"finishReason\""),
     }
 }
@@ -114,7 +138,7 @@ async fn every_pair_answers_whole_and_as_a_stream() {
             }
         }
     }
-    let recorded = stand.recorded(|rows| rows.len() == 32).await;
+    let recorded = stand.recorded(|rows| rows.len() == 60).await;
     assert!(recorded.iter().all(|row| row["ending"] == "answered"));
     let attempts = stand.simulator().ledger().attempts();
     let cost: u64 = attempts.iter().map(|attempt| attempt.cost_nano_usd).sum();
@@ -208,12 +232,7 @@ async fn a_stream_that_breaks_ends_with_the_callers_own_error() {
         .embedded()
         .start()
         .await;
-    for (model, provider) in [
-        ("chat-1", "chat"),
-        ("responses-1", "responses"),
-        ("claude-1", "messages"),
-        ("gemini-3-sim", "gemini"),
-    ] {
+    for ((model, _), provider) in MODELS.into_iter().zip(PROVIDERS) {
         for fault in [
             Fault::CutAfter { content_chunks: 2 },
             Fault::HangAfter { content_chunks: 2 },
@@ -237,7 +256,7 @@ async fn a_stream_that_breaks_ends_with_the_callers_own_error() {
             stand.script(provider).heal();
         }
     }
-    let recorded = stand.recorded(|rows| rows.len() == 48).await;
+    let recorded = stand.recorded(|rows| rows.len() == 90).await;
     assert!(
         recorded.iter().all(|row| row["ending"] == "cut"),
         "{recorded:#?}"
@@ -254,6 +273,7 @@ async fn errors_speak_the_callers_dialect() {
         match caller {
             "messages" => assert_eq!(body["error"]["type"], "not_found_error"),
             "gemini" => assert_eq!(body["error"]["status"], "NOT_FOUND"),
+            "interactions" => assert_eq!(body["error"]["code"], "not_found"),
             _ => assert_eq!(body["error"]["code"], "model_not_found"),
         }
         assert!(body["error"]["message"].as_str().unwrap().contains("nope"));

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use serde_json::Value;
 use spillway_simulator::{Attempt, Behaviour, Fault, Ledger};
 
-use crate::dialects::{CALLERS, ask, ends, events, text};
+use crate::dialects::{CALLERS, PROVIDERS, ask, ends, events, text};
 use crate::stand::{Answer, Stand, eventually};
 
 const REQUESTS: usize = 10_000;
@@ -20,6 +20,8 @@ models.chat-1.typical_output = 10
 models.responses-1.typical_output = 10
 models.claude-1.typical_output = 10
 models.gemini-3-sim.typical_output = 10
+models.gemini-3-steps.typical_output = 10
+models.claude-bedrock.typical_output = 10
 
 [[upstreams]]
 provider = "chat"
@@ -48,6 +50,21 @@ dialects = ["gemini-generate"]
 prices.standard = { input = 1.0, output = 2.0 }
 tokens_per_second = 1000.0
 
+[[upstreams]]
+provider = "interactions"
+models = ["gemini-3-steps"]
+dialects = ["gemini-interactions"]
+prices.standard = { input = 1.0, output = 2.0 }
+tokens_per_second = 1000.0
+
+[[upstreams]]
+provider = "converse"
+models = ["claude-bedrock"]
+wire_models = { claude-bedrock = "anthropic.claude-sonnet-5-v1:0" }
+dialects = ["bedrock-converse"]
+prices.standard = { input = 1.0, output = 2.0 }
+tokens_per_second = 1000.0
+
 [routes.chat]
 baseline = "chat-1"
 floor = 0.0
@@ -65,6 +82,16 @@ deadline = "8s"
 
 [routes.gemini]
 baseline = "gemini-3-sim"
+floor = 0.0
+deadline = "8s"
+
+[routes.interactions]
+baseline = "gemini-3-steps"
+floor = 0.0
+deadline = "8s"
+
+[routes.converse]
+baseline = "claude-bedrock"
 floor = 0.0
 deadline = "8s"
 
@@ -87,6 +114,16 @@ then = { pin = "claude-1" }
 id = "gemini"
 when = { route = "gemini" }
 then = { pin = "gemini-3-sim" }
+
+[[rules]]
+id = "interactions"
+when = { route = "interactions" }
+then = { pin = "gemini-3-steps" }
+
+[[rules]]
+id = "converse"
+when = { route = "converse" }
+then = { pin = "claude-bedrock" }
 "#;
 
 fn misbehaving() -> Behaviour {
@@ -213,15 +250,16 @@ async fn nothing_is_lost_doubled_or_charged_twice_unflagged() {
         .embedded()
         .start()
         .await;
-    for provider in CALLERS {
+    for provider in PROVIDERS {
         stand.script(provider).set(misbehaving());
     }
     let asked = (0..REQUESTS).map(|i| {
-        let caller = CALLERS[i % 4];
-        let stream = i / 4 % 2 == 0;
+        // Every caller at every provider, whole and as a stream.
+        let (caller, stream) = (CALLERS[i % 5], i / 5 % 2 == 0);
+        let route = PROVIDERS[i / 10 % 6];
         let url = stand.url().to_owned();
         async move {
-            let answer = ask(&url, caller, caller, &saying(i), stream).await;
+            let answer = ask(&url, caller, route, &saying(i), stream).await;
             got(i, caller, &answer, stream)
         }
     });

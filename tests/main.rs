@@ -13,6 +13,7 @@
 )]
 
 mod architecture;
+mod bedrock;
 mod buckets;
 mod caches;
 mod cli;

@@ -41,6 +41,15 @@ async fn with(lines: &str) -> Stand {
     stand.policy(&policy).proxies(2).start().await
 }
 
+/// Where the two keep interactions.
+async fn interacting() -> Stand {
+    let provider = |name: &str| ProviderConfig::new(name, vec![ServedModel::new("large", 1, 2)]);
+    let providers = ["east", "west"].map(provider).to_vec();
+    let stand = Stand::new().providers(Answerer::Echo, providers);
+    let policy = POLICY.replace("openai-responses", "gemini-interactions");
+    stand.policy(&policy).proxies(2).start().await
+}
+
 /// Asks one of the proxies.
 async fn ask(stand: &Stand, proxy: usize, body: &Value, own: &[(&str, &str)]) -> Answer {
     call(
@@ -188,4 +197,51 @@ async fn asking_for_a_kept_response_is_a_request_of_its_key() {
     assert!(refused.header("retry-after").parse::<u64>().unwrap() <= 20);
     let limit = r#"spillway_limited_total{limit="requests"}"#;
     assert_eq!(stand.metric(0, limit).await, 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn interactions_are_gone_on_from_fetched_and_deleted_where_they_are_kept() {
+    let stand = interacting().await;
+    let ask = async |proxy: usize, body: Value| {
+        let body = body.to_string();
+        call(&stand, proxy, "POST", "/v1beta/interactions", &body, &[]).await
+    };
+    stand.script("west").fail(Fault::status(503));
+    let east = ask(0, saying("good morning")).await;
+    assert_eq!(east.header("x-spillway-upstream"), "east:large");
+    stand.script("west").heal();
+    let mut last = id(&east);
+    for turn in 0..3 {
+        let question = "what did I say first";
+        let body = json!({ "model": "auto", "input": question, "previous_interaction_id": last });
+        let next = ask(turn % 2, body).await;
+        assert_eq!(next.header("x-spillway-upstream"), "east:large");
+        assert!(next.text().contains("You said first: good morning"));
+        assert_eq!(next.json()["previous_interaction_id"], last.as_str());
+        last = id(&next);
+    }
+    let mut streamed = saying("hello");
+    streamed["stream"] = true.into();
+    let streamed = ask(1, streamed).await.text();
+    assert_eq!(streamed.matches("__spillway_at_").count(), 3, "{streamed}");
+
+    for version in ["v1", "v1beta"] {
+        let path = format!("/{version}/interactions/{last}");
+        let fetched = call(&stand, 1, "GET", &path, "", &[]).await;
+        assert_eq!(id(&fetched), last);
+        assert_eq!(fetched.json()["status"], "completed");
+    }
+    let path = format!("/v1beta/interactions/{last}");
+    let cancelled = call(&stand, 1, "POST", &format!("{path}/cancel"), "", &[]).await;
+    assert_eq!(cancelled.status, 400, "it does not run in the background");
+    assert_eq!(call(&stand, 0, "DELETE", &path, "", &[]).await.status, 200);
+    for path in [&path, "/v1beta/interactions/v1_0"] {
+        let gone = call(&stand, 0, "GET", path, "", &[]).await;
+        assert_eq!(gone.status, 404, "{}", gone.text());
+        assert!(gone.json()["error"]["message"].is_string());
+    }
+    let body = json!({ "model": "auto", "input": "hello", "background": true });
+    let refused = ask(0, body).await;
+    assert_eq!(refused.status, 400);
+    assert!(refused.text().contains("background"), "{}", refused.text());
 }

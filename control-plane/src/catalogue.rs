@@ -80,7 +80,9 @@ pub fn dialects(provider: &str) -> &'static [Dialect] {
     match provider {
         "openai" | "azure" => &[Dialect::OpenAiChat, Dialect::OpenAiResponses],
         "anthropic" => &[Dialect::AnthropicMessages],
-        "gemini" | "vertex_ai" => &[Dialect::GeminiGenerate],
+        "gemini" => &[Dialect::GeminiGenerate, Dialect::GeminiInteractions],
+        "vertex_ai" => &[Dialect::GeminiGenerate],
+        "bedrock" => &[Dialect::BedrockConverse],
         _ => &[Dialect::OpenAiChat],
     }
 }

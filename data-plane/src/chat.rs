@@ -129,17 +129,26 @@ impl Chat {
 
     /// Whether a lane that is spoken to like this keeps the answer.
     pub(crate) fn is_kept(&self, dialect: Dialect) -> bool {
-        let responses = Dialect::OpenAiResponses;
+        let keeping = matches!(
+            dialect,
+            Dialect::OpenAiResponses | Dialect::GeminiInteractions
+        );
         let kept = self.body.raw("store") != Some("false");
-        kept && dialect == responses && self.dialect() == responses
+        kept && keeping && self.dialect() == dialect
     }
 
     /// Whether an upstream would keep this request in its prompt cache. Anthropic's does so
     /// only for callers who say where.
     pub(crate) fn is_cached(&self, upstream: &Upstream) -> bool {
-        let anthropic = self.spoken_to(upstream) == Some(Dialect::AnthropicMessages);
-        let marked = self.conversation.own.names(&Loss::CacheHint);
-        !anthropic || (marked && self.dialect() == Dialect::AnthropicMessages)
+        match self.spoken_to(upstream) {
+            Some(Dialect::AnthropicMessages) => {
+                let marked = self.conversation.own.names(&Loss::CacheHint);
+                marked && self.dialect() == Dialect::AnthropicMessages
+            }
+            // It caches what is marked, and no mark is translated.
+            Some(Dialect::BedrockConverse) => false,
+            _ => true,
+        }
     }
 
     /// What prompt caches may know of it; `total` are all its tokens.
@@ -208,7 +217,8 @@ impl Chat {
         self.body
             .0
             .retain(|field| !LEFT_OUT.contains(&field.name.as_str()));
-        if self.dialect() == Dialect::OpenAiResponses {
+        let keeping = [Dialect::OpenAiResponses, Dialect::GeminiInteractions];
+        if keeping.contains(&self.dialect()) {
             self.body.add("store", "false");
         }
         self

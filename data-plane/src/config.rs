@@ -4,6 +4,7 @@
 //! Owns: what each setting means, the secrets behind credential names, the hosts behind
 //! provider ids. Nothing after it reads the environment or parses a setting.
 
+mod credential;
 mod raw;
 mod sdk;
 
@@ -19,9 +20,10 @@ use object_store::prefix::PrefixStore;
 use spillway_proto::envelope::PublicKey;
 use spillway_routing::id::{CredentialName, KeyId, ProviderId, RouteId};
 
+pub use self::credential::Credential;
 pub use self::raw::{RawConfig, RawCredential, RawFeed, RawJobs, RawKey, RawLimits, RawProvider};
 pub use self::sdk::Sdk;
-use crate::secret::{Auth, Fingerprint, Secret};
+use crate::secret::{Auth, Fingerprint};
 
 /// What is wrong with a configuration, and where.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,6 +50,8 @@ pub struct Provider {
     pub allow_private: bool,
     /// `None`: as the dialect usually wants it.
     pub auth: Option<Auth>,
+    /// AWS's, that requests are signed for.
+    pub region: Option<String>,
 }
 
 /// A virtual key.
@@ -114,8 +118,7 @@ pub struct Config {
     pub providers: BTreeMap<ProviderId, Provider>,
     /// Which provider the keys are for that an SDK brings in its own header.
     pub sdk_keys: BTreeMap<Sdk, ProviderId>,
-    /// `None`: the provider wants no key.
-    pub credentials: BTreeMap<CredentialName, Option<Secret>>,
+    pub credentials: BTreeMap<CredentialName, Credential>,
     pub keys: Vec<Key>,
     /// Nobody is let in without a key, also where neither this nor the policy has one.
     pub require_keys: bool,
@@ -178,7 +181,7 @@ impl Config {
             credentials: raw
                 .credentials
                 .iter()
-                .map(|c| credential(c, env))
+                .map(|c| credential::read(c, env))
                 .collect::<Result<_, _>>()?,
             keys: raw
                 .keys
@@ -325,8 +328,18 @@ fn provider(raw: &RawProvider) -> Result<(ProviderId, Provider), ConfigError> {
             .as_deref()
             .map(|name| auth(&raw.id, name))
             .transpose()?,
+        region: raw.region.clone().or_else(|| region(host)),
     };
     Ok((ProviderId::new(&raw.id), provider))
+}
+
+/// As it stands in the hosts of AWS: `bedrock-runtime.REGION.amazonaws.com`.
+fn region(host: &str) -> Option<String> {
+    let (_, rest) = host.split_once('.')?;
+    let region = rest
+        .strip_suffix(".amazonaws.com")
+        .or_else(|| rest.strip_suffix(".amazonaws.com.cn"))?;
+    Some(region.to_owned())
 }
 
 fn auth(provider: &str, name: &str) -> Result<Auth, ConfigError> {
@@ -363,42 +376,6 @@ pub(crate) fn is_private(address: IpAddr) -> bool {
                 || v6.is_unicast_link_local()
         }
     }
-}
-
-fn credential(
-    raw: &RawCredential,
-    env: Env<'_>,
-) -> Result<(CredentialName, Option<Secret>), ConfigError> {
-    let field = format!("credentials[{}]", raw.name);
-    let secret = match (&raw.env, &raw.file, raw.none) {
-        (Some(variable), None, false) => {
-            let unset = || ConfigError::new(&field, format!("variable {variable} is not set"));
-            Some(Secret::new(&env(variable).ok_or_else(unset)?))
-        }
-        (None, Some(path), false) => {
-            let unread = |e: std::io::Error| {
-                ConfigError::new(&field, format!("cannot read {}: {e}", path.display()))
-            };
-            Some(Secret::new(&std::fs::read_to_string(path).map_err(unread)?))
-        }
-        (None, None, true) => None,
-        _ => {
-            return Err(ConfigError::new(
-                field,
-                "needs exactly one of env, file, none = true",
-            ));
-        }
-    };
-    if secret
-        .as_ref()
-        .is_some_and(|s| s.is_empty() || s.header(Auth::Bearer).is_none())
-    {
-        return Err(ConfigError::new(
-            field,
-            "is empty or cannot stand in a header",
-        ));
-    }
-    Ok((CredentialName::new(&raw.name), secret))
 }
 
 fn key(raw: RawKey, env: Env<'_>) -> Result<Key, ConfigError> {

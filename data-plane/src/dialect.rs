@@ -7,10 +7,14 @@
 //! the way from one to another.
 
 mod anthropic_messages;
+mod bedrock_converse;
+mod claude;
 mod ear;
 mod error;
 pub(crate) mod event;
 mod gemini_generate;
+mod gemini_interactions;
+mod google;
 pub(crate) mod kept;
 mod openai_chat;
 mod openai_embeddings;
@@ -19,6 +23,7 @@ mod openai_responses;
 mod peek;
 mod seal;
 mod speaker;
+mod splitter;
 pub(crate) mod sse;
 mod usage;
 
@@ -42,9 +47,14 @@ pub(crate) use self::error::{
     ErrorParts, Framing, error_form, error_frame, error_message, is_error_form,
 };
 pub(crate) use self::speaker::Speaker;
+pub(crate) use self::splitter::{Splitter, Unframed};
 
 /// A route's or model's name: it travels in the outcome.
 const MODEL_BYTES_MAX: usize = 256;
+/// Said where JSON is wanted without a schema and a dialect has no field for it.
+const JSON_ONLY: &str = "Answer with one JSON object and nothing else.";
+/// Stands where a conversation has no user turn to begin with, and a dialect wants one.
+const OPENING: &str = "Continue.";
 
 /// What is sent to a provider.
 #[derive(Clone, Debug)]
@@ -132,10 +142,12 @@ pub(crate) struct Garbled;
 /// Reads a caller's request.
 pub(crate) fn read(body: &Body, asking: &Asking) -> Result<Read, Failure> {
     match asking.dialect {
-        Dialect::OpenAiChat => openai_chat::read(body),
+        // No path leads to Converse.
+        Dialect::OpenAiChat | Dialect::BedrockConverse => openai_chat::read(body),
         Dialect::OpenAiResponses => openai_responses::read(body),
         Dialect::AnthropicMessages => anthropic_messages::read(body),
         Dialect::GeminiGenerate => gemini_generate::read(body, asking),
+        Dialect::GeminiInteractions => gemini_interactions::read(body),
         Dialect::OpenAiEmbeddings => openai_embeddings::read(body),
         Dialect::OpenAiImages => openai_images::read(body),
     }
@@ -156,6 +168,8 @@ pub(crate) fn losses(to: Dialect, conversation: &Conversation) -> Losses {
         Dialect::OpenAiResponses => openai_responses::losses(conversation),
         Dialect::AnthropicMessages => anthropic_messages::losses(conversation),
         Dialect::GeminiGenerate => gemini_generate::losses(conversation),
+        Dialect::GeminiInteractions => gemini_interactions::losses(conversation),
+        Dialect::BedrockConverse => bedrock_converse::losses(conversation),
         Dialect::OpenAiEmbeddings | Dialect::OpenAiImages => Losses::everything(),
     }
 }
@@ -176,10 +190,15 @@ pub(crate) fn request(
         return translated(&chat.conversation, stream, to, upstream, tier, most);
     }
     match to {
-        Dialect::OpenAiChat => openai_chat::forward(&chat.body, model, tier, stream),
+        Dialect::OpenAiChat | Dialect::BedrockConverse => {
+            openai_chat::forward(&chat.body, model, tier, stream)
+        }
         Dialect::OpenAiResponses => openai_responses::forward(&chat.body, model, tier, stream),
         Dialect::AnthropicMessages => anthropic_messages::forward(&chat.body, model, tier, stream),
         Dialect::GeminiGenerate => gemini_generate::forward(&chat.body, model, tier, stream),
+        Dialect::GeminiInteractions => {
+            gemini_interactions::forward(&chat.body, model, tier, stream)
+        }
         Dialect::OpenAiEmbeddings => openai_embeddings::forward(&chat.body, model),
         Dialect::OpenAiImages => openai_images::forward(&chat.body, model),
     }
@@ -210,36 +229,64 @@ fn translated(
                 let options = serde_json::json!({ "include_usage": true });
                 body.insert("stream_options".into(), options);
             }
-            let tier = openai_chat::tier_name(tier).map(|tier| ("service_tier", tier));
+            let tier = openai_chat::tier_name(tier).map(|tier| ("service_tier", tier.into()));
             (body, openai_chat::PATH.into(), tier)
         }
         Dialect::OpenAiResponses => {
             let body = openai_responses::write(conversation, upstream);
-            let tier = openai_chat::tier_name(tier).map(|tier| ("service_tier", tier));
+            let tier = openai_chat::tier_name(tier).map(|tier| ("service_tier", tier.into()));
             (body, openai_responses::PATH.into(), tier)
         }
         Dialect::AnthropicMessages => {
             let body = anthropic_messages::write(conversation, upstream, most);
-            let tier = anthropic_messages::tier_name(tier).map(|tier| ("service_tier", tier));
+            let tier =
+                anthropic_messages::tier_name(tier).map(|tier| ("service_tier", tier.into()));
             (body, anthropic_messages::PATH.into(), tier)
         }
         Dialect::GeminiGenerate => {
             let body = gemini_generate::write(conversation, upstream);
             let path = gemini_generate::path(&upstream.wire_model, stream);
-            let tier = gemini_generate::tier_name(tier).map(|tier| ("serviceTier", tier));
+            let tier = google::tier_name(tier).map(|tier| ("serviceTier", tier.into()));
+            (body, Cow::Owned(path), tier)
+        }
+        Dialect::GeminiInteractions => {
+            let body = gemini_interactions::write(conversation, upstream);
+            let tier = google::tier_name(tier).map(|tier| ("service_tier", tier.into()));
+            (body, gemini_interactions::PATH.into(), tier)
+        }
+        Dialect::BedrockConverse => {
+            let body = bedrock_converse::write(conversation, upstream, most);
+            let path = bedrock_converse::path(&upstream.wire_model, stream);
+            let tier = bedrock_converse::tier_name(tier);
+            let tier = tier.map(|tier| ("serviceTier", serde_json::json!({ "type": tier })));
             (body, Cow::Owned(path), tier)
         }
     };
     if let Some((name, tier)) = tier {
-        body.insert(name.into(), tier.into());
+        body.insert(name.into(), tier);
     }
-    // Gemini says it in the path.
-    if stream && to != Dialect::GeminiGenerate {
+    // Some say it in the path.
+    let in_path = matches!(to, Dialect::GeminiGenerate | Dialect::BedrockConverse);
+    if stream && !in_path {
         body.insert("stream".into(), true.into());
     }
     WireRequest {
         path,
         body: Bytes::from(Value::Object(body).to_string()),
+    }
+}
+
+/// How a dialect's streams call themselves.
+pub(crate) fn stream_type(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::BedrockConverse => bedrock_converse::STREAM,
+        Dialect::OpenAiChat
+        | Dialect::OpenAiResponses
+        | Dialect::AnthropicMessages
+        | Dialect::GeminiGenerate
+        | Dialect::GeminiInteractions
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiImages => "text/event-stream",
     }
 }
 
@@ -250,6 +297,8 @@ pub(crate) fn answer(dialect: Dialect, body: &[u8]) -> Result<Answer, Garbled> {
         Dialect::OpenAiResponses => openai_responses::answer(body),
         Dialect::AnthropicMessages => anthropic_messages::answer(body),
         Dialect::GeminiGenerate => gemini_generate::answer(body),
+        Dialect::GeminiInteractions => gemini_interactions::answer(body),
+        Dialect::BedrockConverse => bedrock_converse::answer(body),
         Dialect::OpenAiEmbeddings => openai_embeddings::answer(body),
         Dialect::OpenAiImages => openai_images::answer(body),
     }
@@ -262,6 +311,8 @@ pub(crate) fn in_closing(dialect: Dialect, frame: &Frame) -> Option<Bytes> {
         Dialect::OpenAiChat
         | Dialect::AnthropicMessages
         | Dialect::GeminiGenerate
+        | Dialect::GeminiInteractions
+        | Dialect::BedrockConverse
         | Dialect::OpenAiEmbeddings
         | Dialect::OpenAiImages => None,
     }
@@ -274,6 +325,8 @@ pub(crate) fn said(dialect: Dialect, body: &[u8]) -> Said {
         Dialect::OpenAiResponses => openai_responses::said(body),
         Dialect::AnthropicMessages => anthropic_messages::said(body),
         Dialect::GeminiGenerate => gemini_generate::said(body),
+        Dialect::GeminiInteractions => gemini_interactions::said(body),
+        Dialect::BedrockConverse => bedrock_converse::said(body),
         Dialect::OpenAiEmbeddings | Dialect::OpenAiImages => Said::default(),
     }
 }
@@ -281,12 +334,15 @@ pub(crate) fn said(dialect: Dialect, body: &[u8]) -> Said {
 /// A whole answer in a caller's dialect.
 pub(crate) fn whole(dialect: Dialect, said: &Said, reported: &Reported, stamp: &Stamp) -> Bytes {
     match dialect {
-        Dialect::OpenAiChat | Dialect::OpenAiEmbeddings | Dialect::OpenAiImages => {
-            openai_chat::whole(said, reported, stamp)
-        }
+        // The rest is never spoken.
+        Dialect::OpenAiChat
+        | Dialect::BedrockConverse
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiImages => openai_chat::whole(said, reported, stamp),
         Dialect::OpenAiResponses => openai_responses::whole(said, reported, stamp),
         Dialect::AnthropicMessages => anthropic_messages::whole(said, reported, stamp),
         Dialect::GeminiGenerate => gemini_generate::whole(said, reported, stamp),
+        Dialect::GeminiInteractions => gemini_interactions::whole(said, reported, stamp),
     }
 }
 
@@ -298,7 +354,10 @@ pub(crate) fn blame(dialect: Dialect, status: StatusCode, body: &[u8]) -> Blame 
         | Dialect::OpenAiEmbeddings
         | Dialect::OpenAiImages => openai_chat::blame(status, body),
         Dialect::AnthropicMessages => anthropic_messages::blame(status, body),
-        Dialect::GeminiGenerate => gemini_generate::blame(status, body),
+        Dialect::GeminiGenerate | Dialect::GeminiInteractions => {
+            gemini_generate::blame(status, body)
+        }
+        Dialect::BedrockConverse => bedrock_converse::blame(status, body),
     }
 }
 

@@ -146,7 +146,8 @@ impl Inbound {
             | Dialect::OpenAiEmbeddings
             | Dialect::OpenAiImages => &["openai-beta"],
             Dialect::AnthropicMessages => &["anthropic-version", "anthropic-beta"],
-            Dialect::GeminiGenerate => &[],
+            Dialect::GeminiInteractions => &["api-revision"],
+            Dialect::GeminiGenerate | Dialect::BedrockConverse => &[],
         };
         let given = names.iter().filter_map(|name| {
             let value = self.headers.get(*name)?;

@@ -8,6 +8,7 @@ mod accept;
 mod allowance;
 mod audit;
 mod auth;
+mod aws;
 mod caches;
 mod chat;
 mod clock;

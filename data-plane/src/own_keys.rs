@@ -162,6 +162,7 @@ mod tests {
                 base_url: "https://x".to_owned(),
                 allow_private: false,
                 auth: None,
+                region: None,
             };
             (ProviderId::new(id), provider)
         });

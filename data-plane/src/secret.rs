@@ -44,10 +44,11 @@ impl Auth {
         match dialect {
             Dialect::OpenAiChat
             | Dialect::OpenAiResponses
+            | Dialect::BedrockConverse
             | Dialect::OpenAiEmbeddings
             | Dialect::OpenAiImages => Self::Bearer,
             Dialect::AnthropicMessages => Self::XApiKey,
-            Dialect::GeminiGenerate => Self::GoogleApiKey,
+            Dialect::GeminiGenerate | Dialect::GeminiInteractions => Self::GoogleApiKey,
         }
     }
 }

@@ -56,6 +56,8 @@ pub(crate) fn data(proxy: Arc<Proxy>) -> Router {
         .route("/v1/images/generations", post(images))
         .route("/v1/messages", post(messages))
         .route("/v1/messages/count_tokens", post(count_messages))
+        .merge(interactions("/v1"))
+        .merge(interactions("/v1beta"))
         .route("/v1beta/models/{*call}", post(generate).get(models::one))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::one).post(generate))
@@ -65,6 +67,18 @@ pub(crate) fn data(proxy: Arc<Proxy>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(proxy)
+}
+
+/// Google's SDKs ask below either of two versions.
+fn interactions(version: &str) -> Router<Arc<Proxy>> {
+    let one = format!("{version}/interactions/{{id}}");
+    Router::new()
+        .route(&format!("{version}/interactions"), post(interact))
+        .route(
+            &one,
+            get(stored::fetch_interaction).delete(stored::delete_interaction),
+        )
+        .route(&format!("{one}/cancel"), post(stored::cancel_interaction))
 }
 
 /// Files have a limit of our own.
@@ -87,7 +101,7 @@ pub(crate) fn admin(proxy: Arc<Proxy>) -> Router {
 async fn unknown_path(request: Request<Body>) -> Response {
     let message = "there is nothing at this path; the paths are POST /v1/chat/completions, POST \
                    /v1/responses, POST /v1/embeddings, POST /v1/images/generations, POST /v1/messages, POST /v1beta/models/MODEL:generateContent, \
-                   POST /v1/route, POST /v1/feedback, POST /v1/files, POST /v1/batches and GET /v1/models";
+                   POST /v1beta/interactions, POST /v1/route, POST /v1/feedback, POST /v1/files, POST /v1/batches and GET /v1/models";
     refuse(Failure::client(Kind::UnknownPath, message), request).await
 }
 
@@ -104,7 +118,9 @@ async fn refuse(failure: Failure, request: Request<Body>) -> Response {
 
 /// Whose error form is understood at a path.
 fn dialect_of(path: &str) -> Dialect {
-    if path.starts_with("/v1beta/") {
+    if path.starts_with("/v1beta/interactions") || path.starts_with("/v1/interactions") {
+        Dialect::GeminiInteractions
+    } else if path.starts_with("/v1beta/") {
         Dialect::GeminiGenerate
     } else if path.starts_with("/v1/messages") {
         Dialect::AnthropicMessages
@@ -150,6 +166,10 @@ async fn images(State(proxy): Shared, request: Request<Body>) -> Response {
 
 async fn messages(State(proxy): Shared, request: Request<Body>) -> Response {
     answer(proxy, Asking::of(Dialect::AnthropicMessages), request).await
+}
+
+async fn interact(State(proxy): Shared, request: Request<Body>) -> Response {
+    answer(proxy, Asking::of(Dialect::GeminiInteractions), request).await
 }
 
 /// Model and method stand in the path here.

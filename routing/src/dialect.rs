@@ -14,23 +14,37 @@ pub enum Dialect {
     GeminiGenerate,
     OpenAiEmbeddings,
     OpenAiImages,
+    BedrockConverse,
+    GeminiInteractions,
 }
 
 impl Dialect {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::OpenAiChat,
         Self::OpenAiResponses,
         Self::AnthropicMessages,
         Self::GeminiGenerate,
         Self::OpenAiEmbeddings,
         Self::OpenAiImages,
+        Self::BedrockConverse,
+        Self::GeminiInteractions,
     ];
-    /// Those that hold conversations, and can say each other's.
-    pub const CONVERSING: [Self; 4] = [
+    /// Those in which callers hold conversations.
+    pub const SPOKEN: [Self; 5] = [
         Self::OpenAiChat,
         Self::OpenAiResponses,
         Self::AnthropicMessages,
         Self::GeminiGenerate,
+        Self::GeminiInteractions,
+    ];
+    /// Those in which providers hold them: what callers say can be said in each.
+    pub const CONVERSING: [Self; 6] = [
+        Self::OpenAiChat,
+        Self::OpenAiResponses,
+        Self::AnthropicMessages,
+        Self::GeminiGenerate,
+        Self::GeminiInteractions,
+        Self::BedrockConverse,
     ];
 
     #[must_use]
@@ -42,6 +56,8 @@ impl Dialect {
             Self::GeminiGenerate => "gemini-generate",
             Self::OpenAiEmbeddings => "openai-embeddings",
             Self::OpenAiImages => "openai-images",
+            Self::BedrockConverse => "bedrock-converse",
+            Self::GeminiInteractions => "gemini-interactions",
         }
     }
 

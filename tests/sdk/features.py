@@ -7,7 +7,7 @@ import pytest
 from clients.base import DEPTH, LENGTH, SCHEMA, Ask, Client, Gauge, Results, User
 from sockets import open_sockets
 
-PROVIDERS = ["chat-1", "responses-1", "claude-1", "gemini-3-sim"]
+PROVIDERS = ["chat-1", "responses-1", "claude-1", "gemini-3-sim", "gemini-3-steps", "claude-bedrock"]
 """Routes to a provider each, of one dialect each."""
 LONG = "the river " * 400
 

@@ -11,7 +11,10 @@ from features import FEATURES
 RESPONSES = ("openai-responses", "langchain-responses")
 OWN = {"langchain-openai": "chat-1", "langchain-responses": "responses-1"}
 """The provider that speaks the client's own dialect, and so answers for itself."""
-GOOGLE = ("google-genai", "langchain-google")
+GOOGLE = ("google-genai", "google-interactions", "langchain-google")
+WITHOUT_ONE_CALL = ("gemini-3-sim", "gemini-3-steps", "claude-bedrock")
+WITHOUT_WORDS = ("gemini-3-sim", "gemini-3-steps")
+"""Providers that say SAFETY and no word."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ def loss(client: str, provider: str, feature: str) -> Refused | Absent | None:
     match feature:
         case "models" | "tool loop" if client.startswith("langchain"):
             return Absent("no helper", "LangChain's models have none")
-        case "tool loop" if client.startswith("openai"):
+        case "tool loop" if client.startswith("openai") or client == "google-interactions":
             return Absent("no helper", "the SDK for Python has none")
         case "stop" if client == "langchain-responses":
             return Absent("stop", "LangChain leaves it out, for Responses has no such field")
@@ -55,9 +58,11 @@ def loss(client: str, provider: str, feature: str) -> Refused | Absent | None:
             return Refused("stop", "Responses has no such field")
         case "one call" if client in GOOGLE:
             return Absent("one_call", "Gemini has no field to ask for it")
-        case "one call" if provider == "gemini-3-sim":
-            return Absent("one_call", "Gemini has no such field")
-        case "refusal text" if provider == "gemini-3-sim":
+        case "one call" if provider in WITHOUT_ONE_CALL:
+            return Absent("one_call", "Gemini and Converse have no such field")
+        case "reasoning tokens" if provider == "claude-bedrock":
+            return Absent("reasoning tokens", "Converse does not say what of its output was reasoning")
+        case "refusal text" if provider in WITHOUT_WORDS:
             return Absent("refusal text", "Gemini says SAFETY and no word")
         case "bad request" | "bad request streamed" if provider != OWN.get(client, provider):
             return Refused("own:tool_choice", "LangChain sends a name that it does not know bare, as no dialect has it")

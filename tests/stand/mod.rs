@@ -69,6 +69,11 @@ baseline = "large"
 deadline = "4s"
 "#;
 
+/// Whose signatures a stand's proxies make, where they make any.
+pub(crate) const ACCESS_KEY: &str = "AKIASTAND";
+/// As Bedrock calls it, with what has to be escaped in a path.
+pub(crate) const BEDROCK_MODEL: &str = "anthropic.claude-sonnet-5-v1:0";
+
 /// The policy of a stand whose providers speak a dialect each. Any of them may answer on
 /// `auto`; a model's own name pins it, and with it the dialect.
 pub(crate) const DIALECTS: &str = r#"
@@ -99,6 +104,21 @@ tokens_per_second = 1000.0
 provider = "gemini"
 models = ["gemini-3-sim"]
 dialects = ["gemini-generate"]
+prices.standard = { input = 1.0, output = 2.0 }
+tokens_per_second = 1000.0
+
+[[upstreams]]
+provider = "interactions"
+models = ["gemini-3-steps"]
+dialects = ["gemini-interactions"]
+prices.standard = { input = 1.0, output = 2.0 }
+tokens_per_second = 1000.0
+
+[[upstreams]]
+provider = "converse"
+models = ["claude-bedrock"]
+wire_models = { claude-bedrock = "anthropic.claude-sonnet-5-v1:0" }
+dialects = ["bedrock-converse"]
 prices.standard = { input = 1.0, output = 2.0 }
 tokens_per_second = 1000.0
 

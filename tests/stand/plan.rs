@@ -9,7 +9,8 @@ use spillway_simulator::{
 use tokio::net::TcpListener;
 
 use super::{
-    Bucket, DIALECTS, Etcd, POLICY, Process, Proxy, Stand, free_port, ready, spillway, text,
+    ACCESS_KEY, BEDROCK_MODEL, Bucket, DIALECTS, Etcd, POLICY, Process, Proxy, Stand, free_port,
+    ready, spillway, text,
 };
 
 /// SHA-256 of [`super::KEY`].
@@ -26,6 +27,8 @@ pub(crate) struct Plan {
     limits: String,
     elsewhere: Vec<(&'static str, String)>,
     sdks: Vec<(&'static str, &'static str)>,
+    /// Who wants signed requests, and the secret they are signed with.
+    signed: Option<(&'static str, &'static str)>,
     import: Option<(PathBuf, PathBuf)>,
     speed: Speed,
 }
@@ -47,6 +50,7 @@ impl Default for Plan {
             limits: String::new(),
             elsewhere: Vec::new(),
             sdks: Vec::new(),
+            signed: None,
             import: None,
             speed: Speed::Instant,
         }
@@ -72,7 +76,7 @@ impl Plan {
     }
 
     /// One provider a dialect, each with a model of its own: `chat-1`, `responses-1`,
-    /// `claude-1` and `gemini-3-sim`.
+    /// `claude-1`, `gemini-3-sim`, `gemini-3-steps` and `claude-bedrock`.
     pub(crate) fn dialects(self) -> Self {
         let provider = |name: &str, model: &str| {
             ProviderConfig::new(name, vec![ServedModel::new(model, 1_000, 2_000)])
@@ -82,6 +86,8 @@ impl Plan {
             provider("responses", "responses-1"),
             provider("messages", "claude-1"),
             provider("gemini", "gemini-3-sim"),
+            provider("interactions", "gemini-3-steps"),
+            provider("converse", BEDROCK_MODEL),
         ];
         self.providers(Answerer::Echo, providers)
             .policy(DIALECTS)
@@ -93,6 +99,12 @@ impl Plan {
     /// The provider that keys are for which an SDK brings in its own header.
     pub(crate) fn takes_keys(mut self, provider: &'static str, sdk: &'static str) -> Self {
         self.sdks.push((provider, sdk));
+        self
+    }
+
+    /// Requests to the provider are signed for AWS, by [`super::ACCESS_KEY`].
+    pub(crate) fn signed(mut self, provider: &'static str, secret: &'static str) -> Self {
+        self.signed = Some((provider, secret));
         self
     }
 
@@ -131,6 +143,19 @@ impl Plan {
         self
     }
 
+    /// What proxies sign with, in their environment.
+    fn aws_keys(&self) -> Vec<(String, String)> {
+        let Some((_, secret)) = self.signed else {
+            return Vec::new();
+        };
+        let keys = [
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", secret),
+        ];
+        keys.map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into()
+    }
+
     /// Starts everything and waits until every proxy serves the first table.
     pub(crate) async fn start(self) -> Stand {
         let dir = tempfile::tempdir().unwrap();
@@ -153,7 +178,8 @@ impl Plan {
             None
         };
         let environment = bucket.as_ref().map(Bucket::environment);
-        let environment = environment.unwrap_or_default();
+        let mut environment = environment.unwrap_or_default();
+        environment.extend(self.aws_keys());
         if let Some((prompts, outcomes)) = &self.import {
             import(&dir.path().join("control"), prompts, outcomes).await;
         }
@@ -169,6 +195,7 @@ impl Plan {
             http: free_port(),
             urls,
             sdks: &self.sdks,
+            signed: self.signed.map(|(provider, _)| provider),
             limits: &self.limits,
             bucket: self.bucket,
             environment: &environment,
@@ -201,12 +228,13 @@ impl Plan {
     }
 }
 
-/// A provider that is called `gemini` speaks Google's dialect, below its own path.
+/// Providers of Google's and of Bedrock's dialects are known by their names: they have
+/// paths of their own.
 fn url(simulator: &Running, provider: &str) -> String {
-    if provider == "gemini" {
-        simulator.gemini_base_url(provider)
-    } else {
-        simulator.base_url(provider)
+    match provider {
+        "gemini" | "interactions" => simulator.gemini_base_url(provider),
+        "converse" => simulator.bedrock_base_url(provider),
+        _ => simulator.base_url(provider),
     }
 }
 
@@ -239,6 +267,7 @@ struct Site<'a> {
     http: u16,
     urls: Vec<(&'static str, String)>,
     sdks: &'a [(&'static str, &'static str)],
+    signed: Option<&'static str>,
     limits: &'a str,
     bucket: bool,
     environment: &'a [(String, String)],
@@ -293,8 +322,8 @@ impl Site<'_> {
             format!("version = 1\n{}{section}", self.control(policy, "")),
         )
         .unwrap();
-        let process =
-            Process::start("all", &["all", "--config", text(config)], "serving apps").await;
+        let args = ["all", "--config", text(config)];
+        let process = Process::start_in(self.environment, "all", &args, "serving apps").await;
         proxy.config = config.to_owned();
         (process, vec![proxy])
     }
@@ -336,9 +365,14 @@ impl Site<'_> {
             let sdk = sdk
                 .map(|(_, sdk)| format!("sdk = \"{sdk}\"\n"))
                 .unwrap_or_default();
+            let (region, credential) = if self.signed == Some(*id) {
+                ("region = \"us-east-1\"\n", "aws = true")
+            } else {
+                ("", "none = true")
+            };
             section.push_str(&format!(
                 "[[proxy.providers]]\nid = \"{id}\"\nbase_url = \"{url}\"\nallow_private = true\n\
-                 {sdk}[[proxy.credentials]]\nname = \"{id}\"\nnone = true\n"
+                 {sdk}{region}[[proxy.credentials]]\nname = \"{id}\"\n{credential}\n"
             ));
         }
         let proxy = Proxy {

@@ -79,15 +79,20 @@ pub struct RawProvider {
     /// Whose SDK brings keys for it in the header it always uses: `openai`, `anthropic` or
     /// `google`; by the host unless said.
     pub sdk: Option<String>,
+    /// AWS's region that requests are signed for; as the host says unless said.
+    pub region: Option<String>,
 }
 
-/// One of `env`, `file` and `none`.
-#[derive(Clone, Debug, Deserialize)]
+/// One of `env`, `file`, `aws` and `none`.
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RawCredential {
     pub name: String,
     pub env: Option<String>,
     pub file: Option<PathBuf>,
+    /// Requests are signed with the keys of this machine's identity at AWS.
+    #[serde(default)]
+    pub aws: bool,
     /// The provider wants no key.
     #[serde(default)]
     pub none: bool,

@@ -54,10 +54,11 @@ impl Sdk {
         match dialect {
             Dialect::OpenAiChat
             | Dialect::OpenAiResponses
+            | Dialect::BedrockConverse
             | Dialect::OpenAiEmbeddings
             | Dialect::OpenAiImages => Self::OpenAi,
             Dialect::AnthropicMessages => Self::Anthropic,
-            Dialect::GeminiGenerate => Self::Google,
+            Dialect::GeminiGenerate | Dialect::GeminiInteractions => Self::Google,
         }
     }
 }

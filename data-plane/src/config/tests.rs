@@ -52,6 +52,28 @@ fn a_good_file_resolves_with_safe_defaults() {
 }
 
 #[test]
+fn requests_to_aws_are_signed_for_the_region_of_their_host() {
+    let region = |url: &str, more: &str| {
+        let provider = format!("[[providers]]\nid = \"aws\"\nbase_url = \"{url}\"\n{more}");
+        let config = resolve(|text| {
+            let text = text.replace("env = \"OPENAI_API_KEY\"", "aws = true");
+            format!("{text}\n{provider}")
+        });
+        let config = config.unwrap();
+        let credential = &config.credentials[&CredentialName::new("openai-key")];
+        assert!(matches!(credential, Credential::Aws(_)));
+        config.providers[&ProviderId::new("aws")].region.clone()
+    };
+    let host = "https://bedrock-runtime.eu-central-1.amazonaws.com";
+    assert_eq!(region(host, "").as_deref(), Some("eu-central-1"));
+    assert_eq!(region("https://gateway.example", ""), None);
+    let said = region("https://gateway.example", "region = \"us-west-2\"");
+    assert_eq!(said.as_deref(), Some("us-west-2"));
+    let both = resolve(|text| text.replace("env = ", "aws = true\nenv = "));
+    assert_eq!(both.unwrap_err().field, "credentials[openai-key]");
+}
+
+#[test]
 fn each_flaw_names_its_field() {
     let replaced = |from: &'static str, to: &'static str| {
         resolve(move |text| text.replace(from, to))

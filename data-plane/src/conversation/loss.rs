@@ -59,6 +59,8 @@ pub(crate) enum Loss {
     /// A schema that is kept to the letter.
     Strict,
     OneCall,
+    /// That no tool may be called, where tools were called before.
+    ToolChoice,
     Stop,
     Temperature,
     Audio,
@@ -102,6 +104,7 @@ impl Loss {
             | Self::AnswerMedia
             | Self::Thread
             | Self::Stop
+            | Self::ToolChoice
             | Self::Answers
             | Self::BuiltInTool
             | Self::Prefill
@@ -141,6 +144,7 @@ impl fmt::Display for Loss {
             Self::ToolFailure => "tool_failure",
             Self::Strict => "strict",
             Self::OneCall => "one_call",
+            Self::ToolChoice => "tool_choice",
             Self::Stop => "stop",
             Self::Temperature => "temperature_range",
             Self::Audio => "audio",

@@ -8,8 +8,8 @@ use spillway_routing::dialect::Dialect;
 use super::event::Event;
 use super::sse::Frame;
 use super::{
-    Blame, Meaning, Reported, anthropic_messages, gemini_generate, openai_chat, openai_images,
-    openai_responses,
+    Blame, Meaning, Reported, Splitter, anthropic_messages, bedrock_converse, gemini_generate,
+    gemini_interactions, openai_chat, openai_images, openai_responses,
 };
 
 /// One stream's listener.
@@ -23,6 +23,8 @@ pub(crate) struct Ear {
     calls: usize,
     /// Of each call of a Chat stream the provider's index and id.
     indices: Vec<(usize, String)>,
+    /// Of the last thought of an interaction.
+    signature: Option<String>,
 }
 
 impl Ear {
@@ -33,7 +35,13 @@ impl Ear {
             reported: Reported::default(),
             calls: 0,
             indices: Vec::new(),
+            signature: None,
         }
+    }
+
+    /// What cuts the frames that it hears.
+    pub(crate) fn splitter(&self) -> Splitter {
+        Splitter::of(self.dialect)
     }
 
     /// What the next frame means.
@@ -49,6 +57,8 @@ impl Ear {
                 anthropic_messages::meaning(&data, before.as_ref())
             }
             Dialect::GeminiGenerate => gemini_generate::meaning(&data),
+            Dialect::GeminiInteractions => gemini_interactions::meaning(&data),
+            Dialect::BedrockConverse => bedrock_converse::meaning(&data),
             Dialect::OpenAiImages => openai_images::meaning(&data),
             Dialect::OpenAiEmbeddings => Meaning::default(),
         };
@@ -93,12 +103,14 @@ impl Ear {
         });
     }
 
-    fn events(&self, data: &[u8]) -> Vec<Event> {
+    fn events(&mut self, data: &[u8]) -> Vec<Event> {
         match self.dialect {
             Dialect::OpenAiChat => openai_chat::events(data),
             Dialect::OpenAiResponses => openai_responses::events(data),
             Dialect::AnthropicMessages => anthropic_messages::events(data),
             Dialect::GeminiGenerate => gemini_generate::events(data, self.calls),
+            Dialect::GeminiInteractions => gemini_interactions::events(data, &mut self.signature),
+            Dialect::BedrockConverse => bedrock_converse::events(data),
             Dialect::OpenAiEmbeddings | Dialect::OpenAiImages => Vec::new(),
         }
     }

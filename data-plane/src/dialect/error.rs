@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use spillway_routing::dialect::Dialect;
 
 use super::peek::{at, text};
-use super::{anthropic_messages, gemini_generate, sse};
+use super::{anthropic_messages, google, sse};
 
 /// What an error says.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +27,12 @@ impl ErrorParts<'_> {
     fn openai(&self) -> Value {
         json!({ "message": self.message, "type": self.kind, "param": self.param, "code": self.code })
     }
+
+    /// Interactions has words for codes.
+    fn named(&self) -> Value {
+        let code = google::error_name(self.status).to_ascii_lowercase();
+        json!({ "code": code, "message": self.message })
+    }
 }
 
 /// An error's body.
@@ -34,10 +40,17 @@ pub(crate) fn error_form(dialect: Dialect, parts: &ErrorParts<'_>) -> Bytes {
     match dialect {
         Dialect::OpenAiChat
         | Dialect::OpenAiResponses
+        | Dialect::BedrockConverse
         | Dialect::OpenAiEmbeddings
         | Dialect::OpenAiImages => Bytes::from(json!({ "error": parts.openai() }).to_string()),
         Dialect::AnthropicMessages => anthropic_messages::error_form(parts),
-        Dialect::GeminiGenerate => gemini_generate::error_form(parts.status, parts.message),
+        Dialect::GeminiGenerate => {
+            let status = google::error_name(parts.status);
+            let code = parts.status.as_u16();
+            let error = json!({ "code": code, "message": parts.message, "status": status });
+            Bytes::from(json!({ "error": error }).to_string())
+        }
+        Dialect::GeminiInteractions => Bytes::from(json!({ "error": parts.named() }).to_string()),
     }
 }
 
@@ -57,9 +70,10 @@ pub(crate) fn error_frame(dialect: Dialect, parts: &ErrorParts<'_>, framing: Fra
     let form = String::from_utf8_lossy(&form);
     let mut frame = Vec::new();
     match dialect {
-        Dialect::OpenAiChat | Dialect::OpenAiEmbeddings | Dialect::OpenAiImages => {
-            sse::write_data(&form, &mut frame);
-        }
+        Dialect::OpenAiChat
+        | Dialect::BedrockConverse
+        | Dialect::OpenAiEmbeddings
+        | Dialect::OpenAiImages => sse::write_data(&form, &mut frame),
         // The official SDKs raise where an event has an `error`; the documented form has
         // its fields beside it.
         Dialect::OpenAiResponses => {
@@ -69,6 +83,10 @@ pub(crate) fn error_frame(dialect: Dialect, parts: &ErrorParts<'_>, framing: Fra
             sse::write_event("error", &event.to_string(), &mut frame);
         }
         Dialect::AnthropicMessages => sse::write_event("error", &form, &mut frame),
+        Dialect::GeminiInteractions => {
+            let event = json!({ "event_type": "error", "error": parts.named() });
+            sse::write_event("error", &event.to_string(), &mut frame);
+        }
         Dialect::GeminiGenerate => match framing {
             Framing::Events => sse::write_data(&form, &mut frame),
             Framing::Array { begun } => {
@@ -81,15 +99,19 @@ pub(crate) fn error_frame(dialect: Dialect, parts: &ErrorParts<'_>, framing: Fra
     Bytes::from(frame)
 }
 
+fn is_openai(dialect: Dialect) -> bool {
+    matches!(
+        dialect,
+        Dialect::OpenAiChat
+            | Dialect::OpenAiResponses
+            | Dialect::OpenAiEmbeddings
+            | Dialect::OpenAiImages
+    )
+}
+
 /// Whether an error of one dialect can be shown to callers of another as it is.
 pub(crate) fn is_error_form(own: Dialect, from: Dialect, body: &[u8]) -> bool {
-    let openai = |dialect| {
-        !matches!(
-            dialect,
-            Dialect::AnthropicMessages | Dialect::GeminiGenerate
-        )
-    };
-    let same = own == from || (openai(own) && openai(from));
+    let same = own == from || (is_openai(own) && is_openai(from));
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     same && at(&body, "error").is_some_and(Value::is_object)
 }

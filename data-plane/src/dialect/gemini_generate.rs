@@ -1,20 +1,19 @@
 //! Gemini generateContent and streamGenerateContent.
 //!
 //! Owns: what is rewritten in a body whose model stands in the path, what a chunk means,
-//! whom an error blames, the error form. Pure.
+//! whom an error blames. Pure.
 
 mod hear;
 mod read;
 mod speak;
 mod write;
 
-use bytes::Bytes;
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
 use spillway_routing::catalogue::Tier;
 
 use super::peek::{at, list, text};
-use super::{Answer, Blame, Garbled, Meaning, Reported, WireRequest, usage};
+use super::{Answer, Blame, Garbled, Meaning, Reported, WireRequest, google, seal, usage};
 use crate::chat::{Body, quoted};
 use crate::conversation::Setting;
 
@@ -48,21 +47,19 @@ pub(super) fn path(wire_model: &str, stream: bool) -> String {
 
 /// The caller's body at this lane's tier; all other values byte for byte.
 pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier, stream: bool) -> WireRequest {
-    let tier = tier_name(tier).map(quoted);
+    let tier = google::tier_name(tier).map(quoted);
     let first = tier.as_deref().map(|tier| ("serviceTier", tier));
-    let first: Vec<(&str, &str)> = first.into_iter().collect();
-    let without = ["model", "start_within", "serviceTier", "service_tier"];
+    let mut first: Vec<(&str, &str)> = first.into_iter().collect();
+    let mut without = vec!["model", "start_within", "serviceTier", "service_tier"];
+    // Ids may carry what another provider wants back with them.
+    let contents = body.raw("contents").and_then(seal::cut);
+    if let Some(contents) = &contents {
+        first.push(("contents", contents));
+        without.push("contents");
+    }
     WireRequest {
         path: path(wire_model, stream).into(),
         body: body.rewritten(&first, &without),
-    }
-}
-
-pub(super) fn tier_name(tier: Tier) -> Option<&'static str> {
-    match tier {
-        Tier::Flex => Some("flex"),
-        Tier::Priority => Some("priority"),
-        Tier::Standard | Tier::Background | Tier::Batch => None,
     }
 }
 
@@ -82,7 +79,7 @@ pub(super) fn meaning(data: &[u8]) -> Meaning {
         finished: hear::ending(&chunk, &candidate).is_some(),
         reported: reported(&chunk),
         error: error
-            .then(|| blame_of(StatusCode::OK, &chunk))
+            .then(|| google::blame(StatusCode::OK, &chunk))
             .or(malformed.then_some(Blame::Provider)),
         ..Meaning::default()
     }
@@ -138,46 +135,5 @@ pub(super) fn blame(status: StatusCode, body: &[u8]) -> Blame {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     // Without server-sent events an error comes as the only element of an array.
     let body = body.get(0).cloned().unwrap_or(body);
-    blame_of(status, &body)
-}
-
-fn blame_of(status: StatusCode, body: &Value) -> Blame {
-    let error = at(body, "error").cloned().unwrap_or_default();
-    let code = at(&error, "code").and_then(Value::as_u64);
-    let code = code.and_then(|code| u16::try_from(code).ok());
-    let code = code
-        .filter(|_| status.is_success())
-        .unwrap_or(status.as_u16());
-    let reason = |detail: &Value| text(detail, "reason") == Some("API_KEY_INVALID");
-    let message = text(&error, "message").unwrap_or_default();
-    let unknown_key =
-        list(&error, "details").iter().any(reason) || message.starts_with("API key not valid");
-    match (code, text(&error, "status").unwrap_or_default()) {
-        (429, _) | (200, "RESOURCE_EXHAUSTED") => Blame::Limit,
-        (503, _) | (200, "UNAVAILABLE") => Blame::Overload,
-        (401, _) => Blame::Configuration,
-        // An unknown key is an invalid argument at Google.
-        (400, _) if unknown_key => Blame::Configuration,
-        (404, _) => Blame::Configuration,
-        (402..=403 | 300..=399, _) => Blame::Elsewhere,
-        (408 | 499.. | 100..=299, _) => Blame::Provider,
-        _ => Blame::Request,
-    }
-}
-
-/// The error form of this dialect.
-pub(super) fn error_form(status: StatusCode, message: &str) -> Bytes {
-    let name = match status.as_u16() {
-        400 | 413 | 415 => "INVALID_ARGUMENT",
-        401 => "UNAUTHENTICATED",
-        403 => "PERMISSION_DENIED",
-        404 | 405 => "NOT_FOUND",
-        408 | 504 => "DEADLINE_EXCEEDED",
-        429 => "RESOURCE_EXHAUSTED",
-        503 => "UNAVAILABLE",
-        400..=499 => "FAILED_PRECONDITION",
-        _ => "INTERNAL",
-    };
-    let error = json!({ "code": status.as_u16(), "message": message, "status": name });
-    Bytes::from(json!({ "error": error }).to_string())
+    google::blame(status, &body)
 }

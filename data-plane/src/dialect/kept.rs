@@ -69,12 +69,13 @@ impl Marker {
         marked
     }
 
-    /// The ids of the response and of the one before it, from the first JSON that has them.
+    /// The ids of what is kept and of what was before it, from the first JSON that has them.
     fn learn(&mut self, data: &[u8]) {
         let value: Value = serde_json::from_slice(data).unwrap_or_default();
-        let response = at(&value, "response").unwrap_or(&value);
-        for name in ["id", "previous_response_id"] {
-            let id = text(response, name).filter(|id| !id.is_empty());
+        let within = at(&value, "response").or_else(|| at(&value, "interaction"));
+        let kept = within.unwrap_or(&value);
+        for name in ["id", "previous_response_id", "previous_interaction_id"] {
+            let id = text(kept, name).filter(|id| !id.is_empty());
             let quoted = |id: &str| format!("\"{id}\"");
             let pair = id.map(|id| (quoted(id), quoted(&marked(id, self.account))));
             self.ids.extend(pair);

@@ -1,22 +1,43 @@
 //! What a provider wants back with a call, hidden in the call's id.
 //!
-//! Gemini signs its function calls and refuses the next turn where the signature is
-//! missing. Other dialects have no place for it, and the proxy keeps nothing between two
-//! requests; but every client returns a call's id as it came.
+//! Gemini signs its function calls, or the thoughts before them, and refuses the next turn
+//! where the signature is missing. Other dialects have no place for it, and the proxy keeps
+//! nothing between two requests; but every client returns a call's id as it came.
 //!
 //! Owns: putting a signature into an id and taking it out again.
 
 use serde_json::Value;
 
-/// Between the id and the signature. Providers make ids of letters, digits and lines.
-const MARK: &str = "__spillway_sig__";
+/// What was signed: each of Google's dialects wants back its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signed {
+    /// By generateContent.
+    Call,
+    /// By Interactions.
+    Thought,
+}
+
+/// What all marks begin with.
+const MARK: &str = "__spillway_";
+
+impl Signed {
+    const ALL: [Self; 2] = [Self::Call, Self::Thought];
+
+    /// Between the id and the signature. Providers make ids of letters, digits and lines.
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Call => "__spillway_sig__",
+            Self::Thought => "__spillway_thought__",
+        }
+    }
+}
 
 /// Takes the place of a signature where a call was made by another model; documented by
 /// Google for histories of mixed origin.
 pub(super) const UNSIGNED: &str = "skip_thought_signature_validator";
 
 /// An id that carries a signature (base64), in characters every client takes in ids.
-pub(super) fn sealed(id: &str, signature: Option<&str>) -> String {
+pub(super) fn sealed(id: &str, signed: Signed, signature: Option<&str>) -> String {
     let real = |signature: &&str| !signature.is_empty() && *signature != UNSIGNED;
     let Some(signature) = signature.filter(real) else {
         return id.to_owned();
@@ -26,17 +47,26 @@ pub(super) fn sealed(id: &str, signature: Option<&str>) -> String {
         '/' => '_',
         other => other,
     });
-    format!("{id}{MARK}{}", safe.collect::<String>())
+    format!("{id}{}{}", signed.mark(), safe.collect::<String>())
 }
 
 /// The id that the provider made.
 pub(super) fn stripped(id: &str) -> &str {
-    id.split_once(MARK).map_or(id, |(id, _)| id)
+    let marks = Signed::ALL.map(Signed::mark).into_iter();
+    let bare = marks
+        .filter_map(|mark| id.split_once(mark))
+        .map(|(id, _)| id);
+    bare.min_by_key(|id| id.len()).unwrap_or(id)
 }
 
-/// The signature, if the id carries one.
-pub(super) fn signature(id: &str) -> Option<String> {
-    let (_, safe) = id.split_once(MARK)?;
+/// Whether an id carries anything.
+fn is_sealed(id: &str) -> bool {
+    stripped(id).len() < id.len()
+}
+
+/// The signature, if the id carries one of this kind.
+pub(super) fn signature(id: &str, signed: Signed) -> Option<String> {
+    let (_, safe) = id.split_once(signed.mark())?;
     let mut signature: String = safe
         .chars()
         .map(|c| match c {
@@ -69,7 +99,7 @@ fn strip(value: &mut Value) -> bool {
         Value::Array(items) => items.iter_mut().fold(false, |any, item| strip(item) | any),
         Value::Object(fields) => fields.iter_mut().fold(false, |any, (name, field)| {
             let sealed = match field {
-                Value::String(id) if ID_FIELDS.contains(&name.as_str()) => id.contains(MARK),
+                Value::String(id) if ID_FIELDS.contains(&name.as_str()) => is_sealed(id),
                 _ => false,
             };
             if sealed {
@@ -91,11 +121,14 @@ mod tests {
     proptest! {
         #[test]
         fn a_signature_comes_back(id in "[a-z0-9-]{1,20}", signature in "([A-Za-z0-9+/]{4}){1,9}([A-Za-z0-9+/]{2}==)?") {
-            let sealed = sealed(&id, Some(&signature));
-            prop_assert_eq!(stripped(&sealed), id.as_str());
-            prop_assert_eq!(super::signature(&sealed), Some(signature));
-            let raw = format!(r#"[{{"id":"{sealed}","x":1}}]"#);
-            prop_assert_eq!(cut(&raw), Some(format!(r#"[{{"id":"{id}","x":1}}]"#)));
+            for (signed, other) in [(Signed::Call, Signed::Thought), (Signed::Thought, Signed::Call)] {
+                let sealed = sealed(&id, signed, Some(&signature));
+                prop_assert_eq!(stripped(&sealed), id.as_str());
+                prop_assert_eq!(super::signature(&sealed, signed), Some(signature.clone()));
+                prop_assert_eq!(super::signature(&sealed, other), None);
+                let raw = format!(r#"[{{"id":"{sealed}","x":1}}]"#);
+                prop_assert_eq!(cut(&raw), Some(format!(r#"[{{"id":"{id}","x":1}}]"#)));
+            }
         }
     }
 
@@ -107,8 +140,8 @@ mod tests {
 
     #[test]
     fn without_a_signature_an_id_stays() {
-        assert_eq!(sealed("call_1", None), "call_1");
-        assert_eq!(signature("call_1"), None);
+        assert_eq!(sealed("call_1", Signed::Call, None), "call_1");
+        assert_eq!(signature("call_1", Signed::Call), None);
         assert_eq!(cut(r#"{"id":"call_1"}"#), None);
     }
 }

@@ -5,7 +5,10 @@
 use spillway_routing::dialect::Dialect;
 
 use super::event::{Event, Stamp};
-use super::{Reported, anthropic_messages, gemini_generate, openai_chat, openai_responses};
+use super::{
+    Reported, anthropic_messages, gemini_generate, gemini_interactions, openai_chat,
+    openai_responses,
+};
 
 /// One stream's speaker.
 #[derive(Debug)]
@@ -14,20 +17,25 @@ pub(crate) enum Speaker {
     OpenAiResponses(openai_responses::Speaker),
     AnthropicMessages(anthropic_messages::Speaker),
     GeminiGenerate(gemini_generate::Speaker),
+    GeminiInteractions(gemini_interactions::Speaker),
 }
 
 impl Speaker {
     pub(crate) fn new(dialect: Dialect) -> Self {
         match dialect {
-            // Those that do not converse are never spoken.
-            Dialect::OpenAiChat | Dialect::OpenAiEmbeddings | Dialect::OpenAiImages => {
-                Self::OpenAiChat(openai_chat::Speaker::default())
-            }
+            // The rest is never spoken.
+            Dialect::OpenAiChat
+            | Dialect::BedrockConverse
+            | Dialect::OpenAiEmbeddings
+            | Dialect::OpenAiImages => Self::OpenAiChat(openai_chat::Speaker::default()),
             Dialect::OpenAiResponses => Self::OpenAiResponses(openai_responses::Speaker::default()),
             Dialect::AnthropicMessages => {
                 Self::AnthropicMessages(anthropic_messages::Speaker::default())
             }
             Dialect::GeminiGenerate => Self::GeminiGenerate(gemini_generate::Speaker::default()),
+            Dialect::GeminiInteractions => {
+                Self::GeminiInteractions(gemini_interactions::Speaker::default())
+            }
         }
     }
 
@@ -40,6 +48,7 @@ impl Speaker {
                 Self::OpenAiResponses(speaker) => speaker.say(event, stamp, &mut out),
                 Self::AnthropicMessages(speaker) => speaker.say(event, stamp, &mut out),
                 Self::GeminiGenerate(speaker) => speaker.say(event, stamp, &mut out),
+                Self::GeminiInteractions(speaker) => speaker.say(event, stamp, &mut out),
             }
         }
         out
@@ -53,6 +62,7 @@ impl Speaker {
             Self::OpenAiResponses(speaker) => speaker.end(reported, stamp, &mut out),
             Self::AnthropicMessages(speaker) => speaker.end(reported, stamp, &mut out),
             Self::GeminiGenerate(speaker) => speaker.end(reported, stamp, &mut out),
+            Self::GeminiInteractions(speaker) => speaker.end(reported, stamp, &mut out),
         }
         out
     }

@@ -127,6 +127,21 @@ pub(super) fn anthropic(usage: &Usage) -> Value {
     })
 }
 
+/// As Anthropic counts, under names of its own.
+pub(super) fn of_converse(usage: &Value) -> Option<Usage> {
+    let cached = |field| count(usage.get(field)).unwrap_or_default();
+    let read = cached("cacheReadInputTokens");
+    let written = cached("cacheWriteInputTokens");
+    let own = count(usage.get("inputTokens"))?;
+    Some(Usage {
+        input: own.saturating_add(read).saturating_add(written),
+        cache_read: read,
+        cache_write: written,
+        output: count(usage.get("outputTokens"))?,
+        reasoning: Tokens(0),
+    })
+}
+
 pub(super) fn of_gemini(usage: &Value) -> Option<Usage> {
     let some = |field| count(usage.get(field)).unwrap_or_default();
     let reasoning = some("thoughtsTokenCount");
@@ -147,6 +162,30 @@ pub(super) fn gemini(usage: &Usage) -> Value {
         "candidatesTokenCount": usage.output.saturating_sub(usage.reasoning).0,
         "thoughtsTokenCount": usage.reasoning.0,
         "totalTokenCount": usage.input.0.saturating_add(usage.output.0),
+    })
+}
+
+pub(super) fn of_interactions(usage: &Value) -> Option<Usage> {
+    let some = |field| count(usage.get(field)).unwrap_or_default();
+    let reasoning = some("total_thought_tokens");
+    Some(Usage {
+        input: count(usage.get("total_input_tokens"))?
+            .saturating_add(some("total_tool_use_tokens")),
+        cache_read: some("total_cached_tokens"),
+        cache_write: Tokens(0),
+        output: some("total_output_tokens").saturating_add(reasoning),
+        reasoning,
+    })
+}
+
+pub(super) fn interactions(usage: &Usage) -> Value {
+    json!({
+        "total_input_tokens": usage.input.0,
+        "total_cached_tokens": usage.cache_read.0,
+        "total_output_tokens": usage.output.saturating_sub(usage.reasoning).0,
+        "total_thought_tokens": usage.reasoning.0,
+        "total_tool_use_tokens": 0,
+        "total_tokens": usage.input.0.saturating_add(usage.output.0),
     })
 }
 
@@ -184,9 +223,9 @@ mod tests {
         }
     }
 
-    /// The same call in the four documented forms.
+    /// The same call in every documented form.
     #[test]
-    fn the_four_forms_mean_the_same() {
+    fn the_documented_forms_mean_the_same() {
         let expected = usage(1_200, 1_024, 0, 300, 128);
         let chat = json!({"prompt_tokens":1200,"completion_tokens":300,
             "prompt_tokens_details":{"cached_tokens":1024},
@@ -201,6 +240,16 @@ mod tests {
         let gemini = json!({"promptTokenCount":1200,"cachedContentTokenCount":1024,
             "candidatesTokenCount":172,"thoughtsTokenCount":128});
         assert_eq!(of_gemini(&gemini), Some(expected));
+        let interactions = json!({"total_input_tokens":1200,"total_cached_tokens":1024,
+            "total_output_tokens":172,"total_thought_tokens":128,"total_tokens":1500});
+        assert_eq!(of_interactions(&interactions), Some(expected));
+        // Converse does not say what of its output was reasoning.
+        let converse = json!({"inputTokens":176,"cacheReadInputTokens":1024,"outputTokens":300});
+        let unsaid = Usage {
+            reasoning: Tokens(0),
+            ..expected
+        };
+        assert_eq!(of_converse(&converse), Some(unsaid));
     }
 
     #[test]
@@ -211,6 +260,7 @@ mod tests {
         assert_eq!(of_anthropic(&anthropic(&given), None), Some(given));
         let without = usage(1_200, 1_000, 0, 300, 128);
         assert_eq!(of_gemini(&gemini(&without)), Some(without));
+        assert_eq!(of_interactions(&interactions(&without)), Some(without));
     }
 
     #[test]

@@ -106,6 +106,7 @@ fn form(listed: &Listed, dialect: Dialect, made_at_ms: u64) -> Value {
     match dialect {
         Dialect::OpenAiChat
         | Dialect::OpenAiResponses
+        | Dialect::BedrockConverse
         | Dialect::OpenAiEmbeddings
         | Dialect::OpenAiImages => {
             let owner = if listed.is_policy {
@@ -120,7 +121,7 @@ fn form(listed: &Listed, dialect: Dialect, made_at_ms: u64) -> Value {
             let at = "1970-01-01T00:00:00Z";
             json!({ "type": "model", "id": id, "display_name": id, "created_at": at })
         }
-        Dialect::GeminiGenerate => json!({
+        Dialect::GeminiGenerate | Dialect::GeminiInteractions => json!({
             "name": format!("models/{id}"),
             "displayName": id,
             "supportedGenerationMethods": ["generateContent", "streamGenerateContent"],

@@ -1,4 +1,4 @@
-//! Responses that a provider keeps.
+//! Responses and interactions that a provider keeps.
 //!
 //! Owns: passing on what is asked about them to the account that their id names. What runs
 //! in the background is kept here instead (`background.rs`).
@@ -10,8 +10,8 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Response};
 use http::{Method, Request, header};
 use spillway_routing::account::Account;
+use spillway_routing::dialect::Dialect;
 
-use super::kept::DIALECT;
 use super::{Asking, Shared, background, guarded, refuse};
 use crate::Proxy;
 use crate::dialect::kept::{Marker, opened};
@@ -19,6 +19,30 @@ use crate::exchange;
 use crate::failure::{Failure, Kind};
 use crate::inbound::{Inbound, request_id};
 use crate::upstream::errand;
+
+/// What is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Thing {
+    Response,
+    Interaction,
+}
+
+impl Thing {
+    fn dialect(self) -> Dialect {
+        match self {
+            Self::Response => Dialect::OpenAiResponses,
+            Self::Interaction => Dialect::GeminiInteractions,
+        }
+    }
+
+    /// Where a provider is asked for it.
+    fn path(self) -> &'static str {
+        match self {
+            Self::Response => "/responses",
+            Self::Interaction => "/interactions",
+        }
+    }
+}
 
 /// What can be done with one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +80,10 @@ async fn done<F: Future<Output = Response>>(
     here: impl FnOnce(Shared, Path<String>, Request<Body>) -> F,
 ) -> Response {
     match opened(&id).1 {
-        Some(account) => pass(&shared.0, deed, &id, account, request).await,
+        Some(account) => {
+            let thing = Thing::Response;
+            pass(&shared.0, (thing, deed), &id, account, request).await
+        }
         None => here(shared, Path(id), request).await,
     }
 }
@@ -85,18 +112,58 @@ pub(super) async fn list_input(
     done(Deed::ListInput, shared, id, request, none).await
 }
 
+async fn interaction(
+    deed: Deed,
+    shared: Shared,
+    Path(id): Path<String>,
+    request: Request<Body>,
+) -> Response {
+    let Some(account) = opened(&id).1 else {
+        let message = "no provider keeps an interaction with this id; take it as it came with the \
+                       answer";
+        return refuse(Failure::client(Kind::UnknownObject, message), request).await;
+    };
+    let thing = Thing::Interaction;
+    pass(&shared.0, (thing, deed), &id, account, request).await
+}
+
+pub(super) async fn fetch_interaction(
+    shared: Shared,
+    id: Path<String>,
+    request: Request<Body>,
+) -> Response {
+    interaction(Deed::Fetch, shared, id, request).await
+}
+
+pub(super) async fn delete_interaction(
+    shared: Shared,
+    id: Path<String>,
+    request: Request<Body>,
+) -> Response {
+    interaction(Deed::Delete, shared, id, request).await
+}
+
+pub(super) async fn cancel_interaction(
+    shared: Shared,
+    id: Path<String>,
+    request: Request<Body>,
+) -> Response {
+    interaction(Deed::Cancel, shared, id, request).await
+}
+
 async fn pass(
     proxy: &Proxy,
-    deed: Deed,
+    (thing, deed): (Thing, Deed),
     id: &str,
     account: Account,
     request: Request<Body>,
 ) -> Response {
     let query = request.uri().query().map(str::to_owned);
     let own = request_id();
-    guarded(own, DIALECT, async {
-        let inbound = Inbound::receive(proxy, own, Asking::of(DIALECT), request).await?;
-        let path = path(deed, opened(id).0, query.as_deref())?;
+    let dialect = thing.dialect();
+    guarded(own, dialect, async {
+        let inbound = Inbound::receive(proxy, own, Asking::of(dialect), request).await?;
+        let path = path((thing, deed), opened(id).0, query.as_deref())?;
         exchange::count(proxy, &inbound)?;
         let (status, body) = errand(proxy, &inbound, account, deed.method(), &path).await?;
         let body = Marker::new(account).mark(body);
@@ -106,7 +173,7 @@ async fn pass(
 }
 
 /// The id stands in the path of a URL.
-fn path(deed: Deed, id: &str, query: Option<&str>) -> Result<String, Failure> {
+fn path((thing, deed): (Thing, Deed), id: &str, query: Option<&str>) -> Result<String, Failure> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
     if id.is_empty() || !id.bytes().all(plain) {
         let message = "no provider makes such ids; take the id as it came with the response";
@@ -114,11 +181,11 @@ fn path(deed: Deed, id: &str, query: Option<&str>) -> Result<String, Failure> {
     }
     let stream = |query: &str| query.split('&').any(|pair| pair == "stream=true");
     if query.is_some_and(stream) {
-        let message = "a kept response is not streamed again; leave stream out";
+        let message = "what is kept is not streamed again; leave stream out";
         return Err(Failure::client(Kind::BadRequest, message).about("stream"));
     }
     let query = query.map(|query| format!("?{query}")).unwrap_or_default();
-    Ok(format!("/responses/{id}{}{query}", deed.tail()))
+    Ok(format!("{}/{id}{}{query}", thing.path(), deed.tail()))
 }
 
 #[cfg(test)]
@@ -127,7 +194,7 @@ mod tests {
 
     #[test]
     fn ids_cannot_lead_elsewhere() {
-        let path = |id: &str, query| path(Deed::ListInput, id, query).ok();
+        let path = |id: &str, query| path((Thing::Response, Deed::ListInput), id, query).ok();
         let items = path("resp_1", Some("limit=2")).unwrap();
         assert_eq!(items, "/responses/resp_1/input_items?limit=2");
         for wrong in ["", "..", "a/b", "a%2fb", "a?b", "a b"] {

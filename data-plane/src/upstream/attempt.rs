@@ -21,7 +21,7 @@ use super::reader::{Broken, Reader, begun, rest};
 use super::retry::{Class, Miss, retry_after};
 use crate::dialect::event::Said;
 use crate::dialect::sse::Frame;
-use crate::dialect::{self, Answer, Blame, Ear, Meaning, Reported, WireRequest};
+use crate::dialect::{self, Answer, Blame, Ear, Meaning, Reported, Unframed, WireRequest};
 use crate::failure::Passed;
 use crate::ledger::Sent;
 
@@ -39,6 +39,7 @@ pub(crate) const VIA: &str = "x-spillway-via";
 pub(super) const AGENT: &str = concat!("spillway/", env!("CARGO_PKG_VERSION"));
 
 const ANTHROPIC_VERSION: &str = "anthropic-version";
+const API_REVISION: &str = "api-revision";
 
 /// Where a call goes.
 pub(super) struct Target<'a> {
@@ -87,7 +88,8 @@ pub(super) async fn attempt(
     bounds: &Bounds,
     sent: &Sent,
 ) -> Result<Committed, Miss> {
-    let mut request = request(target, wire, stream)?;
+    let asked = timeout_at(bounds.give_up.into(), request(target, wire, stream)).await;
+    let mut request = asked.map_err(|_| unready("AWS's keys did not come in time"))??;
     let connection = capture_connection(&mut request);
     let mut sending = clients.send(request, target.access.allow_private);
     // Whoever drops this future halfway must still know whether anything was sent.
@@ -151,7 +153,8 @@ fn broken(broken: &Broken) -> Miss {
             AttemptResult::Failed,
             "the answer broke off",
         ),
-        Broken::TooLong(_) | Broken::TooLarge => Miss::new(
+        Broken::Unframed(Unframed::Garbled) => garbled(),
+        Broken::Unframed(Unframed::TooLong(_)) | Broken::TooLarge => Miss::new(
             Class::Unknown,
             AttemptResult::Failed,
             "the answer is too large",
@@ -159,26 +162,29 @@ fn broken(broken: &Broken) -> Miss {
     }
 }
 
-fn request(
+/// Nothing could be sent.
+fn unready(cause: &'static str) -> Miss {
+    Miss::new(Class::Misconfigured, AttemptResult::Unreachable, cause)
+}
+
+async fn request(
     target: &Target<'_>,
     wire: WireRequest,
     stream: bool,
 ) -> Result<Request<Full<Bytes>>, Miss> {
-    let misconfigured = || {
-        Miss::new(
-            Class::Misconfigured,
-            AttemptResult::Unreachable,
-            "the base URL is wrong",
-        )
-    };
     let uri: Uri = format!("{}{}", target.access.base_url, wire.path)
         .parse()
-        .map_err(|_| misconfigured())?;
+        .map_err(|_| unready("the base URL is wrong"))?;
     let accept = if stream {
-        "text/event-stream"
+        dialect::stream_type(target.dialect)
     } else {
         "application/json"
     };
+    let shown = target.access.headers(&uri, &wire.body).await;
+    let shown = shown.map_err(|error| {
+        tracing::warn!(error = &error as &dyn std::error::Error, "not signed");
+        unready("not signed")
+    })?;
     let mut request = Request::new(Full::new(wire.body));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
@@ -199,9 +205,10 @@ fn request(
     if target.dialect == Dialect::AnthropicMessages && !headers.contains_key(ANTHROPIC_VERSION) {
         headers.insert(ANTHROPIC_VERSION, HeaderValue::from_static("2023-06-01"));
     }
-    if let Some((name, value)) = &target.access.key {
-        headers.insert(name.clone(), value.clone());
+    if target.dialect == Dialect::GeminiInteractions && !headers.contains_key(API_REVISION) {
+        headers.insert(API_REVISION, HeaderValue::from_static("2026-05-20"));
     }
+    headers.extend(shown);
     Ok(request)
 }
 
@@ -219,7 +226,8 @@ async fn judge(
         .headers()
         .get(header::CONTENT_TYPE)
         .map(HeaderValue::as_bytes);
-    let streams = kind.is_none_or(|kind| kind.starts_with(b"text/event-stream"));
+    let streams =
+        kind.is_none_or(|kind| kind.starts_with(dialect::stream_type(dialect).as_bytes()));
     let encoded = answer
         .headers()
         .get(header::CONTENT_ENCODING)
@@ -230,7 +238,7 @@ async fn judge(
     }
     if stream {
         let ear = Ear::new(dialect, target.translating);
-        hold_back(body, ear, dialect, bounds).await
+        hold_back(Reader::new(body, ear, bounds.idle), dialect, bounds).await
     } else {
         whole(body, dialect, bounds).await
     }
@@ -280,12 +288,10 @@ async fn whole(mut body: Incoming, dialect: Dialect, bounds: &Bounds) -> Result<
 
 /// Until the first real content every failure can still be hidden.
 async fn hold_back(
-    body: Incoming,
-    ear: Ear,
+    mut reader: Reader,
     dialect: Dialect,
     bounds: &Bounds,
 ) -> Result<Committed, Miss> {
-    let mut reader = Reader::new(body, ear, bounds.idle);
     let mut held = Vec::new();
     let mut bytes = 0;
     loop {

@@ -6,10 +6,9 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::Full;
 use spillway_routing::account::Account;
-use spillway_routing::dialect::Dialect;
 use tokio::time::timeout_at;
 
 use super::access::Access;
@@ -23,7 +22,6 @@ use crate::inbound::Inbound;
 const WITHIN: Duration = Duration::from_secs(30);
 /// Where the provider does not say when to come back.
 const WAIT: Duration = Duration::from_secs(1);
-const DIALECT: Dialect = Dialect::OpenAiResponses;
 
 /// What the provider answers: what was asked for, or what is wrong with the asking.
 pub(crate) async fn errand(
@@ -34,24 +32,27 @@ pub(crate) async fn errand(
     path: &str,
 ) -> Result<(StatusCode, Bytes), Failure> {
     inbound.own_keys.placed()?;
+    let dialect = inbound.asking.dialect;
     let table = proxy.table()?;
     let own = inbound.own_keys.providers();
     let keeps = table.draft().upstreams.iter().find(|upstream| {
-        upstream.dialects.contains(&DIALECT) && Account::behind(upstream, &own) == Some(account)
+        upstream.dialects.contains(&dialect) && Account::behind(upstream, &own) == Some(account)
     });
     let upstream = keeps.ok_or_else(|| {
-        let message = "no provider of the policy keeps this response: its account was taken out, or \
+        let message = "no provider of the policy keeps what this id names: its account was taken out, or \
                        it was made with a key that the caller brought along";
         Failure::client(Kind::UnknownObject, message)
     })?;
     let misconfigured = |message| Failure::spillway(Kind::UpstreamMisconfigured, message);
-    let access = Access::to(upstream, DIALECT, &proxy.config, &inbound.own_keys);
+    let access = Access::to(upstream, dialect, &proxy.config, &inbound.own_keys);
     let access = access.map_err(misconfigured)?;
     let mut request = Request::new(Full::new(Bytes::new()));
     *request.method_mut() = method;
-    *request.uri_mut() = format!("{}{path}", access.base_url)
-        .parse()
-        .map_err(|_| misconfigured("the provider's base URL is wrong"))?;
+    let uri = format!("{}{path}", access.base_url).parse::<Uri>();
+    let uri = uri.map_err(|_| misconfigured("the provider's base URL is wrong"))?;
+    let shown = access.headers(&uri, &Bytes::new()).await;
+    let shown = shown.map_err(|_| misconfigured("the request could not be signed"))?;
+    *request.uri_mut() = uri;
     let headers = request.headers_mut();
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
     headers.insert(
@@ -61,7 +62,7 @@ pub(crate) async fn errand(
     headers.insert(header::USER_AGENT, HeaderValue::from_static(AGENT));
     headers.insert(VIA, inbound.via(proxy));
     headers.extend(inbound.passed());
-    headers.extend(access.key);
+    headers.extend(shown);
     let until = Instant::now() + WITHIN;
     let failed = |message| Failure::spillway(Kind::UpstreamFailed, message);
     let late = |_| Failure::spillway(Kind::TimedOut, "the provider did not answer in time");

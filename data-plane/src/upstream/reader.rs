@@ -10,8 +10,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{timeout, timeout_at};
 
-use crate::dialect::sse::{Frame, FrameTooLong, Splitter};
-use crate::dialect::{Ear, Meaning};
+use crate::dialect::sse::Frame;
+use crate::dialect::{Ear, Meaning, Splitter, Unframed};
 
 /// How long the end of a body is waited for after its last event, so that the
 /// connection can be used again.
@@ -25,7 +25,7 @@ pub(crate) enum Broken {
     #[error("the connection broke")]
     Reset(#[from] hyper::Error),
     #[error(transparent)]
-    TooLong(#[from] FrameTooLong),
+    Unframed(#[from] Unframed),
     #[error("the answer is longer than allowed")]
     TooLarge,
 }
@@ -45,7 +45,7 @@ impl Reader {
     pub(crate) fn new(body: Incoming, ear: Ear, idle: Duration) -> Self {
         Self {
             body,
-            splitter: Splitter::default(),
+            splitter: ear.splitter(),
             ear,
             idle,
             silent_until: None,

@@ -161,12 +161,12 @@ fn proxy(
             allow_private: true,
             auth: None,
             sdk: None,
+            region: None,
         }],
         credentials: vec![RawCredential {
             name: PROVIDER.to_owned(),
-            env: None,
-            file: None,
             none: true,
+            ..RawCredential::default()
         }],
         keys: Vec::new(),
         require_keys: false,

@@ -2,6 +2,7 @@
 
 from .anthropic_messages import Anthropic
 from .google_genai import GoogleGenAI
+from .google_interactions import GoogleInteractions
 from .langchain import LangChainAnthropic, LangChainGoogle, LangChainOpenAI, LangChainResponses
 from .openai_chat import OpenAIChat
 from .openai_responses import OpenAIResponses
@@ -13,6 +14,7 @@ CLIENTS = {
         OpenAIResponses,
         Anthropic,
         GoogleGenAI,
+        GoogleInteractions,
         LangChainOpenAI,
         LangChainResponses,
         LangChainAnthropic,

@@ -7,7 +7,7 @@ import { DEPTH, GAUGE, LENGTH, SCHEMA, URL } from "./forms.mjs";
 import { openSockets } from "./sockets.mjs";
 
 /** Routes to a provider each, of one dialect each. */
-export const PROVIDERS = ["chat-1", "responses-1", "claude-1", "gemini-3-sim"];
+export const PROVIDERS = ["chat-1", "responses-1", "claude-1", "gemini-3-sim", "gemini-3-steps", "claude-bedrock"];
 const LONG = "the river ".repeat(400);
 
 const says = (way) => async (client, model) => {

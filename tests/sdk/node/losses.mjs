@@ -6,6 +6,9 @@ import assert from "node:assert/strict";
 import { FEATURES, refused } from "./features.mjs";
 
 const AI_RESPONSES = ["ai openai-responses", "ai openai-responses store=false"];
+const WITHOUT_ONE_CALL = ["gemini-3-sim", "gemini-3-steps", "claude-bedrock"];
+/** Providers that say SAFETY and no word. */
+const WITHOUT_WORDS = ["gemini-3-sim", "gemini-3-steps"];
 /** What takes a second turn after a text. */
 const TURNS = ["turns", "tool", "tool streamed", "two tools", "two tools streamed", "reasoned call", "moved reasoning"];
 
@@ -40,14 +43,19 @@ const RULES = [
   },
   {
     name: "one_call",
-    reason: "Gemini has no such field",
+    reason: "Gemini and Converse have no such field",
     when: (client, provider, feature) =>
-      feature === "one call" && (client === "ai google" || provider === "gemini-3-sim"),
+      feature === "one call" && (client === "ai google" || WITHOUT_ONE_CALL.includes(provider)),
+  },
+  {
+    name: "reasoning tokens",
+    reason: "Converse does not say what of its output was reasoning",
+    when: (_, provider, feature) => feature === "reasoning tokens" && provider === "claude-bedrock",
   },
   {
     name: "refusal text",
     reason: "Gemini says SAFETY and no word",
-    when: (_, provider, feature) => feature === "refusal text" && provider === "gemini-3-sim",
+    when: (_, provider, feature) => feature === "refusal text" && WITHOUT_WORDS.includes(provider),
   },
   {
     name: "reasoning",

@@ -10,20 +10,9 @@ use spillway_routing::unit::Tokens;
 
 use super::SETTINGS;
 use crate::conversation::{
-    Conversation, Effort, Form, Loss, Losses, Part, Setting, Source, ToolChoice, ToolResult,
+    Conversation, Form, Loss, Losses, Part, Setting, Source, ToolChoice, ToolResult,
 };
-use crate::dialect::seal;
-
-/// Said where JSON is wanted without a schema: there is no field for it.
-const JSON_ONLY: &str = "Answer with one JSON object and nothing else.";
-/// The shortest time to think.
-const BUDGET_MIN: u64 = 1_024;
-/// From this version on models decide by themselves how long they think.
-const ADAPTIVE: (u32, u32) = (4, 6);
-/// From this version on models refuse to have their sampling changed.
-const OWN_SAMPLING: (u32, u32) = (4, 7);
-/// Stands where a conversation has no user turn to begin with.
-const OPENING: &str = "Continue.";
+use crate::dialect::{JSON_ONLY, OPENING, claude, seal};
 
 /// What this dialect cannot say of a conversation.
 pub(in crate::dialect) fn losses(conversation: &Conversation) -> Losses {
@@ -36,25 +25,9 @@ pub(in crate::dialect) fn losses(conversation: &Conversation) -> Losses {
     let hot = |value: &Value| value.as_f64().is_some_and(|degree| degree > 1.0);
     let temperature = conversation.setting(Setting::Temperature);
     losses.add_if(temperature.is_some_and(hot), Loss::Temperature);
-    if thinks(conversation) {
-        for setting in [Setting::Temperature, Setting::TopP, Setting::TopK] {
-            let given = conversation.setting(setting).is_some();
-            losses.add_if(given, Loss::Setting(setting));
-        }
-    }
+    claude::losses(conversation, &mut losses);
     let blank = |stop: &String| stop.trim().is_empty();
     losses.add_if(conversation.stop.iter().any(blank), Loss::Stop);
-    let wanted = conversation
-        .thinking
-        .effort
-        .is_some_and(|effort| effort > Effort::None);
-    let room = conversation
-        .max_output
-        .is_none_or(|most| most >= 2 * BUDGET_MIN);
-    losses.add_if(
-        wanted && (!room || forces_a_call(conversation)),
-        Loss::Effort,
-    );
     for part in conversation.turns.iter().flat_map(|turn| &turn.parts) {
         match part {
             Part::Audio(_) => losses.add(Loss::Audio),
@@ -86,7 +59,7 @@ pub(in crate::dialect) fn write(
         .max_output
         .map_or(most, |limit| limit.min(most));
     if let Some(effort) = conversation.thinking.effort {
-        thinking(effort, conversation, &upstream.wire_model, limit, &mut body);
+        claude::think(effort, conversation, &upstream.wire_model, limit, &mut body);
     }
     body.insert("max_tokens".into(), limit.into());
     let mut system: Vec<&str> = conversation.system();
@@ -115,7 +88,7 @@ pub(in crate::dialect) fn write(
 }
 
 fn settings(conversation: &Conversation, wire_model: &str, body: &mut Map<String, Value>) {
-    let sampled = !thinks(conversation) && version(wire_model) < OWN_SAMPLING;
+    let sampled = claude::is_sampled(conversation, wire_model);
     for (setting, value) in &conversation.settings {
         if *setting == Setting::User {
             body.insert("metadata".into(), json!({ "user_id": value }));
@@ -130,67 +103,6 @@ fn settings(conversation: &Conversation, wire_model: &str, body: &mut Map<String
             body.insert((*name).into(), value);
         }
     }
-}
-
-/// Whether the model is to think; where a call is demanded it may not.
-fn thinks(conversation: &Conversation) -> bool {
-    let effort = conversation.thinking.effort;
-    effort.is_some_and(|effort| effort > Effort::None) && !forces_a_call(conversation)
-}
-
-fn forces_a_call(conversation: &Conversation) -> bool {
-    let forced = matches!(
-        conversation.tool_choice,
-        ToolChoice::Required | ToolChoice::Named(_)
-    );
-    forced && !conversation.tools.is_empty()
-}
-
-/// Newer models think as they see fit and take an effort; older ones take a budget, which
-/// must leave room below the limit of the whole answer.
-fn thinking(
-    effort: Effort,
-    conversation: &Conversation,
-    wire_model: &str,
-    limit: u64,
-    body: &mut Map<String, Value>,
-) {
-    if effort == Effort::None {
-        body.insert("thinking".into(), json!({ "type": "disabled" }));
-        return;
-    }
-    if !thinks(conversation) {
-        return;
-    }
-    if version(wire_model) >= ADAPTIVE {
-        let shown = conversation.thinking.shown;
-        let display = if shown { "summarized" } else { "omitted" };
-        let adaptive = json!({ "type": "adaptive", "display": display });
-        body.insert("thinking".into(), adaptive);
-        let name = match effort {
-            Effort::None | Effort::Minimal | Effort::Low => "low",
-            other => other.name(),
-        };
-        body.insert("output_config".into(), json!({ "effort": name }));
-        return;
-    }
-    let room = limit.saturating_sub(BUDGET_MIN);
-    if room >= BUDGET_MIN {
-        let budget = effort.budget().clamp(BUDGET_MIN, room);
-        let enabled = json!({ "type": "enabled", "budget_tokens": budget });
-        body.insert("thinking".into(), enabled);
-    }
-}
-
-/// A model's version, by the numbers in its name (`claude-opus-4-6`, `claude-sonnet-5`).
-fn version(wire_model: &str) -> (u32, u32) {
-    let name = wire_model
-        .split_once("claude-")
-        .map_or("", |(_, name)| name);
-    let parts = name.split(['-', '.', '@', ':']);
-    // A date is no version.
-    let mut numbers = parts.filter_map(|part| part.parse::<u32>().ok().filter(|n| *n < 100));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 fn messages(conversation: &Conversation) -> Vec<Value> {
@@ -296,25 +208,4 @@ fn tools(conversation: &Conversation, body: &mut Map<String, Value>) {
         choice["disable_parallel_tool_use"] = true.into();
     }
     body.insert("tool_choice".into(), choice);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn models_from_4_6_on_think_as_they_see_fit() {
-        for (name, adaptive) in [
-            ("claude-3-5-sonnet-20241022", false),
-            ("claude-sonnet-4-5-20250929", false),
-            ("claude-opus-4-6", true),
-            ("claude-opus-4-20250514", false),
-            ("claude-sonnet-5", true),
-            ("claude-sonnet-5-5", true),
-            ("anthropic.claude-opus-4-8-v1:0", true),
-            ("small", false),
-        ] {
-            assert_eq!(version(name) >= ADAPTIVE, adaptive, "{name}");
-        }
-    }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::conversation::ToolCall;
 use crate::dialect::event::{End, Event, Piece, Said};
 use crate::dialect::peek::{at, either, list, text};
-use crate::dialect::seal;
+use crate::dialect::seal::{self, Signed};
 
 pub(in crate::dialect) fn said(body: &[u8]) -> Said {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -94,7 +94,7 @@ fn pieces(body: &Value, candidate: &Value, mut calls: usize) -> Vec<Piece> {
             let id = id.unwrap_or_else(|| made_up(body, calls));
             calls += 1;
             pieces.push(Piece::Call(ToolCall {
-                id: seal::sealed(&id, signature.and_then(Value::as_str)),
+                id: seal::sealed(&id, Signed::Call, signature.and_then(Value::as_str)),
                 name,
                 arguments: at(call, "args").map_or_else(|| "{}".to_owned(), Value::to_string),
             }));

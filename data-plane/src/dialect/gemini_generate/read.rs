@@ -13,11 +13,11 @@ use spillway_routing::prompt::Role;
 use super::SETTINGS;
 use crate::chat::{Asking, Body, Field};
 use crate::conversation::{
-    Conversation, Effort, Form, Loss, Part, Setting, Source, Tool, ToolCall, ToolChoice,
-    ToolResult, Turn,
+    Conversation, Effort, Form, Loss, Part, Setting, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
 use crate::dialect::peek::{at, either, list, text, texts};
-use crate::dialect::{Read, required_model, seal};
+use crate::dialect::seal::{self, Signed};
+use crate::dialect::{Read, google, required_model};
 use crate::failure::Failure;
 
 const ONCE: [&str; 8] = [
@@ -270,21 +270,16 @@ fn part(value: &Value, parts: &mut Vec<Part>, calls: &mut Calls, into: &mut Conv
     }
     if let Some(data) = either(value, "inlineData", "inline_data") {
         let media = either(data, "mimeType", "mime_type").and_then(Value::as_str);
-        return parts.push(media_part(media, text(data, "data").unwrap_or_default()));
+        return parts.push(google::media(media, text(data, "data").unwrap_or_default()));
     }
     if let Some(file) = either(value, "fileData", "file_data") {
         let uri = either(file, "fileUri", "file_uri").and_then(Value::as_str);
         let media = either(file, "mimeType", "mime_type").and_then(Value::as_str);
-        let uri = uri.unwrap_or_default();
-        // What was uploaded to Google stands under Google's address.
-        if uri.contains("googleapis.com") || !uri.starts_with("http") {
-            return into.own.add(Loss::State);
+        match google::elsewhere(media, uri.unwrap_or_default()) {
+            Some(part) => parts.push(part),
+            None => into.own.add(Loss::State),
         }
-        let source = Source::Url(uri.to_owned());
-        return parts.push(match media {
-            Some(media) if media.starts_with("image/") => Part::Image(source),
-            _ => Part::File { source, name: None },
-        });
+        return;
     }
     if let Some(call) = either(value, "functionCall", "function_call") {
         let name = text(call, "name").unwrap_or_default().to_owned();
@@ -303,34 +298,6 @@ fn part(value: &Value, parts: &mut Vec<Part>, calls: &mut Calls, into: &mut Conv
     into.own.own(&format!("part {name}"));
 }
 
-fn media_part(media: Option<&str>, base64: &str) -> Part {
-    let media = media.unwrap_or("application/octet-stream").to_owned();
-    let source = Source::Data {
-        media: media.clone(),
-        base64: standard(base64),
-    };
-    match media.split('/').next() {
-        Some("image") => Part::Image(source),
-        Some("audio") => Part::Audio(source),
-        _ => Part::File { source, name: None },
-    }
-}
-
-/// Google takes base64 in both alphabets, with padding or without, and its SDKs send the
-/// one for URLs; everybody else takes the standard form only.
-fn standard(base64: &str) -> String {
-    let bare = base64.trim_end_matches('=').chars().map(|c| match c {
-        '-' => '+',
-        '_' => '/',
-        other => other,
-    });
-    let mut standard: String = bare.collect();
-    while !standard.len().is_multiple_of(4) {
-        standard.push('=');
-    }
-    standard
-}
-
 /// Calls so far. Callers may leave ids out; a call is then known by its name and its
 /// turn. An id carries the call's signature; a result names the bare one.
 #[derive(Default)]
@@ -346,7 +313,7 @@ impl Calls {
     fn begin(&mut self, id: Option<String>, name: &str, signature: Option<&str>) -> String {
         let id = id.unwrap_or_else(|| format!("call_{}", self.count));
         self.count += 1;
-        let full = seal::sealed(&id, signature);
+        let full = seal::sealed(&id, Signed::Call, signature);
         self.full.insert(id, full.clone());
         let open = self.open.entry(name.to_owned()).or_default();
         open.push_back(full.clone());
@@ -409,13 +376,6 @@ mod tests {
         assert_eq!(camel("max_output_tokens"), "maxOutputTokens");
         assert_eq!(camel("maxOutputTokens"), "maxOutputTokens");
         assert_eq!(camel("_responseJsonSchema"), "_responseJsonSchema");
-    }
-
-    #[test]
-    fn base64_takes_the_standard_form() {
-        assert_eq!(standard("-_8"), "+/8=");
-        assert_eq!(standard("+/8="), "+/8=");
-        assert_eq!(standard(""), "");
     }
 
     #[test]

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::conversation::ToolCall;
 use crate::dialect::event::{End, Event, Piece, Said, Stamp, known};
-use crate::dialect::{Reported, seal, sse, usage};
+use crate::dialect::seal::{self, Signed};
+use crate::dialect::{Reported, sse, usage};
 
 fn reason(end: End) -> &'static str {
     match end {
@@ -31,8 +32,14 @@ fn part(piece: &Piece) -> Value {
         Piece::Text(text) | Piece::Refusal(text) => json!({ "text": text }),
         Piece::Reasoning(text) => json!({ "text": text, "thought": true }),
         Piece::Call(call) => {
-            // Google's own models want every call signed when it comes back.
-            let id = seal::stripped(&call.id);
+            // Google's own models want every call signed when it comes back, and what
+            // another of its dialects signed stays in the id.
+            let foreign = seal::signature(&call.id, Signed::Thought).is_some();
+            let id = if foreign {
+                &call.id
+            } else {
+                seal::stripped(&call.id)
+            };
             json!({
                 "functionCall": { "id": id, "name": call.name, "args": call.object() },
                 "thoughtSignature": seal::UNSIGNED,

@@ -10,57 +10,29 @@ use spillway_routing::prompt::Role;
 
 use super::SETTINGS;
 use crate::conversation::{
-    Conversation, Effort, Form, Loss, Losses, Part, Setting, Source, Thinking, ToolChoice,
-    ToolResult,
+    Conversation, Form, Loss, Losses, Part, Setting, Source, Thinking, ToolChoice, ToolResult,
 };
-use crate::dialect::seal;
+use crate::dialect::OPENING;
+use crate::dialect::google::{self, STOPS_MAX};
+use crate::dialect::seal::{self, Signed};
 
-/// Stands where a conversation has no turn at all.
-const OPENING: &str = "Continue.";
-/// Stop sequences at most.
-const STOPS_MAX: usize = 5;
 /// What this dialect cannot say of a conversation.
 pub(in crate::dialect) fn losses(conversation: &Conversation) -> Losses {
     let mut losses = conversation.losses_without(|wanted| {
         wanted == Setting::Logprobs || SETTINGS.iter().any(|(known, _)| *known == wanted)
     });
-    losses.add_if(conversation.instructs_later(), Loss::LaterInstructions);
-    losses.add_if(conversation.stop.len() > STOPS_MAX, Loss::Stop);
-    losses.add_if(conversation.one_call, Loss::OneCall);
-    let strict = conversation
-        .tools
-        .iter()
-        .any(|tool| tool.strict == Some(true));
-    losses.add_if(strict, Loss::Strict);
-    losses.add_if(conversation.ends_with_answer(), Loss::Prefill);
-    for part in conversation.turns.iter().flat_map(|turn| &turn.parts) {
-        match part {
-            Part::Reasoning(_) => losses.add(Loss::EarlierReasoning),
-            Part::File { name: Some(_), .. } => losses.add(Loss::FileName),
-            Part::Result(result) => losses.add_if(
-                result
-                    .parts
-                    .iter()
-                    .any(|p| !matches!(p, Part::Text(_) | Part::Refusal(_))),
-                Loss::ToolMedia,
-            ),
-            _ => {}
-        }
-        losses.add_if(is_remote(part), Loss::RemoteFile);
-    }
+    google::losses(conversation, &mut losses);
+    let parts = conversation.turns.iter().flat_map(|turn| &turn.parts);
+    let media = |part: &Part| !matches!(part, Part::Text(_) | Part::Refusal(_));
+    let mut results = parts.filter_map(|part| match part {
+        Part::Result(result) => Some(result),
+        _ => None,
+    });
+    losses.add_if(
+        results.any(|result| result.parts.iter().any(media)),
+        Loss::ToolMedia,
+    );
     losses
-}
-
-fn is_remote(part: &Part) -> bool {
-    matches!(
-        part,
-        Part::Image(Source::Url(_))
-            | Part::Audio(Source::Url(_))
-            | Part::File {
-                source: Source::Url(_),
-                ..
-            }
-    )
 }
 
 /// The body, without what the lane decides.
@@ -110,7 +82,7 @@ fn part(part: &Part, names: &BTreeMap<&str, &str>) -> Option<Value> {
             Source::Url(url) => json!({ "fileData": { "fileUri": url } }),
         },
         Part::Call(call) => {
-            let signature = seal::signature(&call.id);
+            let signature = seal::signature(&call.id, Signed::Call);
             json!({
                 "functionCall": {
                     "id": seal::stripped(&call.id), "name": call.name, "args": call.object(),
@@ -205,17 +177,11 @@ fn config(conversation: &Conversation, wire_model: &str) -> Map<String, Value> {
 
 /// Models of the second generation take a budget, later ones a level.
 fn thinking(thinking: Thinking, wire_model: &str) -> Option<Value> {
-    // Some models cannot be told not to think.
-    let effort = thinking.effort.filter(|effort| *effort > Effort::None)?;
+    let effort = thinking.effort?;
+    let level = google::level(effort)?;
     let mut config = if wire_model.contains("gemini-2") {
         json!({ "thinkingBudget": effort.budget() })
     } else {
-        let level = match effort {
-            Effort::None | Effort::Minimal => "minimal",
-            Effort::Low => "low",
-            Effort::Medium => "medium",
-            Effort::High | Effort::XHigh | Effort::Max => "high",
-        };
         json!({ "thinkingLevel": level })
     };
     config["includeThoughts"] = thinking.shown.into();

@@ -213,7 +213,7 @@ proptest! {
 
     #[test]
     fn a_conversation_comes_back_from_every_dialect(given in conversations()) {
-        for through in Dialect::CONVERSING {
+        for through in Dialect::SPOKEN {
             let losses = crate::dialect::losses(through, &given);
             prop_assert_eq!(losses.fidelity(), Some(Fidelity::Exact), "{} {}", through.name(), losses);
             let back = settled(again(&given, through));
@@ -224,7 +224,7 @@ proptest! {
     #[test]
     fn an_answer_comes_back_from_every_dialect(given in saids()) {
         let given = comparable(given);
-        for through in Dialect::CONVERSING {
+        for through in Dialect::SPOKEN {
             let body = whole(through, &given, &reported(), &stamp());
             let heard = comparable(said(through, &body));
             prop_assert_eq!(&heard, &given, "through {}", through.name());
@@ -236,7 +236,7 @@ proptest! {
     #[test]
     fn a_stream_comes_back_from_every_dialect(given in saids()) {
         let given = comparable(given);
-        for through in Dialect::CONVERSING {
+        for through in Dialect::SPOKEN {
             let mut speaker = Speaker::new(through);
             let mut bytes = speaker.say(steps(&given), &stamp());
             bytes.extend(speaker.end(&reported(), &stamp()));

@@ -13,12 +13,7 @@ async fn asked(act: Act) -> (Result<Committed, Miss>, Duration) {
     let fake = Fake::start(vec![act]).await;
     let clients = Clients::new(Duration::from_secs(5)).unwrap();
     let target = Target {
-        access: Access {
-            base_url: &fake.url,
-            allow_private: true,
-            key: None,
-            own_key: false,
-        },
+        access: Access::nearby(&fake.url),
         via: HeaderValue::from_static("test"),
         dialect: Dialect::OpenAiChat,
         passed: &HeaderMap::new(),
