@@ -6,7 +6,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use spillway_simulator::{Answerer, Behaviour, Fault, ProviderConfig, ServedModel, ServiceTier};
 
-use crate::stand::{Answer, Plan, Stand};
+use crate::stand::{Answer, KEY, Plan, Stand, post};
 
 /// One model at the standard tier and, for half the money, at the flex tier.
 const POLICY: &str = r#"
@@ -205,4 +205,44 @@ async fn what_cannot_be_kept_is_refused_with_a_reason() {
         "{}",
         answer.text()
     );
+}
+
+/// An answer that is heard as a stream and told at once is still the provider's own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interaction_that_waited_is_kept_like_any_other() {
+    let large =
+        ServedModel::new("large", 10_000, 20_000).with_tier(ServiceTier::Flex, 5_000, 10_000);
+    let small = ServedModel::new("small", 1_000, 2_000);
+    let provider = |name: &str, model| ProviderConfig::new(name, vec![model]);
+    let policy = POLICY.replacen(
+        "models = [\"large\"]",
+        "models = [\"large\"]\ndialects = [\"gemini-interactions\"]",
+        1,
+    );
+    let stand = Stand::new()
+        .embedded()
+        .providers(
+            Answerer::Echo,
+            vec![provider("alpha", large), provider("beta", small)],
+        )
+        .speaks("alpha", "gemini-interactions")
+        .policy(&policy)
+        .start()
+        .await;
+    let url = format!("{}/v1beta/interactions", stand.url());
+    let mut body = json!({
+        "model": "auto", "input": "good morning", "start_within": "30s",
+        "generation_config": { "thinking_level": "high", "thinking_summaries": "auto" },
+    });
+    let first = post(&url, KEY, &body).await;
+    assert_eq!(first.header("x-spillway-tier"), "flex", "{}", first.text());
+    let said = first.json();
+    let id = said["id"].as_str().unwrap();
+    assert!(id.contains("__spillway_at_"), "{said}");
+    assert!(said["steps"][0]["signature"].is_string(), "{said}");
+    assert_eq!(said["steps"][1]["content"][0]["text"], "echo: good morning");
+    body["previous_interaction_id"] = id.into();
+    body["input"] = "what did I say first".into();
+    let next = post(&url, KEY, &body).await;
+    assert!(next.text().contains("You said first: good morning"));
 }

@@ -1,10 +1,7 @@
-//! Every dialect against every provider's, over real sockets: what callers get, and what
-//! they get when providers fail.
-
-use std::time::Duration;
+//! Every dialect against every provider's, over real sockets: what callers get.
 
 use serde_json::{Value, json};
-use spillway_simulator::{Answerer, Fault, ProviderConfig, ServedModel};
+use spillway_simulator::Fault;
 
 use crate::stand::{Answer, KEY, Stand, post};
 
@@ -20,7 +17,7 @@ pub(crate) const PROVIDERS: [&str; 6] = [
     "converse",
 ];
 /// The providers' models, with the dialect that each is spoken to in.
-const MODELS: [(&str, &str); 6] = [
+pub(crate) const MODELS: [(&str, &str); 6] = [
     ("chat-1", "openai-chat"),
     ("responses-1", "openai-responses"),
     ("claude-1", "anthropic-messages"),
@@ -149,117 +146,6 @@ async fn every_pair_answers_whole_and_as_a_stream() {
     assert!(
         (counted * 1e9 - cost as f64).abs() < 1.0,
         "{counted} {cost}"
-    );
-}
-
-/// Two providers of one model, in two dialects: what fails at one is answered by the
-/// other, in the caller's dialect.
-const PAIR: &str = r#"
-version = 1
-
-[models.one]
-typical_output = 5
-
-[[upstreams]]
-provider = "messages"
-models = ["one"]
-dialects = ["anthropic-messages"]
-prices.standard = { input = 1.0, output = 2.0 }
-
-[[upstreams]]
-provider = "responses"
-models = ["one"]
-dialects = ["openai-responses"]
-prices.standard = { input = 2.0, output = 4.0 }
-
-[routes.auto]
-baseline = "messages:one/standard"
-floor = 0.0
-deadline = "6s"
-"#;
-
-async fn pair() -> Stand {
-    let provider =
-        |name: &str| ProviderConfig::new(name, vec![ServedModel::new("one", 1_000, 2_000)]);
-    let providers = vec![provider("messages"), provider("responses")];
-    let stand = Stand::new()
-        .providers(Answerer::Echo, providers)
-        .policy(PAIR);
-    let limits = "ejection_ms = 1\nejection_max_ms = 2\nidle_ms = 1500";
-    stand.limits(limits).embedded().start().await
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_fails_in_one_dialect_is_answered_in_another() {
-    for fault in [
-        Fault::status(529),
-        Fault::status(500),
-        Fault::rate_limited(1),
-        Fault::Reset,
-        Fault::HangBeforeHeaders,
-        Fault::CutBeforeContent,
-        Fault::Garbage,
-        Fault::EmptyBody,
-        Fault::TruncatedJson,
-        Fault::ErrorInStream { content_chunks: 0 },
-    ] {
-        let stand = pair().await;
-        stand.script("messages").fail(fault.clone());
-        for caller in CALLERS {
-            for stream in [false, true] {
-                let asked = ask(stand.url(), caller, "auto", "one two three", stream);
-                let answer = tokio::time::timeout(Duration::from_secs(30), asked)
-                    .await
-                    .expect("an answer in time");
-                let case = format!("{fault:?}: {caller}, stream {stream}: {}", answer.text());
-                assert_eq!(answer.status, 200, "{case}");
-                assert_eq!(
-                    text(caller, &answer, stream),
-                    "echo: one two three",
-                    "{case}"
-                );
-                assert!(!answer.text().contains("error\":{"), "{case}");
-            }
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stream_that_breaks_ends_with_the_callers_own_error() {
-    let stand = Stand::new()
-        .dialects()
-        .limits("ejection_ms = 1\nejection_max_ms = 2\nidle_ms = 500")
-        .embedded()
-        .start()
-        .await;
-    for ((model, _), provider) in MODELS.into_iter().zip(PROVIDERS) {
-        for fault in [
-            Fault::CutAfter { content_chunks: 2 },
-            Fault::HangAfter { content_chunks: 2 },
-            Fault::ErrorInStream { content_chunks: 2 },
-        ] {
-            stand.script(provider).fail(fault.clone());
-            for caller in CALLERS {
-                let answer = ask(stand.url(), caller, model, "one two three four", true).await;
-                let case = format!("{fault:?} at {model}: {caller}: {}", answer.text());
-                assert_eq!(answer.status, 200, "{case}");
-                let said = text(caller, &answer, true);
-                assert!("echo: one two three four".starts_with(&said), "{case}");
-                assert!(!said.is_empty() && !ends(caller, &answer), "{case}");
-                let last = events(&answer).pop().unwrap_or_default();
-                // A provider's own error of the caller's dialect goes through as it is.
-                assert!(
-                    last["error"].is_object() || last["type"] == "error",
-                    "{case}"
-                );
-            }
-            stand.script(provider).heal();
-        }
-    }
-    let recorded = stand.recorded(|rows| rows.len() == 90).await;
-    assert!(
-        recorded.iter().all(|row| row["ending"] == "cut"),
-        "{recorded:#?}"
     );
 }
 

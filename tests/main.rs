@@ -21,6 +21,7 @@ mod dashboard;
 mod deadline;
 mod dialects;
 mod failover;
+mod fault_matrix;
 mod faults;
 mod jobs;
 mod keys;

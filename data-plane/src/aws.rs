@@ -6,13 +6,21 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Uri};
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsAuthorizer, AwsCredentialProvider};
+use http::{HeaderMap, HeaderValue, Method, Uri};
+use object_store::aws::{
+    AmazonS3Builder, AmazonS3ConfigKey, AwsAuthorizer, AwsCredential, AwsCredentialProvider,
+};
 use object_store::client::{HttpRequest, HttpRequestBody};
 use sha2::{Digest, Sha256};
+use tokio::time::timeout;
 
+/// A request waits so long for keys, where there are others, and where there are none.
+const RENEWED_WITHIN: Duration = Duration::from_millis(200);
+const KEYS_WITHIN: Duration = Duration::from_secs(3);
 /// What AWS calls the thing that a request is signed for.
 const SERVICE: &str = "bedrock";
 /// The variables that every tool for AWS reads its keys from.
@@ -30,7 +38,11 @@ const VARIABLES: [&str; 9] = [
 
 /// An identity at AWS; its keys are fetched when they are needed and kept while they hold.
 #[derive(Clone)]
-pub struct AwsKeys(AwsCredentialProvider);
+pub struct AwsKeys {
+    source: AwsCredentialProvider,
+    /// As they were when they could be had last.
+    last: Arc<Mutex<Option<Arc<AwsCredential>>>>,
+}
 
 impl fmt::Debug for AwsKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,6 +55,8 @@ impl fmt::Debug for AwsKeys {
 pub(crate) enum Unsigned {
     #[error("AWS's keys could not be had")]
     NoKeys(#[from] object_store::Error),
+    #[error("AWS's keys did not come in time")]
+    NotInTime,
     #[error("the address is wrong")]
     Address(#[from] http::Error),
 }
@@ -58,15 +72,47 @@ impl AwsKeys {
             builder = builder.with_region(region);
         }
         for name in VARIABLES {
-            if let (Some(value), Ok(key)) = (
-                env(name),
-                AmazonS3ConfigKey::from_str(&name.to_ascii_lowercase()),
-            ) {
+            let Some(value) = env(name) else { continue };
+            let value = value.trim();
+            // Some become headers, and whoever signs takes it that they can.
+            if HeaderValue::from_str(value).is_err() {
+                return Err(format!("variable {name} cannot stand in a header"));
+            }
+            if let Ok(key) = AmazonS3ConfigKey::from_str(&name.to_ascii_lowercase()) {
                 builder = builder.with_config(key, value);
             }
         }
         let built = builder.build().map_err(|error| error.to_string())?;
-        Ok(Self(built.credentials().clone()))
+        Ok(Self {
+            source: built.credentials().clone(),
+            last: Arc::default(),
+        })
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Arc<AwsCredential>>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The keys of now. Where they cannot be renewed the last ones are taken: they are
+    /// renewed minutes before they run out.
+    async fn keys(&self) -> Result<Arc<AwsCredential>, Unsigned> {
+        let source = Arc::clone(&self.source);
+        // Whoever stops waiting does not stop the fetching: the next one finds it done.
+        let fetching = tokio::spawn(async move { source.get_credential().await });
+        let known = self.last().is_some();
+        let within = if known { RENEWED_WITHIN } else { KEYS_WITHIN };
+        let fetched = match timeout(within, fetching).await {
+            Ok(Ok(fetched)) => fetched.map_err(Unsigned::from),
+            Ok(Err(_)) | Err(_) => Err(Unsigned::NotInTime),
+        };
+        let mut last = self.last();
+        match fetched {
+            Ok(keys) => {
+                *last = Some(Arc::clone(&keys));
+                Ok(keys)
+            }
+            Err(unsigned) => last.clone().ok_or(unsigned),
+        }
     }
 
     /// The headers that say who asks.
@@ -76,7 +122,7 @@ impl AwsKeys {
         body: &Bytes,
         region: &str,
     ) -> Result<HeaderMap, Unsigned> {
-        let keys = self.0.get_credential().await?;
+        let keys = self.keys().await?;
         let request = http::Request::builder().method(Method::POST).uri(uri);
         let mut request: HttpRequest = request.body(HttpRequestBody::empty())?;
         let digest = Sha256::digest(body);
@@ -120,6 +166,20 @@ mod tests {
         assert!(shown.contains("/eu-west-1/bedrock/aws4_request"), "{shown}");
         assert_eq!(headers["x-amz-security-token"], "token");
         assert!(!headers.contains_key("host"));
+    }
+
+    #[test]
+    fn what_cannot_stand_in_a_header_is_refused_at_the_start() {
+        let with = |key: &'static str| {
+            AwsKeys::found(&move |name| match name {
+                "AWS_ACCESS_KEY_ID" => Some(key.to_owned()),
+                "AWS_SECRET_ACCESS_KEY" => Some("canary".to_owned()),
+                _ => None,
+            })
+        };
+        assert!(with("AKID\n").is_ok(), "white space around it is nothing");
+        let flaw = with("AK\nID").unwrap_err();
+        assert!(flaw.contains("AWS_ACCESS_KEY_ID"), "{flaw}");
     }
 
     #[tokio::test]

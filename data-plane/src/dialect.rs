@@ -12,6 +12,7 @@ mod claude;
 mod ear;
 mod error;
 pub(crate) mod event;
+mod gathering;
 mod gemini_generate;
 mod gemini_interactions;
 mod google;
@@ -37,7 +38,6 @@ use spillway_routing::dialect::Dialect;
 use spillway_routing::unit::Tokens;
 
 use self::event::{Event, Said, Stamp};
-use self::sse::Frame;
 use crate::chat::{Asking, Body, Chat};
 use crate::conversation::{Conversation, Losses};
 use crate::failure::{Failure, Kind};
@@ -46,6 +46,7 @@ pub(crate) use self::ear::Ear;
 pub(crate) use self::error::{
     ErrorParts, Framing, error_form, error_frame, error_message, is_error_form,
 };
+pub(crate) use self::gathering::Gathering;
 pub(crate) use self::speaker::Speaker;
 pub(crate) use self::splitter::{Splitter, Unframed};
 
@@ -301,20 +302,6 @@ pub(crate) fn answer(dialect: Dialect, body: &[u8]) -> Result<Answer, Garbled> {
         Dialect::BedrockConverse => bedrock_converse::answer(body),
         Dialect::OpenAiEmbeddings => openai_embeddings::answer(body),
         Dialect::OpenAiImages => openai_images::answer(body),
-    }
-}
-
-/// The whole answer, where a dialect's last event has it.
-pub(crate) fn in_closing(dialect: Dialect, frame: &Frame) -> Option<Bytes> {
-    match dialect {
-        Dialect::OpenAiResponses => openai_responses::in_closing(&frame.data()?),
-        Dialect::OpenAiChat
-        | Dialect::AnthropicMessages
-        | Dialect::GeminiGenerate
-        | Dialect::GeminiInteractions
-        | Dialect::BedrockConverse
-        | Dialect::OpenAiEmbeddings
-        | Dialect::OpenAiImages => None,
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) struct Plan {
     limits: String,
     elsewhere: Vec<(&'static str, String)>,
     sdks: Vec<(&'static str, &'static str)>,
+    /// Who speaks a dialect below a path of its own.
+    speaking: Vec<(&'static str, &'static str)>,
     /// Who wants signed requests, and the secret they are signed with.
     signed: Option<(&'static str, &'static str)>,
     import: Option<(PathBuf, PathBuf)>,
@@ -50,6 +52,7 @@ impl Default for Plan {
             limits: String::new(),
             elsewhere: Vec::new(),
             sdks: Vec::new(),
+            speaking: Vec::new(),
             signed: None,
             import: None,
             speed: Speed::Instant,
@@ -91,9 +94,19 @@ impl Plan {
         ];
         self.providers(Answerer::Echo, providers)
             .policy(DIALECTS)
+            .speaks("gemini", "gemini-generate")
+            .speaks("interactions", "gemini-interactions")
+            .speaks("converse", "bedrock-converse")
             .takes_keys("chat", "openai")
             .takes_keys("messages", "anthropic")
             .takes_keys("gemini", "google")
+    }
+
+    /// Where the provider is asked; all but Google's and AWS's dialects share a path.
+    pub(crate) fn speaks(mut self, provider: &'static str, dialect: &str) -> Self {
+        let dialect = leaked(dialect);
+        self.speaking.push((provider, dialect));
+        self
     }
 
     /// The provider that keys are for which an SDK brings in its own header.
@@ -156,6 +169,15 @@ impl Plan {
             .into()
     }
 
+    fn url(&self, simulator: &Running, provider: &str) -> String {
+        let speaking = self.speaking.iter().find(|(name, _)| *name == provider);
+        match speaking.map(|(_, dialect)| *dialect) {
+            Some("gemini-generate" | "gemini-interactions") => simulator.gemini_base_url(provider),
+            Some("bedrock-converse") => simulator.bedrock_base_url(provider),
+            _ => simulator.base_url(provider),
+        }
+    }
+
     /// Starts everything and waits until every proxy serves the first table.
     pub(crate) async fn start(self) -> Stand {
         let dir = tempfile::tempdir().unwrap();
@@ -187,7 +209,7 @@ impl Plan {
         urls.extend(
             self.providers
                 .iter()
-                .map(|p| (leaked(&p.name), url(&simulator, &p.name))),
+                .map(|p| (leaked(&p.name), self.url(&simulator, &p.name))),
         );
         let site = Site {
             dir: dir.path(),
@@ -225,16 +247,6 @@ impl Plan {
             ready(proxy).await;
         }
         stand
-    }
-}
-
-/// Providers of Google's and of Bedrock's dialects are known by their names: they have
-/// paths of their own.
-fn url(simulator: &Running, provider: &str) -> String {
-    match provider {
-        "gemini" | "interactions" => simulator.gemini_base_url(provider),
-        "converse" => simulator.bedrock_base_url(provider),
-        _ => simulator.base_url(provider),
     }
 }
 

@@ -56,7 +56,12 @@ pub(super) fn meaning(data: &[u8]) -> Meaning {
     if let Some(delta) = at(&event, "contentBlockDelta").and_then(|block| at(block, "delta")) {
         meaning.content = content(delta);
     }
-    meaning.finished = at(&event, "messageStop").is_some();
+    if let Some(stop) = at(&event, "messageStop") {
+        // What came out as nonsense is no answer, however it ends.
+        let malformed = text(stop, "stopReason").is_some_and(is_malformed);
+        meaning.error = malformed.then_some(Blame::Provider);
+        meaning.finished = !malformed;
+    }
     if let Some(metadata) = at(&event, "metadata") {
         meaning.reported = reported(metadata);
         meaning.done = true;
@@ -65,6 +70,10 @@ pub(super) fn meaning(data: &[u8]) -> Meaning {
         meaning.error = Some(streamed(text(error, "type").unwrap_or_default()));
     }
     meaning
+}
+
+fn is_malformed(reason: &str) -> bool {
+    reason.starts_with("malformed")
 }
 
 /// Bytes of what one block or delta holds.
@@ -99,7 +108,7 @@ pub(super) fn answer(body: &[u8]) -> Result<Answer, Garbled> {
     let message = at(&body, "output").and_then(|output| at(output, "message"));
     let content = list(message.ok_or(Garbled)?, "content");
     let reason = text(&body, "stopReason").ok_or(Garbled)?;
-    if content.is_empty() && reason.starts_with("malformed") {
+    if is_malformed(reason) {
         return Err(Garbled);
     }
     let bytes = content.iter().map(self::content);
@@ -109,12 +118,21 @@ pub(super) fn answer(body: &[u8]) -> Result<Answer, Garbled> {
     })
 }
 
+/// How messages about a model that an account does not have begin.
+const MODEL_MESSAGES: [&str; 4] = [
+    "The provided model identifier",
+    "Invocation of model ID",
+    "You don't have access to the model",
+    "Access denied",
+];
+
 /// Whom a response that is no 200 blames.
 pub(super) fn blame(status: StatusCode, body: &[u8]) -> Blame {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let says = |word: &str| text(&body, "message").is_some_and(|message| message.contains(word));
-    // The account's own affair, though AWS calls it the request's.
-    let model = says("model identifier") || says("on-demand throughput") || says("model access");
+    let said = text(&body, "message").unwrap_or_default();
+    // The account's own affair, though AWS calls it the request's. Messages that repeat what
+    // a caller wrote begin otherwise.
+    let model = MODEL_MESSAGES.iter().any(|known| said.starts_with(known));
     match status.as_u16() {
         400 if model => Blame::Configuration,
         429 => Blame::Limit,
@@ -127,10 +145,11 @@ pub(super) fn blame(status: StatusCode, body: &[u8]) -> Blame {
 }
 
 fn streamed(kind: &str) -> Blame {
-    match kind {
-        "throttlingException" => Blame::Limit,
-        "serviceUnavailableException" => Blame::Overload,
-        "validationException" => Blame::Request,
+    // Modelled errors begin with a small letter, others with a capital.
+    match kind.to_ascii_lowercase().as_str() {
+        "throttlingexception" => Blame::Limit,
+        "serviceunavailableexception" => Blame::Overload,
+        "validationexception" => Blame::Request,
         _ => Blame::Provider,
     }
 }
@@ -163,6 +182,8 @@ mod tests {
         let lacking = "The provided model identifier is invalid.";
         assert_eq!(blame(400, lacking), Blame::Configuration);
         assert_eq!(blame(400, "messages: too odd"), Blame::Request);
+        let named = "Value 'model identifier' at 'toolConfig' failed to satisfy constraint";
+        assert_eq!(blame(400, named), Blame::Request);
         assert_eq!(blame(403, "no access"), Blame::Configuration);
         assert_eq!(blame(424, "the model failed"), Blame::Provider);
         assert_eq!(blame(429, "Too many requests"), Blame::Limit);

@@ -4,8 +4,9 @@
 //! their sampling changed. Knows no dialect's body beside the fields of thinking.
 
 use serde_json::{Map, Value, json};
+use spillway_routing::catalogue::Upstream;
 
-use crate::conversation::{Conversation, Effort, Loss, Losses, Setting, ToolChoice};
+use crate::conversation::{Conversation, Effort, Loss, Losses, Part, Setting, ToolChoice};
 
 /// The shortest time to think.
 const BUDGET_MIN: u64 = 1_024;
@@ -14,9 +15,10 @@ const ADAPTIVE: (u32, u32) = (4, 6);
 /// From this version on models refuse to have their sampling changed.
 const OWN_SAMPLING: (u32, u32) = (4, 7);
 
-/// Whether a model is one of theirs.
-pub(super) fn is_one(wire_model: &str) -> bool {
-    wire_model.contains("claude")
+/// The name of a model of theirs; hosts may call it by one that says nothing.
+pub(super) fn name(upstream: &Upstream) -> Option<&str> {
+    let names = [upstream.wire_model.as_str(), upstream.model.as_str()];
+    names.into_iter().find(|name| name.contains("claude"))
 }
 
 /// What is lost where thinking and something else exclude each other.
@@ -34,10 +36,9 @@ pub(super) fn losses(conversation: &Conversation, losses: &mut Losses) {
     let room = conversation
         .max_output
         .is_none_or(|most| most >= 2 * BUDGET_MIN);
-    losses.add_if(
-        wanted && (!room || forces_a_call(conversation)),
-        Loss::Effort,
-    );
+    // Models before 4.6 think on only from a thought that they signed themselves.
+    let hindered = !room || forces_a_call(conversation) || is_within_calls(conversation);
+    losses.add_if(wanted && hindered, Loss::Effort);
 }
 
 /// Whether its sampling may be set.
@@ -57,6 +58,13 @@ fn forces_a_call(conversation: &Conversation) -> bool {
         ToolChoice::Required | ToolChoice::Named(_)
     );
     forced && !conversation.tools.is_empty()
+}
+
+/// Whether the conversation ends with what tools gave, and no thought was kept of the calls.
+fn is_within_calls(conversation: &Conversation) -> bool {
+    let exchanges = conversation.exchanges();
+    let last = exchanges.last().map_or(&[][..], |(_, parts)| parts);
+    last.iter().any(|part| matches!(part, Part::Result(_)))
 }
 
 /// Newer models think as they see fit and take an effort; older ones take a budget, which
@@ -88,7 +96,7 @@ pub(super) fn think(
         return;
     }
     let room = limit.saturating_sub(BUDGET_MIN);
-    if room >= BUDGET_MIN {
+    if room >= BUDGET_MIN && !is_within_calls(conversation) {
         let budget = effort.budget().clamp(BUDGET_MIN, room);
         let enabled = json!({ "type": "enabled", "budget_tokens": budget });
         body.insert("thinking".into(), enabled);

@@ -6,6 +6,7 @@
 mod hear;
 mod read;
 mod speak;
+mod steps;
 mod write;
 
 use http::StatusCode;
@@ -20,6 +21,7 @@ use crate::conversation::Setting;
 pub(super) use self::hear::{events, said};
 pub(super) use self::read::read;
 pub(super) use self::speak::{Speaker, whole};
+pub(super) use self::steps::Steps;
 pub(super) use self::write::{losses, write};
 
 pub(super) const PATH: &str = "/interactions";

@@ -109,6 +109,26 @@ fn standard(base64: &str) -> String {
     standard
 }
 
+/// How messages about a key begin; some repeat it.
+const KEY_MESSAGES: [&str; 4] = [
+    "API key ",
+    "Your API key",
+    "Permission denied: Consumer",
+    "Method doesn't allow unregistered callers",
+];
+/// Reasons (of `google.rpc.ErrorInfo`) that are the key's or its project's.
+const KEY_REASONS: [&str; 4] = [
+    "CONSUMER_INVALID",
+    "CONSUMER_SUSPENDED",
+    "SERVICE_DISABLED",
+    "BILLING_DISABLED",
+];
+
+fn is_about_the_key(detail: &Value) -> bool {
+    let reason = text(detail, "reason").unwrap_or_default();
+    reason.starts_with("API_KEY_") || KEY_REASONS.contains(&reason)
+}
+
 /// Whom an error blames; in a stream it comes with a 200.
 pub(super) fn blame(status: StatusCode, body: &Value) -> Blame {
     let error = at(body, "error").cloned().unwrap_or_default();
@@ -117,10 +137,10 @@ pub(super) fn blame(status: StatusCode, body: &Value) -> Blame {
     let code = code
         .filter(|_| status.is_success())
         .unwrap_or(status.as_u16());
-    let reason = |detail: &Value| text(detail, "reason") == Some("API_KEY_INVALID");
     let message = text(&error, "message").unwrap_or_default();
-    let unknown_key =
-        list(&error, "details").iter().any(reason) || message.starts_with("API key not valid");
+    let unusable_key = list(&error, "details").iter().any(is_about_the_key)
+        || KEY_MESSAGES.iter().any(|known| message.starts_with(known));
+    let unknown_model = message.starts_with("models/") || message.starts_with("Model ");
     // The status of one dialect, the code of the other.
     let name = text(&error, "status").or_else(|| text(&error, "code"));
     let name = name.unwrap_or_default().to_ascii_uppercase();
@@ -129,9 +149,9 @@ pub(super) fn blame(status: StatusCode, body: &Value) -> Blame {
         (503, _) | (200, "UNAVAILABLE") => Blame::Overload,
         (401, _) => Blame::Configuration,
         // An unknown key is an invalid argument at Google.
-        (400, _) if unknown_key => Blame::Configuration,
+        (400 | 403, _) if unusable_key => Blame::Configuration,
         // What a caller points at may be gone, and the lane none the worse for it.
-        (404, _) if message.contains("models/") || message.contains("odel") => Blame::Configuration,
+        (404, _) if unknown_model => Blame::Configuration,
         (402..=404 | 300..=399, _) => Blame::Elsewhere,
         (408 | 499.. | 100..=299, _) => Blame::Provider,
         _ => Blame::Request,
@@ -164,6 +184,19 @@ mod tests {
         assert_eq!(standard("-_8"), "+/8=");
         assert_eq!(standard("+/8="), "+/8=");
         assert_eq!(standard(""), "");
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_the_operators() {
+        let message = "Permission denied: Consumer 'api_key:AIzaSy' has been suspended.";
+        let suspended = json!({ "error": { "code": 403, "message": message,
+            "details": [{ "reason": "CONSUMER_SUSPENDED" }] } });
+        assert_eq!(
+            blame(StatusCode::FORBIDDEN, &suspended),
+            Blame::Configuration
+        );
+        let other = json!({ "error": { "code": 403, "message": "no access to this file" } });
+        assert_eq!(blame(StatusCode::FORBIDDEN, &other), Blame::Elsewhere);
     }
 
     #[test]

@@ -67,6 +67,7 @@ fn is_sealed(id: &str) -> bool {
 /// The signature, if the id carries one of this kind.
 pub(super) fn signature(id: &str, signed: Signed) -> Option<String> {
     let (_, safe) = id.split_once(signed.mark())?;
+    let safe = safe.split_once(MARK).map_or(safe, |(safe, _)| safe);
     let mut signature: String = safe
         .chars()
         .map(|c| match c {
@@ -130,6 +131,15 @@ mod tests {
                 prop_assert_eq!(cut(&raw), Some(format!(r#"[{{"id":"{id}","x":1}}]"#)));
             }
         }
+    }
+
+    #[test]
+    fn each_of_two_signatures_comes_back_whole() {
+        let twice = sealed("c", Signed::Call, Some("c2ln"));
+        let twice = sealed(&twice, Signed::Thought, Some("dGhv"));
+        assert_eq!(signature(&twice, Signed::Call).as_deref(), Some("c2ln"));
+        assert_eq!(signature(&twice, Signed::Thought).as_deref(), Some("dGhv"));
+        assert_eq!(stripped(&twice), "c");
     }
 
     #[test]

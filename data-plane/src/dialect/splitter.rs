@@ -96,14 +96,16 @@ fn frame(message: &Message) -> Result<Frame, Unframed> {
         let found = headers.find(|header| header.name().as_str() == wanted);
         found.and_then(|header| Some(header.value().as_string().ok()?.as_str()))
     };
-    let payload: Value =
-        serde_json::from_slice(message.payload()).map_err(|_| Unframed::Garbled)?;
+    let payload: Option<Value> = serde_json::from_slice(message.payload()).ok();
     let error = |kind: Option<&str>, said: Option<&str>| {
-        let said = said.or_else(|| text(&payload, "message"));
+        let said = said.or_else(|| text(payload.as_ref()?, "message"));
         json!({ "error": { "type": kind, "message": said } })
     };
     let data = match header(":message-type") {
-        Some("event") => json!({ header(":event-type").ok_or(Unframed::Garbled)?: payload }),
+        Some("event") => {
+            let name = header(":event-type").ok_or(Unframed::Garbled)?;
+            json!({ name: payload.ok_or(Unframed::Garbled)? })
+        }
         Some("exception") => error(header(":exception-type"), None),
         _ => error(header(":error-code"), header(":error-message")),
     };
@@ -162,6 +164,19 @@ mod tests {
         }
         let bytes: Vec<&[u8]> = stream.chunks(1).collect();
         assert_eq!(cut(&bytes).unwrap(), frames);
+    }
+
+    #[test]
+    fn an_error_that_aws_did_not_model_has_no_payload() {
+        let text = |text: &str| HeaderValue::String(text.to_owned().into());
+        let message = Message::new(Vec::new())
+            .add_header(Header::new(":message-type", text("error")))
+            .add_header(Header::new(":error-code", text("ThrottlingException")))
+            .add_header(Header::new(":error-message", text("later")));
+        let mut bytes = Vec::new();
+        write_message_to(&message, &mut bytes).unwrap();
+        let said = r#"{"error":{"type":"ThrottlingException","message":"later"}}"#;
+        assert_eq!(cut(&[&bytes]).unwrap(), [said]);
     }
 
     #[test]

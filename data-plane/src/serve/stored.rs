@@ -179,12 +179,24 @@ fn path((thing, deed): (Thing, Deed), id: &str, query: Option<&str>) -> Result<S
         let message = "no provider makes such ids; take the id as it came with the response";
         return Err(Failure::client(Kind::UnknownObject, message));
     }
-    let stream = |query: &str| query.split('&').any(|pair| pair == "stream=true");
-    if query.is_some_and(stream) {
+    let pairs = || {
+        query
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+    };
+    let streams = |pair: &str| pair.starts_with("stream=") && pair != "stream=false";
+    if pairs().any(streams) {
         let message = "what is kept is not streamed again; leave stream out";
         return Err(Failure::client(Kind::BadRequest, message).about("stream"));
     }
-    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    // Some put their key there.
+    let passed: Vec<&str> = pairs().filter(|pair| !pair.starts_with("key=")).collect();
+    let query = if passed.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", passed.join("&"))
+    };
     Ok(format!("{}/{id}{}{query}", thing.path(), deed.tail()))
 }
 
@@ -201,5 +213,10 @@ mod tests {
             assert_eq!(path(wrong, None), None, "{wrong}");
         }
         assert_eq!(path("resp_1", Some("limit=2&stream=true")), None);
+        let keyless = path("resp_1", Some("key=sk-canary&stream=false"));
+        assert_eq!(
+            keyless.unwrap(),
+            "/responses/resp_1/input_items?stream=false"
+        );
     }
 }

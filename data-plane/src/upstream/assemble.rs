@@ -15,7 +15,7 @@ use super::reader::Reader;
 use super::retry::{Class, Miss};
 use crate::dialect::event::Assembly;
 use crate::dialect::sse::Frame;
-use crate::dialect::{self, Meaning, Reported};
+use crate::dialect::{self, Gathering, Meaning, Reported};
 
 /// A stream that has begun is heard so long.
 const WITHIN: Duration = Duration::from_secs(600);
@@ -42,7 +42,8 @@ async fn hear(
     dialect: Dialect,
 ) -> Result<Committed, Miss> {
     let (mut assembly, mut reported) = (Assembly::default(), Reported::default());
-    let (mut content, mut finished, mut whole) = (0u32, false, None);
+    let (mut content, mut finished) = (0u32, false);
+    let mut gathering = Gathering::of(dialect);
     let mut held = held.into_iter();
     loop {
         let next = match held.next() {
@@ -57,12 +58,12 @@ async fn hear(
         content = content.saturating_add(meaning.content);
         finished |= meaning.finished || meaning.done;
         reported.add(meaning.reported);
+        gathering.add(&frame);
         meaning
             .events
             .into_iter()
             .for_each(|event| assembly.add(event));
         if meaning.done {
-            whole = dialect::in_closing(dialect, &frame);
             break;
         }
     }
@@ -71,7 +72,7 @@ async fn hear(
     }
     reader.release();
     // As the provider has it, with the id that it keeps it under.
-    if let Some(body) = whole
+    if let Some(body) = gathering.whole()
         && let Ok(answer) = dialect::answer(dialect, &body)
     {
         return Ok(Committed::Whole { body, answer });

@@ -89,7 +89,7 @@ pub(super) async fn attempt(
     sent: &Sent,
 ) -> Result<Committed, Miss> {
     let asked = timeout_at(bounds.give_up.into(), request(target, wire, stream)).await;
-    let mut request = asked.map_err(|_| unready("AWS's keys did not come in time"))??;
+    let mut request = asked.map_err(|_| unsent("no keys in time"))??;
     let connection = capture_connection(&mut request);
     let mut sending = clients.send(request, target.access.allow_private);
     // Whoever drops this future halfway must still know whether anything was sent.
@@ -103,11 +103,7 @@ pub(super) async fn attempt(
     let answer = match timeout_at(bounds.give_up.into(), sending).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) if client::unsent(&error) => {
-            return Err(Miss::new(
-                Class::Unsent,
-                AttemptResult::Unreachable,
-                "not reached",
-            ));
+            return Err(unsent("not reached"));
         }
         Ok(Err(_)) => {
             return Err(Miss::new(
@@ -117,11 +113,7 @@ pub(super) async fn attempt(
             ));
         }
         Err(_) if connection.connection_metadata().is_none() => {
-            return Err(Miss::new(
-                Class::Unsent,
-                AttemptResult::Unreachable,
-                "not reached in time",
-            ));
+            return Err(unsent("not reached in time"));
         }
         Err(_) => return Err(too_late()),
     };
@@ -162,6 +154,11 @@ fn broken(broken: &Broken) -> Miss {
     }
 }
 
+/// Nothing was sent, and it may be another time.
+fn unsent(cause: &'static str) -> Miss {
+    Miss::new(Class::Unsent, AttemptResult::Unreachable, cause)
+}
+
 /// Nothing could be sent.
 fn unready(cause: &'static str) -> Miss {
     Miss::new(Class::Misconfigured, AttemptResult::Unreachable, cause)
@@ -183,7 +180,7 @@ async fn request(
     let shown = target.access.headers(&uri, &wire.body).await;
     let shown = shown.map_err(|error| {
         tracing::warn!(error = &error as &dyn std::error::Error, "not signed");
-        unready("not signed")
+        unsent("not signed")
     })?;
     let mut request = Request::new(Full::new(wire.body));
     *request.method_mut() = Method::POST;

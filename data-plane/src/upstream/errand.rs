@@ -16,6 +16,7 @@ use super::attempt::{AGENT, VIA};
 use super::reader::rest;
 use super::retry::retry_after;
 use crate::Proxy;
+use crate::dialect::{self, Blame};
 use crate::failure::{Failure, Kind};
 use crate::inbound::Inbound;
 
@@ -75,8 +76,12 @@ pub(crate) async fn errand(
     let body = timeout_at(until.into(), reading).await.map_err(late)?;
     let body = body.map_err(|_| failed("the provider's answer broke off"))?;
     // Of our key, our limits and its own trouble the provider tells us, not our callers.
+    let unusable = dialect::blame(dialect, head.status, &body) == Blame::Configuration;
     match head.status {
         status if status.is_success() => Ok((status, body)),
+        StatusCode::BAD_REQUEST if unusable && !access.own_key => {
+            Err(misconfigured("the provider does not take this proxy's key"))
+        }
         StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::CONFLICT => {
             Ok((head.status, body))
         }

@@ -41,6 +41,8 @@ const DOCUMENTS: [(&str, &str); 9] = [
 const IMAGES: [&str; 4] = ["png", "jpeg", "gif", "webp"];
 /// Where Claude says which sequence stopped it; Converse tells only who asks.
 const STOP_SEQUENCE: &str = "/stop_sequence";
+/// A document's name, with room for what tells it from others (200 in all).
+const NAME_BYTES_MAX: usize = 190;
 /// Of a document without a name.
 const UNNAMED: &str = "document";
 
@@ -109,7 +111,8 @@ pub(in crate::dialect) fn write(
         body.insert("system".into(), system.collect());
     }
     body.insert("messages".into(), messages(conversation).into());
-    let inference = inference(conversation, &upstream.wire_model);
+    let claude = claude::name(upstream);
+    let inference = inference(conversation, claude, most);
     if !inference.is_empty() {
         body.insert("inferenceConfig".into(), inference.into());
     }
@@ -123,19 +126,25 @@ pub(in crate::dialect) fn write(
         body.insert("outputConfig".into(), json!({ "textFormat": format }));
     }
     let stops = conversation.stop.iter().any(|stop| !stop.trim().is_empty());
-    if stops && claude::is_one(&upstream.wire_model) {
+    if stops && claude.is_some() {
         let paths = json!([STOP_SEQUENCE]);
         body.insert("additionalModelResponseFieldPaths".into(), paths);
     }
     if let Some(effort) = conversation.thinking.effort {
-        thinking(effort, conversation, upstream, most, &mut body);
+        thinking(effort, conversation, claude, most, &mut body);
     }
     body
 }
 
-fn inference(conversation: &Conversation, wire_model: &str) -> Map<String, Value> {
+fn inference(
+    conversation: &Conversation,
+    claude: Option<&str>,
+    most: Tokens,
+) -> Map<String, Value> {
     let mut inference = Map::new();
-    if let Some(most) = conversation.max_output {
+    // Bedrock cuts Claude off at some 4,000 tokens where nobody says more.
+    let usual = claude.map(|_| most.0.into());
+    if let Some(most) = conversation.max_output.or(usual) {
         inference.insert("maxTokens".into(), most.into());
     }
     let stops = conversation.stop.iter();
@@ -143,7 +152,7 @@ fn inference(conversation: &Conversation, wire_model: &str) -> Map<String, Value
     if !stops.is_empty() {
         inference.insert("stopSequences".into(), json!(stops));
     }
-    if claude::is_one(wire_model) && !claude::is_sampled(conversation, wire_model) {
+    if claude.is_some_and(|name| !claude::is_sampled(conversation, name)) {
         return inference;
     }
     for (setting, name) in SETTINGS {
@@ -160,25 +169,25 @@ fn inference(conversation: &Conversation, wire_model: &str) -> Map<String, Value
 fn thinking(
     effort: Effort,
     conversation: &Conversation,
-    upstream: &Upstream,
+    claude: Option<&str>,
     most: Tokens,
     body: &mut Map<String, Value>,
 ) {
-    if claude::is_one(&upstream.wire_model) {
+    if let Some(name) = claude {
         let limit = conversation.max_output.unwrap_or(most.0.into());
         let mut fields = Map::new();
-        claude::think(
-            effort,
-            conversation,
-            &upstream.wire_model,
-            limit,
-            &mut fields,
-        );
+        claude::think(effort, conversation, name, limit, &mut fields);
         if !fields.is_empty() {
             body.insert("additionalModelRequestFields".into(), fields.into());
         }
         return;
     }
+    let effort = match effort {
+        // There is no word for it.
+        Effort::None => return,
+        Effort::Minimal => Effort::Low,
+        other => other,
+    };
     let config = body.entry("outputConfig").or_insert_with(|| json!({}));
     config["effort"] = effort.name().into();
 }
@@ -209,12 +218,44 @@ fn messages(conversation: &Conversation) -> Vec<Value> {
         if messages.is_empty() && role == "assistant" {
             messages.push(opening());
         }
-        messages.push(json!({ "role": role, "content": blocks }));
+        // What stood between two turns of one role had nothing to say.
+        match messages.last_mut() {
+            Some(last) if last["role"] == role => {
+                let content = last["content"].as_array_mut();
+                content
+                    .into_iter()
+                    .for_each(|content| content.append(&mut blocks));
+            }
+            _ => messages.push(json!({ "role": role, "content": blocks })),
+        }
     }
     if messages.is_empty() {
         messages.push(opening());
     }
+    let mut names = BTreeSet::new();
+    let blocks = messages
+        .iter_mut()
+        .filter_map(|message| message["content"].as_array_mut());
+    blocks
+        .flatten()
+        .for_each(|block| tell_apart(block, &mut names));
     messages
+}
+
+/// No two documents of a conversation may have one name.
+fn tell_apart(block: &mut Value, names: &mut BTreeSet<String>) {
+    if let Some(Value::String(name)) = block.pointer_mut("/document/name") {
+        let mut fresh = name.clone();
+        let mut count = 1;
+        while !names.insert(fresh.to_ascii_lowercase()) {
+            count += 1;
+            fresh = format!("{name} {count}");
+        }
+        *name = fresh;
+    }
+    let nested = block.pointer_mut("/toolResult/content");
+    let nested = nested.and_then(Value::as_array_mut).into_iter().flatten();
+    nested.for_each(|block| tell_apart(block, names));
 }
 
 fn block(part: &Part) -> Option<Value> {
@@ -274,11 +315,12 @@ fn document_format(media: &str) -> Option<&'static str> {
 fn document_name(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '(' | ')' | '[' | ']');
     let words = name.split(|c: char| !plain(c)).filter(|w| !w.is_empty());
-    let name = words.collect::<Vec<_>>().join(" ");
+    let mut name = words.collect::<Vec<_>>().join(" ");
+    name.truncate(NAME_BYTES_MAX);
     if name.is_empty() {
         return UNNAMED.to_owned();
     }
-    name
+    name.trim_end().to_owned()
 }
 
 /// Ids are letters, digits and lines here, 64 at most.
@@ -335,6 +377,7 @@ fn tool(tool: &Tool) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conversation::Turn;
 
     #[test]
     fn a_documents_name_is_made_of_what_may_stand_in_it() {
@@ -343,5 +386,56 @@ mod tests {
             "report (final) v2 pdf"
         );
         assert_eq!(document_name("…"), UNNAMED);
+        assert_eq!(document_name(&"a".repeat(400)).len(), NAME_BYTES_MAX);
+    }
+
+    fn written(turns: Vec<Turn>) -> Vec<Value> {
+        messages(&Conversation {
+            turns,
+            ..Conversation::default()
+        })
+    }
+
+    fn turn(role: Role, parts: Vec<Part>) -> Turn {
+        Turn { role, parts }
+    }
+
+    #[test]
+    fn a_turn_that_says_nothing_leaves_no_two_of_one_role() {
+        let said = |text: &str| vec![Part::Text(text.to_owned())];
+        let thought = vec![Part::Reasoning("hm".to_owned())];
+        let written = written(vec![
+            turn(Role::User, said("one")),
+            turn(Role::Assistant, thought),
+            turn(Role::User, said("two")),
+        ]);
+        let content = json!([{ "text": "one" }, { "text": "two" }]);
+        assert_eq!(written, [json!({ "role": "user", "content": content })]);
+    }
+
+    #[test]
+    fn documents_are_told_apart_by_their_names() {
+        let file = |name: Option<&str>| Part::File {
+            source: Source::Data {
+                media: "application/pdf".to_owned(),
+                base64: "JVBERi0=".to_owned(),
+            },
+            name: name.map(str::to_owned),
+        };
+        let result = Part::Result(ToolResult {
+            id: "a".to_owned(),
+            parts: vec![file(Some("A b.pdf"))],
+            failed: false,
+        });
+        let files = vec![file(None), file(None), file(Some("a.b.pdf")), result];
+        let written = written(vec![turn(Role::User, files)]).remove(0);
+        let content = written["content"].as_array().unwrap();
+        let name = |block: &Value| block["document"]["name"].as_str().map(str::to_owned);
+        let names: Vec<String> = content.iter().filter_map(name).collect();
+        assert_eq!(names, ["document", "document 2", "a b pdf 2"]);
+        assert_eq!(
+            content[0]["toolResult"]["content"][0]["document"]["name"],
+            "A b pdf"
+        );
     }
 }

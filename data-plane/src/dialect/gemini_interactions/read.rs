@@ -12,7 +12,6 @@ use crate::conversation::{
     Conversation, Effort, Form, Loss, Part, Setting, Tool, ToolCall, ToolChoice, ToolResult, Turn,
 };
 use crate::dialect::peek::{at, is_idle, list, text, texts};
-use crate::dialect::seal::{self, Signed};
 use crate::dialect::{Read, google, kept, required_model};
 use crate::failure::{Failure, Kind};
 
@@ -64,7 +63,7 @@ pub(in crate::dialect) fn read(body: &Body) -> Result<Read, Failure> {
         conversation.turns.push(said(Role::System, system));
     }
     match body.value("input") {
-        Some(input) => Steps::default().read(&input, &mut conversation),
+        Some(input) => steps(&input, &mut conversation),
         // Serde refuses lone surrogates; the raw text is near enough to route by.
         None if body.raw("input").is_some() => {
             conversation.own.own("input");
@@ -82,6 +81,7 @@ pub(in crate::dialect) fn read(body: &Body) -> Result<Read, Failure> {
     for field in &body.0 {
         setting(field, &mut conversation);
     }
+    allow(body, &mut conversation);
     Ok(Read {
         model: required_model(body.text("model"))?,
         stream: body.flag("stream")?,
@@ -153,18 +153,28 @@ fn config(name: &str, value: &Value, into: &mut Conversation) {
 fn tool_choice(value: &Value, into: &mut Conversation) {
     let allowed = at(value, "allowed_tools");
     let mode = allowed.map_or_else(|| value.as_str(), |allowed| text(allowed, "mode"));
-    let names = allowed.and_then(|allowed| at(allowed, "tools"));
-    let names = names.map(texts).unwrap_or_default();
-    into.tool_choice = match (mode.unwrap_or("auto"), names.as_slice()) {
+    into.tool_choice = match (mode.unwrap_or("auto"), allowed_tools(value).as_slice()) {
         ("none", _) => ToolChoice::None,
         ("any", [one]) => ToolChoice::Named(one.clone()),
         ("any", _) => ToolChoice::Required,
         ("auto" | "validated", _) => ToolChoice::Auto,
         _ => return into.own.own("tool_choice"),
     };
-    // A name that was declared by nobody is the provider's to judge.
+}
+
+fn allowed_tools(choice: &Value) -> Vec<String> {
+    let names = at(choice, "allowed_tools").and_then(|allowed| at(allowed, "tools"));
+    names.map(texts).unwrap_or_default()
+}
+
+/// Leaves the tools that may be called, once all were read. A name that nobody declared is
+/// the provider's to judge.
+fn allow(body: &Body, into: &mut Conversation) {
+    let config = body.value("generation_config").unwrap_or_default();
+    let names = at(&config, "tool_choice").map(allowed_tools);
+    let names = names.unwrap_or_default();
     let known = |name: &String| into.tools.iter().any(|tool| tool.name == *name);
-    if names.len() > 1 && names.iter().all(known) {
+    if !names.is_empty() && names.iter().all(known) {
         into.tools.retain(|tool| names.contains(&tool.name));
     }
 }
@@ -208,89 +218,73 @@ fn form(value: &Value, into: &mut Conversation) {
     }
 }
 
-/// Steps so far: a call is followed by its result, and goes with the thought before it.
-#[derive(Default)]
-struct Steps {
-    signature: Option<String>,
-    /// Ids as they stand, and with their signatures.
-    calls: Vec<(String, String)>,
+/// A text, contents or steps.
+fn steps(input: &Value, into: &mut Conversation) {
+    let steps = match input {
+        Value::String(text) => return into.turns.push(said(Role::User, text.clone())),
+        Value::Array(items) => items.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let is_step = |one: &Value| {
+        let kind = text(one, "type").unwrap_or_default();
+        at(one, "content").is_some() || kind == "thought" || kind.contains('_')
+    };
+    // Contents alone are what the user says.
+    if !steps.iter().any(is_step) {
+        let parts = contents(steps, into);
+        return into.hears(Role::User, parts);
+    }
+    for one in steps {
+        step(one, into);
+    }
 }
 
-impl Steps {
-    fn read(&mut self, input: &Value, into: &mut Conversation) {
-        let steps = match input {
-            Value::String(text) => return into.turns.push(said(Role::User, text.clone())),
-            Value::Array(items) => items.as_slice(),
-            one => std::slice::from_ref(one),
-        };
-        let is_step = |one: &Value| {
-            let kind = text(one, "type").unwrap_or_default();
-            at(one, "content").is_some() || kind == "thought" || kind.contains('_')
-        };
-        // Contents alone are what the user says.
-        if !steps.iter().any(is_step) {
-            let parts = contents(steps, into);
-            return into.hears(Role::User, parts);
+/// A thought's signature is for Google's own lanes, which get the steps as they are.
+fn step(step: &Value, into: &mut Conversation) {
+    let word = |name| text(step, name).unwrap_or_default().to_owned();
+    match text(step, "type").unwrap_or_default() {
+        "user_input" => {
+            let parts = contents(list(step, "content"), into);
+            into.hears(Role::User, parts);
         }
-        for step in steps {
-            self.step(step, into);
+        "model_output" => {
+            let parts = contents(list(step, "content"), into);
+            answers(parts, into);
         }
-    }
-
-    fn step(&mut self, step: &Value, into: &mut Conversation) {
-        let word = |name| text(step, name).unwrap_or_default().to_owned();
-        match text(step, "type").unwrap_or_default() {
-            "user_input" => {
-                let parts = contents(list(step, "content"), into);
-                into.hears(Role::User, parts);
+        "thought" => {
+            let summary = list(step, "summary").iter();
+            let thought: String = summary
+                .filter_map(|content| text(content, "text"))
+                .collect();
+            // One without words is only there for its signature.
+            if !thought.is_empty() {
+                answers(vec![Part::Reasoning(thought)], into);
             }
-            "model_output" => {
-                let parts = contents(list(step, "content"), into);
-                answers(parts, into);
-            }
-            "thought" => {
-                self.signature = text(step, "signature").map(str::to_owned);
-                let summary = list(step, "summary").iter();
-                let thought: String = summary
-                    .filter_map(|content| text(content, "text"))
-                    .collect();
-                // One without words is only there for its signature.
-                if !thought.is_empty() {
-                    answers(vec![Part::Reasoning(thought)], into);
-                }
-            }
-            "function_call" => {
-                let id = word("id");
-                let sealed = seal::sealed(&id, Signed::Thought, self.signature.as_deref());
-                self.calls.push((id, sealed.clone()));
-                let call = ToolCall {
-                    id: sealed,
-                    name: word("name"),
-                    arguments: at(step, "arguments")
-                        .map_or_else(|| "{}".to_owned(), Value::to_string),
-                };
-                answers(vec![Part::Call(call)], into);
-            }
-            "function_result" => {
-                let id = word("call_id");
-                let known = self.calls.iter().find(|(bare, _)| *bare == id);
-                let id = known.map_or(id, |(_, sealed)| sealed.clone());
-                let result = ToolResult {
-                    id,
-                    parts: result(step, into),
-                    failed: at(step, "is_error") == Some(&Value::Bool(true)),
-                };
-                into.hears(Role::User, vec![Part::Result(result)]);
-            }
-            "text" | "image" | "document" | "audio" | "video" => {
-                let parts = contents(std::slice::from_ref(step), into);
-                into.hears(Role::User, parts);
-            }
-            kind if kind.ends_with("_call") || kind.ends_with("_result") => {
-                into.own.add(Loss::BuiltInTool);
-            }
-            other => into.own.own(&format!("step {other}")),
         }
+        "function_call" => {
+            let call = ToolCall {
+                id: word("id"),
+                name: word("name"),
+                arguments: at(step, "arguments").map_or_else(|| "{}".to_owned(), Value::to_string),
+            };
+            answers(vec![Part::Call(call)], into);
+        }
+        "function_result" => {
+            let result = ToolResult {
+                id: word("call_id"),
+                parts: result(step, into),
+                failed: at(step, "is_error") == Some(&Value::Bool(true)),
+            };
+            into.hears(Role::User, vec![Part::Result(result)]);
+        }
+        "text" | "image" | "document" | "audio" | "video" => {
+            let parts = contents(std::slice::from_ref(step), into);
+            into.hears(Role::User, parts);
+        }
+        kind if kind.ends_with("_call") || kind.ends_with("_result") => {
+            into.own.add(Loss::BuiltInTool);
+        }
+        other => into.own.own(&format!("step {other}")),
     }
 }
 
