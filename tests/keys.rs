@@ -1,6 +1,6 @@
 //! Callers' keys of the policy: who may ask, for what, and how much.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use serde_json::{Value, json};
@@ -200,4 +200,50 @@ async fn without_etcd_a_key_goes_on_with_what_was_granted_and_a_little_more() {
         ask(&stand, &key, "auto").await.status == 200
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_proxies_share_the_requests_of_a_minute() {
+    let (key, lines) = made("often").await;
+    let keys = format!("{lines}requests_per_minute = 32\n");
+    let stand = planned(Stand::new().proxies(3), &keys).await;
+    let began = Instant::now();
+    let urls = || stand.proxies.iter().map(|proxy| proxy.url.as_str()).cycle();
+    let together = urls().take(90).map(|url| ask_at(url, &key, "auto"));
+    let answers = join_all(together).await;
+    let served = answers.iter().filter(|answer| answer.status == 200).count();
+    // What flowed in meanwhile counts too; two proxies may keep a slice that nobody used.
+    let flowed = began.elapsed().as_secs_f64() * 32.0 / 60.0;
+    assert!(
+        (28.0..=32.0 + flowed).contains(&(served as f64)),
+        "{served}"
+    );
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        let said = (answer.status, code(answer));
+        assert_eq!(said, (429, "rate_limit_exceeded".into()));
+        let wait: u64 = answer.header("retry-after").parse().unwrap();
+        assert!((1..=60).contains(&wait), "{wait}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_etcd_each_proxy_counts_the_minute_alone() {
+    let (key, lines) = made("often").await;
+    let keys = format!("{lines}requests_per_minute = 8\n");
+    let mut stand = planned(Stand::new().proxies(2), &keys).await;
+    for _ in 0..8 {
+        assert_eq!(ask(&stand, &key, "auto").await.status, 200);
+    }
+    let other = stand.proxies[1].url.clone();
+    assert_eq!(ask_at(&other, &key, "auto").await.status, 429);
+    stand.etcd.as_mut().unwrap().kill().await;
+    eventually(
+        "the other proxy goes on with a minute of its own",
+        || async { ask_at(&other, &key, "auto").await.status == 200 },
+    )
+    .await;
+    let more = join_all((0..20).map(|_| ask_at(&other, &key, "auto"))).await;
+    let served = more.iter().filter(|answer| answer.status == 200).count();
+    assert!(served <= 8, "{served}");
+    stand.etcd.as_mut().unwrap().restart().await;
 }

@@ -1,12 +1,13 @@
-//! How much each key may still have at this proxy.
+//! How much each key may still have.
 //!
 //! Owns: requests and tokens a minute as buckets that fill all the time, and money a day
-//! (UTC), which all proxies of a fleet share; what a request is expected to take is
+//! (UTC), all of which the proxies of a fleet share; what a request is expected to take is
 //! reserved before it is sent and settled when its record closes. Knows no prices and no
 //! callers. It lives as long as the process.
 
 mod bucket;
 pub(crate) mod fleet;
+mod flow;
 mod money;
 
 use std::collections::BTreeMap;
@@ -17,13 +18,13 @@ use spillway_routing::id::KeyId;
 use spillway_routing::key::KeyLimits;
 use spillway_routing::unit::{NanoUsd, Tokens, UnixMillis};
 
-use self::bucket::Bucket;
 use self::fleet::Fleet;
-use self::money::{Ask, Day, Granted, Lack, Money, Round};
+use self::flow::{Dry, Flow, Rates};
+use self::money::{Day, Lack, Money, Round};
 use crate::clock;
 
 const DAY_MS: u64 = 24 * 3_600_000;
-/// How long a request waits for money to be granted; where nobody answers so long, nobody
+/// How long a request waits to be granted what it needs; where nobody answers so long, nobody
 /// can be asked.
 const GRANT_WITHIN: Duration = Duration::from_millis(1_000);
 
@@ -73,44 +74,52 @@ impl Short {
 
 #[derive(Clone, Copy, Debug)]
 struct Account {
-    requests: Bucket,
-    tokens: Bucket,
+    rates: Rates<Flow>,
     money: Money,
 }
 
+/// What this proxy asks of the fleet for a key.
+#[derive(Clone, Copy, Debug)]
+enum Ask {
+    Money(money::Ask),
+    Rates(flow::Ask),
+}
+
 impl Account {
-    /// A key's account, its buckets filled up to now.
-    fn of<'a>(
-        accounts: &'a mut BTreeMap<KeyId, Self>,
-        key: &KeyId,
-        limits: &KeyLimits,
-        now: Instant,
-        at: UnixMillis,
-    ) -> &'a mut Self {
-        let requests = limits.requests_per_minute.unwrap_or(u32::MAX);
-        let tokens = limits.tokens_per_minute.unwrap_or(u32::MAX);
-        let account = accounts.entry(key.clone()).or_insert_with(|| Self {
-            requests: Bucket::full(requests, now),
-            tokens: Bucket::full(tokens, now),
+    fn new(limits: &KeyLimits, shared: bool, now: Instant, at: UnixMillis) -> Self {
+        let flow = |per_minute: Option<u32>| Flow::new(unlimited(per_minute), shared, now);
+        Self {
+            rates: Rates {
+                requests: flow(limits.requests_per_minute),
+                tokens: flow(limits.tokens_per_minute),
+            },
             money: Money::new(at.0 / DAY_MS),
-        });
-        account.requests.fill(requests, now);
-        account.tokens.fill(tokens, now);
-        account
+        }
     }
 
-    fn may_ask(&self, limits: &KeyLimits) -> Result<(), Short> {
-        let most = limits.requests_per_minute.unwrap_or(u32::MAX);
-        let wait = self.requests.lacks(1.0, most);
-        wait.map_or(Ok(()), |wait| Err(Short::Requests(wait)))
+    /// Whether one more request, of so many tokens where they count, is within its rates.
+    fn may_take(&mut self, tokens: Option<f64>, now: Instant) -> Result<(), Refused> {
+        let requests = self.rates.requests.gives(1.0, now);
+        // Both are asked for at once.
+        let tokens = tokens.map_or(Ok(()), |tokens| self.rates.tokens.gives(tokens, now));
+        match (requests, tokens) {
+            (Err(Dry::For(wait)), _) => Err(Refused::Short(Short::Requests(wait))),
+            (_, Err(Dry::For(wait))) => Err(Refused::Short(Short::Tokens(wait))),
+            (Err(Dry::Ask), _) | (_, Err(Dry::Ask)) => Err(Refused::Ask),
+            (Ok(()), Ok(())) => Ok(()),
+        }
     }
+}
+
+fn unlimited(per_minute: Option<u32>) -> u32 {
+    per_minute.unwrap_or(u32::MAX)
 }
 
 /// The accounts of all keys that have limits.
 #[derive(Debug, Default)]
 pub(crate) struct Allowances {
     accounts: Mutex<BTreeMap<KeyId, Account>>,
-    /// Where the money of a day is shared with other proxies.
+    /// Where keys are shared with other proxies.
     fleet: Option<Fleet>,
 }
 
@@ -129,20 +138,38 @@ impl Allowances {
 
     /// Takes what a request is expected to need, all of it or nothing.
     ///
-    /// Waits a moment where money has to be asked of the fleet.
+    /// Waits a moment where the fleet has to be asked.
     pub(crate) async fn reserve(
         &self,
         key: &KeyId,
         limits: &KeyLimits,
         expected: Taking,
     ) -> Result<Grant, Short> {
+        self.granted_within(key, || {
+            self.take(key, limits, expected, Instant::now(), clock::now())
+        })
+        .await
+    }
+
+    /// Takes one request of the minute, and nothing else.
+    pub(crate) async fn count(&self, key: &KeyId, limits: &KeyLimits) -> Result<(), Short> {
+        self.granted_within(key, || {
+            self.take_one(key, limits, Instant::now(), clock::now())
+        })
+        .await
+    }
+
+    async fn granted_within<T>(
+        &self,
+        key: &KeyId,
+        take: impl Fn() -> Result<T, Refused>,
+    ) -> Result<T, Short> {
         let until = Instant::now() + GRANT_WITHIN;
-        let take = || self.take(key, limits, expected, Instant::now(), clock::now());
         loop {
             // Watched before the look, so that no round in between is missed.
             let rounds = self.fleet.as_ref().map(Fleet::rounds);
             match take() {
-                Ok(grant) => return Ok(grant),
+                Ok(taken) => return Ok(taken),
                 Err(Refused::Short(short)) => return Err(short),
                 Err(Refused::Ask) => {}
             }
@@ -151,13 +178,36 @@ impl Allowances {
             };
             let answered = tokio::time::timeout_at(until.into(), rounds.changed()).await;
             if !matches!(answered, Ok(Ok(()))) {
-                self.with(key, Money::cannot_ask);
+                self.with(key, |account| {
+                    account.money.cannot_ask();
+                    account.rates.cannot_ask();
+                });
                 return take().map_err(|refused| match refused {
                     Refused::Short(short) => short,
                     Refused::Ask => Short::Money,
                 });
             }
         }
+    }
+
+    /// A key's account as it stands now.
+    fn account<'a>(
+        &self,
+        accounts: &'a mut BTreeMap<KeyId, Account>,
+        key: &KeyId,
+        limits: &KeyLimits,
+        (now, at): (Instant, UnixMillis),
+    ) -> &'a mut Account {
+        let shared = self.fleet.is_some();
+        let account = accounts.entry(key.clone());
+        let account = account.or_insert_with(|| Account::new(limits, shared, now, at));
+        let rates = &mut account.rates;
+        rates
+            .requests
+            .turn(unlimited(limits.requests_per_minute), now);
+        rates.tokens.turn(unlimited(limits.tokens_per_minute), now);
+        account.money.turn(at.0 / DAY_MS);
+        account
     }
 
     fn take(
@@ -168,21 +218,18 @@ impl Allowances {
         now: Instant,
         at: UnixMillis,
     ) -> Result<Grant, Refused> {
-        let tokens_most = limits.tokens_per_minute.unwrap_or(u32::MAX);
         let mut accounts = self.accounts();
-        let account = Account::of(&mut accounts, key, limits, now, at);
-        account.may_ask(limits).map_err(Refused::Short)?;
+        let account = self.account(&mut accounts, key, limits, (now, at));
         let tokens = f64::from(expected.tokens.0);
-        if let Some(wait) = account.tokens.lacks(tokens, tokens_most) {
-            return Err(Refused::Short(Short::Tokens(wait)));
-        }
-        account.money.turn(at.0 / DAY_MS);
+        let may = account.may_take(Some(tokens), now);
+        self.wake_for(account);
+        may?;
         match limits.per_day {
             Some(most) => self.pay(&mut account.money, expected.cost, most)?,
             None => account.money.spend(expected.cost),
         }
-        account.requests.level -= 1.0;
-        account.tokens.level -= tokens;
+        account.rates.requests.take(1.0);
+        account.rates.tokens.take(tokens);
         Ok(Grant {
             key: key.clone(),
             reserved: expected,
@@ -190,13 +237,26 @@ impl Allowances {
         })
     }
 
-    /// Takes one request of the minute, and nothing else.
-    pub(crate) fn count(&self, key: &KeyId, limits: &KeyLimits) -> Result<(), Short> {
+    fn take_one(
+        &self,
+        key: &KeyId,
+        limits: &KeyLimits,
+        now: Instant,
+        at: UnixMillis,
+    ) -> Result<(), Refused> {
         let mut accounts = self.accounts();
-        let account = Account::of(&mut accounts, key, limits, Instant::now(), clock::now());
-        account.may_ask(limits)?;
-        account.requests.level -= 1.0;
+        let account = self.account(&mut accounts, key, limits, (now, at));
+        let may = account.may_take(None, now);
+        self.wake_for(account);
+        may?;
+        account.rates.requests.take(1.0);
         Ok(())
+    }
+
+    fn wake_for(&self, account: &Account) {
+        if let Some(fleet) = self.fleet.as_ref().filter(|_| account.rates.runs_low()) {
+            fleet.wake();
+        }
     }
 
     fn pay(&self, money: &mut Money, cost: NanoUsd, most: NanoUsd) -> Result<(), Refused> {
@@ -218,7 +278,8 @@ impl Allowances {
     pub(crate) fn settle(&self, grant: &Grant, taken: Taking, at: UnixMillis) {
         if let Some(account) = self.accounts().get_mut(&grant.key) {
             let reserved = grant.reserved;
-            account.tokens.level += f64::from(reserved.tokens.0) - f64::from(taken.tokens.0);
+            let unused = f64::from(reserved.tokens.0) - f64::from(taken.tokens.0);
+            account.rates.tokens.give_back(unused);
             account.money.turn(at.0 / DAY_MS);
             let today = grant.day == account.money.day;
             let reserved = if today { reserved.cost } else { NanoUsd::ZERO };
@@ -226,35 +287,38 @@ impl Allowances {
         }
     }
 
-    /// What keys ask of the fleet's money.
+    /// What keys ask of the fleet.
     fn asks(&self, round: Round, at: UnixMillis) -> Vec<(KeyId, Ask)> {
         let mut accounts = self.accounts();
-        let asks = accounts.iter_mut().filter_map(|(key, account)| {
+        let asks = accounts.iter_mut().flat_map(|(key, account)| {
             account.money.turn(at.0 / DAY_MS);
-            Some((key.clone(), account.money.ask(round)?))
+            let money = account.money.ask(round).map(Ask::Money);
+            let rates = account.rates.ask(round).map(Ask::Rates);
+            let asks = money.into_iter().chain(rates);
+            asks.map(|ask| (key.clone(), ask)).collect::<Vec<_>>()
         });
         asks.collect()
     }
 
-    fn granted(&self, key: &KeyId, ask: &Ask, granted: &Granted) {
-        self.of_day(key, ask, |money| money.take(ask, granted));
-    }
-
+    /// It came to nothing; or, where that is not certain, perhaps it did not.
     fn failed(&self, key: &KeyId, ask: &Ask, certain: bool) {
-        self.of_day(key, ask, |money| money.failed(ask, certain));
+        match ask {
+            Ask::Money(ask) => self.of_day(key, ask, |money| money.failed(ask, certain)),
+            Ask::Rates(_) => self.with(key, |account| account.rates.cannot_ask()),
+        }
     }
 
-    fn of_day(&self, key: &KeyId, ask: &Ask, change: impl FnOnce(&mut Money)) {
-        self.with(key, |money| {
-            if money.day == ask.day {
-                change(money);
+    fn of_day(&self, key: &KeyId, ask: &money::Ask, change: impl FnOnce(&mut Money)) {
+        self.with(key, |account| {
+            if account.money.day == ask.day {
+                change(&mut account.money);
             }
         });
     }
 
-    fn with(&self, key: &KeyId, change: impl FnOnce(&mut Money)) {
+    fn with(&self, key: &KeyId, change: impl FnOnce(&mut Account)) {
         if let Some(account) = self.accounts().get_mut(key) {
-            change(&mut account.money);
+            change(account);
         }
     }
 }

@@ -191,11 +191,11 @@ async fn afford(proxy: &Proxy, inbound: &Inbound, entry: &mut Entry) -> Result<(
 }
 
 /// What is neither decided nor recorded is a request of its key all the same.
-pub(crate) fn count(proxy: &Proxy, inbound: &Inbound) -> Result<(), Failure> {
+pub(crate) async fn count(proxy: &Proxy, inbound: &Inbound) -> Result<(), Failure> {
     let Some((key, limits)) = inbound.caller.limited() else {
         return Ok(());
     };
-    let counted = proxy.ledger.allowances.count(key, limits);
+    let counted = proxy.ledger.allowances.count(key, limits).await;
     counted.map_err(|short| limited(proxy, short))
 }
 

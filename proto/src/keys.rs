@@ -112,6 +112,13 @@ pub fn granted_on(day: u64) -> String {
     format!("{ROOT}/granted/{day:08}/")
 }
 
+/// What is left of a caller's key's minute for all proxies: when (milliseconds since 1970),
+/// requests, tokens.
+#[must_use]
+pub fn rates(key: &KeyId) -> String {
+    format!("{ROOT}/rates/{key}")
+}
+
 /// Work that nobody waits for and that is not done, by when it is due (milliseconds since
 /// 1970); holds the time before which it is left alone.
 #[must_use]

@@ -22,9 +22,9 @@ pub struct KeyTerms {
 /// How much a key may have; `None` for no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeyLimits {
-    /// Of one proxy.
+    /// Of the whole fleet.
     pub requests_per_minute: Option<u32>,
-    /// Of one proxy: input and output, as their models count them.
+    /// Of the whole fleet: input and output, as their models count them.
     pub tokens_per_minute: Option<u32>,
     /// Of the whole fleet, in a day (UTC).
     pub per_day: Option<NanoUsd>,

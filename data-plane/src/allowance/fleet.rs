@@ -1,23 +1,27 @@
-//! The day's money of all keys, shared between proxies over etcd.
+//! The money and rates of all keys, shared between proxies over etcd.
 //!
-//! Owns: one number for each key and day, how much all proxies were granted together,
-//! changed by compare-and-swap, and when it is asked. Requests wait for an answer at most
-//! a moment; where etcd is away they go on with what is granted and a little more.
+//! Owns: one number for each key and day, how much money all proxies were granted
+//! together, one text for each key's buckets, both changed by compare-and-swap, and when
+//! they are asked. Requests wait for an answer at most a moment; where etcd is away they go
+//! on with what is granted and a little more.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use etcd_client::{Client, Compare, CompareOp, ConnectOptions, DeleteOptions, Error, Txn, TxnOp};
+use etcd_client::{
+    Client, Compare, CompareOp, ConnectOptions, DeleteOptions, Error, KeyValue, Txn, TxnOp,
+    TxnOpResponse,
+};
 use futures::stream::{self, StreamExt as _};
 use spillway_proto::keys;
 use spillway_routing::id::KeyId;
-use spillway_routing::unit::NanoUsd;
+use spillway_routing::unit::{NanoUsd, UnixMillis};
 use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, error::Elapsed, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::money::{Ask, Granted, Round};
-use super::{Allowances, DAY_MS};
+use super::money::Round;
+use super::{Allowances, Ask, DAY_MS};
 use crate::clock;
 
 /// Between two tidy rounds.
@@ -61,7 +65,7 @@ impl Fleet {
         }
     }
 
-    /// Somebody needs money.
+    /// Somebody needs more.
     pub(super) fn wake(&self) {
         self.wanted.notify_one();
     }
@@ -80,7 +84,7 @@ impl Fleet {
     }
 }
 
-/// Asks etcd for money until the end, and gives back what is left.
+/// Asks etcd for what keys need until the end, and gives back what is left.
 pub(crate) async fn run(
     allowances: Arc<Allowances>,
     endpoints: Vec<String>,
@@ -107,7 +111,7 @@ pub(crate) async fn run(
         if let Err(unanswered) = served {
             tracing::warn!(
                 error = &unanswered as &dyn std::error::Error,
-                "keys' money cannot be asked of etcd"
+                "what keys may have cannot be asked of etcd"
             );
             let pause = tokio::time::sleep(AFTER_FAILURE);
             let _ = shutdown.run_until_cancelled(pause).await;
@@ -160,13 +164,10 @@ impl Treasury {
         let each = stream::iter(asks).map(|(key, ask)| {
             let client = client.clone();
             async move {
-                let settled = settle(client, &key, &ask).await;
-                match &settled {
-                    Ok(granted) => allowances.granted(&key, &ask, granted),
-                    Err(unanswered) => {
-                        let certain = !matches!(unanswered, Unanswered::Unknown);
-                        allowances.failed(&key, &ask, certain);
-                    }
+                let settled = settle(allowances, client, &key, &ask, at).await;
+                if let Err(unanswered) = &settled {
+                    let certain = !matches!(unanswered, Unanswered::Unknown);
+                    allowances.failed(&key, &ask, certain);
                 }
                 fleet.is_over();
                 settled.err()
@@ -203,43 +204,70 @@ impl Treasury {
     }
 }
 
-/// Changes one key's number as its ask says.
-async fn settle(mut client: Client, key: &KeyId, ask: &Ask) -> Result<Granted, Unanswered> {
-    let name = keys::granted(ask.day, key);
-    let found = timeout(CALL_WITHIN, client.get(name.as_str(), None)).await??;
-    let (mut total, mut revision) = number(found.kvs().first());
-    for _ in 0..TRIES {
-        let granted = ask.answer(total);
-        if !granted.changes() {
-            return Ok(granted);
+/// Changes in etcd what one key's ask says, and here what the answer says.
+async fn settle(
+    allowances: &Allowances,
+    client: Client,
+    key: &KeyId,
+    ask: &Ask,
+    at: UnixMillis,
+) -> Result<(), Unanswered> {
+    match ask {
+        Ask::Money(ask) => {
+            let name = keys::granted(ask.day, key);
+            let granted = swap(client, &name, |text| {
+                let total = text.and_then(|text| text.parse().ok()).map(NanoUsd);
+                let granted = ask.answer(total.unwrap_or_default());
+                let text = granted.changes().then(|| granted.total.0.to_string());
+                (text, granted)
+            });
+            let granted = granted.await?;
+            allowances.of_day(key, ask, |money| money.take(ask, &granted));
         }
-        let same = Compare::mod_revision(name.as_str(), CompareOp::Equal, revision);
-        let put = TxnOp::put(name.as_str(), granted.total.0.to_string(), None);
-        let get = TxnOp::get(name.as_str(), None);
-        let swap = Txn::new().when([same]).and_then([put]).or_else([get]);
-        let Ok(Ok(answer)) = timeout(CALL_WITHIN, client.txn(swap)).await else {
-            return Err(Unanswered::Unknown);
-        };
-        if answer.succeeded() {
-            return Ok(granted);
+        Ask::Rates(ask) => {
+            let name = keys::rates(key);
+            let got = swap(client, &name, |text| {
+                let (text, got) = ask.answer(text, at);
+                (Some(text), got)
+            });
+            let got = got.await?;
+            let now = Instant::now();
+            allowances.with(key, |account| account.rates.got(&got, now));
         }
-        let Some(etcd_client::TxnOpResponse::Get(found)) = answer.op_responses().into_iter().next()
-        else {
-            return Err(Unanswered::Contended);
-        };
-        (total, revision) = number(found.kvs().first());
     }
-    Err(Unanswered::Contended)
+    Ok(())
 }
 
-/// What is granted, and its revision; nothing yet where the key is new or unreadable.
-fn number(found: Option<&etcd_client::KeyValue>) -> (NanoUsd, i64) {
-    let Some(found) = found else {
-        return (NanoUsd::ZERO, 0);
-    };
-    let text = found.value_str().unwrap_or_default();
-    (
-        NanoUsd(text.parse().unwrap_or_default()),
-        found.mod_revision(),
-    )
+/// Changes one text by compare-and-swap, until nobody came first. `answer` says what is to
+/// stand there, if anything else than now.
+async fn swap<T>(
+    mut client: Client,
+    name: &str,
+    answer: impl Fn(Option<&str>) -> (Option<String>, T),
+) -> Result<T, Unanswered> {
+    let found = timeout(CALL_WITHIN, client.get(name, None)).await??;
+    let mut found = found.kvs().first().cloned();
+    for _ in 0..TRIES {
+        let text = found.as_ref().and_then(|found| found.value_str().ok());
+        let (text, answered) = answer(text);
+        let Some(text) = text else {
+            return Ok(answered);
+        };
+        let revision = found.as_ref().map_or(0, KeyValue::mod_revision);
+        let same = Compare::mod_revision(name, CompareOp::Equal, revision);
+        let put = TxnOp::put(name, text, None);
+        let get = TxnOp::get(name, None);
+        let swap = Txn::new().when([same]).and_then([put]).or_else([get]);
+        let Ok(Ok(done)) = timeout(CALL_WITHIN, client.txn(swap)).await else {
+            return Err(Unanswered::Unknown);
+        };
+        if done.succeeded() {
+            return Ok(answered);
+        }
+        let Some(TxnOpResponse::Get(other)) = done.op_responses().into_iter().next() else {
+            return Err(Unanswered::Contended);
+        };
+        found = other.kvs().first().cloned();
+    }
+    Err(Unanswered::Contended)
 }

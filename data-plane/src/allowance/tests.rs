@@ -126,7 +126,9 @@ fn what_costs_nothing_takes_a_request_and_no_more() {
     let grant = desk.ask(0, taking(10, 100)).unwrap();
     // It took more than was thought: money and tokens are owed.
     desk.all.settle(&grant, taking(40, 150), AT);
-    let count = || desk.all.count(&KeyId::new("k"), &desk.limits);
+    let key = KeyId::new("k");
+    let count = || desk.all.take_one(&key, &desk.limits, desk.start, AT);
     assert_eq!((count(), count()), (Ok(()), Ok(())));
-    assert!(matches!(count(), Err(Short::Requests(_))));
+    let short = count().unwrap_err();
+    assert!(matches!(short, Refused::Short(Short::Requests(_))));
 }

@@ -164,7 +164,7 @@ async fn pass(
     guarded(own, dialect, async {
         let inbound = Inbound::receive(proxy, own, Asking::of(dialect), request).await?;
         let path = path((thing, deed), opened(id).0, query.as_deref())?;
-        exchange::count(proxy, &inbound)?;
+        exchange::count(proxy, &inbound).await?;
         let (status, body) = errand(proxy, &inbound, account, deed.method(), &path).await?;
         let body = Marker::new(account).mark(body);
         Ok((status, [(header::CONTENT_TYPE, "application/json")], body).into_response())
