@@ -14,6 +14,7 @@
 
 mod architecture;
 mod bedrock;
+mod bills;
 mod buckets;
 mod caches;
 mod cli;

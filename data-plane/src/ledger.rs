@@ -24,6 +24,7 @@ use spillway_routing::table::Table;
 use spillway_routing::unit::{Millis, NanoUsd, Tokens, UnixMillis};
 
 use crate::allowance::{Allowances, Grant, Taking};
+use crate::bills::Bills;
 use crate::caches::Caches;
 use crate::chat::Chat;
 use crate::clock;
@@ -41,6 +42,7 @@ pub(crate) struct Ledger {
     pub(crate) queue: Arc<Queue>,
     pub(crate) spend: Arc<Spend>,
     pub(crate) caches: Caches,
+    bills: Arc<Bills>,
     pub(crate) allowances: Arc<Allowances>,
     /// Set when the grace of a shutdown is over: what is dropped now was cut by us.
     cutting: AtomicBool,
@@ -67,6 +69,7 @@ impl Opening {
 
 struct Record {
     opening: Opening,
+    bills: Arc<Bills>,
     attempts: Vec<Attempt>,
     under_way: Option<UnderWay>,
     served: Option<usize>,
@@ -149,6 +152,7 @@ impl Ledger {
             queue,
             spend,
             caches: Caches::default(),
+            bills: Arc::default(),
             allowances,
             cutting: AtomicBool::new(false),
         }
@@ -157,6 +161,7 @@ impl Ledger {
     pub(crate) fn open(self: &Arc<Self>, opening: Opening) -> Entry {
         let record = Record {
             opening,
+            bills: Arc::clone(&self.bills),
             attempts: Vec::new(),
             under_way: None,
             served: None,
@@ -231,14 +236,15 @@ impl Entry {
     /// What the request is expected to take at the most, whichever lane of its plan serves,
     /// of the operators' money.
     pub(crate) fn expected(&self) -> Option<Taking> {
-        let opening = &self.record.as_ref()?.opening;
+        let record = self.record.as_ref()?;
+        let opening = &record.opening;
         let decision = opening.decision.as_ref()?;
         let planned = |line: &&Considered| decision.plan.iter().any(|s| s.lane == line.lane);
         let taking = |line: &Considered| {
             let lane = opening.table.lane_index(&line.lane)?;
-            let family = opening.table.model_of(lane).family;
-            let input = opening.facts.input(family);
-            let cost = line.cost.filter(|_| !opening.pays_itself());
+            let input = account::input(record, lane);
+            let cost = account::expected(record, lane, line);
+            let cost = cost.filter(|_| !opening.pays_itself());
             Some((input.saturating_add(line.output), cost.unwrap_or_default()))
         };
         let planned = decision.trail.iter().filter(planned).filter_map(taking);
@@ -266,7 +272,10 @@ impl Entry {
             return false;
         };
         let expected = decision.trail.iter().find(|line| line.lane == *lane);
-        let expected = expected.and_then(|line| line.cost).unwrap_or_default();
+        let index = opening.table.lane_index(lane);
+        let expected = expected.zip(index);
+        let expected = expected.and_then(|(line, lane)| account::expected(record, lane, line));
+        let expected = expected.unwrap_or_default();
         let route = opening.table.route(decision.route.as_str());
         let per_day = route.and_then(|(route, _)| route.overflow.as_ref()?.per_day);
         // Whoever brings keys spends nothing of ours.

@@ -9,6 +9,7 @@ mod allowance;
 mod audit;
 mod auth;
 mod aws;
+mod bills;
 mod caches;
 mod chat;
 mod clock;

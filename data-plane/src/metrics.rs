@@ -4,8 +4,8 @@
 //! caller cannot make series; whatever the table does not know is `other`.
 
 use prometheus::{
-    Counter, CounterVec, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter,
+    IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// For whatever the table does not know.
@@ -42,6 +42,7 @@ pub const NAMES: &[&str] = &[
     "spillway_lane_waiting",
     "spillway_queue_wait_seconds",
     "spillway_limited_total",
+    "spillway_billed_tokens_ratio",
 ];
 
 /// From a tenth of a second to the longest deadline.
@@ -71,6 +72,7 @@ pub(crate) struct Metrics {
     pub(crate) tokens: IntCounterVec,
     pub(crate) failovers: IntCounterVec,
     pub(crate) abstained: IntCounterVec,
+    pub(crate) billed_ratio: GaugeVec,
     pub(crate) lane_open: IntGaugeVec,
     pub(crate) lane_in_flight: IntGaugeVec,
     pub(crate) table_version: IntGauge,
@@ -152,6 +154,11 @@ impl Metrics {
             lane_waiting: make.gauges(26, "Requests in the lane's queue.")?,
             queue_wait: make.histograms(27, "Waits in lanes' queues.", SECONDS, &["lane"])?,
             limited: make.counters(28, "Requests beyond their key's limits.", &["limit"])?,
+            billed_ratio: make.ratios(
+                29,
+                "Input tokens that are billed for one that was counted.",
+                "upstream",
+            )?,
             registry,
         })
     }
@@ -202,6 +209,10 @@ impl Maker<'_> {
 
     fn gauges(&self, name: usize, help: &str) -> Result<IntGaugeVec, prometheus::Error> {
         self.register(IntGaugeVec::new(Opts::new(NAMES[name], help), &["lane"])?)
+    }
+
+    fn ratios(&self, name: usize, help: &str, label: &str) -> Result<GaugeVec, prometheus::Error> {
+        self.register(GaugeVec::new(Opts::new(NAMES[name], help), &[label])?)
     }
 
     fn gauge(&self, name: usize, help: &str) -> Result<IntGauge, prometheus::Error> {

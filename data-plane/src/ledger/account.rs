@@ -4,6 +4,7 @@
 //! says nothing. The arithmetic itself is `catalogue::Price::settle`.
 
 use spillway_routing::catalogue::Usage;
+use spillway_routing::decide::Considered;
 use spillway_routing::outcome::UsageSource;
 use spillway_routing::tokens::Family;
 use spillway_routing::unit::{NanoUsd, Tokens};
@@ -36,7 +37,7 @@ pub(super) fn usage(record: &Record) -> (Usage, UsageSource) {
     let output = facts.ratios.count(Tokens(o200k), family);
     // A stream may have said what went in before it broke off.
     let begun = record.reported.begun.unwrap_or(Usage {
-        input: facts.input(family),
+        input: input(record, lane),
         ..Usage::default()
     });
     let usage = Usage {
@@ -44,6 +45,26 @@ pub(super) fn usage(record: &Record) -> (Usage, UsageSource) {
         ..begun
     };
     (usage, UsageSource::Estimated)
+}
+
+/// What goes in, as the lane's upstream will bill it.
+pub(super) fn input(record: &Record, lane: usize) -> Tokens {
+    let (table, facts) = (&record.opening.table, &record.opening.facts);
+    let counted = facts.input(table.model_of(lane).family);
+    record.bills.expected(&table.upstream_of(lane).id, counted)
+}
+
+/// What a line of the decision expected a lane to cost, as its upstream will bill it.
+pub(super) fn expected(record: &Record, lane: usize, line: &Considered) -> Option<NanoUsd> {
+    let (table, facts) = (&record.opening.table, &record.opening.facts);
+    let (cost, price) = line.cost.zip(table.lane(lane).price.as_ref())?;
+    let counted = facts.input(table.model_of(lane).family);
+    let (upstream, at) = (&table.upstream_of(lane).id, record.opening.at);
+    Some(
+        record
+            .bills
+            .expected_cost(upstream, price, counted, cost, at),
+    )
 }
 
 /// The lane whose price counts: the booked upstream's lane at the tier that served.

@@ -3,7 +3,10 @@
 //! Owns: the last step of a request: what its ending is when nobody said, the outcome,
 //! and the metrics.
 
+use std::sync::Arc;
+
 use spillway_routing::catalogue::Usage;
+use spillway_routing::id::UpstreamId;
 use spillway_routing::outcome::{AttemptResult, Ending, Outcome, UsageSource};
 use spillway_routing::overflow::Cause;
 use spillway_routing::unit::{NanoUsd, Tokens};
@@ -74,7 +77,7 @@ fn outcome(ledger: &Ledger, record: Record, ending: Ending, status: u16) -> Outc
     }
     let cost = account::cost(&record, &usage);
     let baseline_cost = account::baseline(&record, &usage);
-    let table = &record.opening.table;
+    let table = Arc::clone(&record.opening.table);
     let billed = account::billed_lane(&record);
     let served = record.served;
     let total = record.since_arrival();
@@ -83,7 +86,7 @@ fn outcome(ledger: &Ledger, record: Record, ending: Ending, status: u16) -> Outc
         at: record.opening.at,
         proxy: ledger.proxy.clone(),
         table: table.version(),
-        conditions: named(table, &record.opening.conditions),
+        conditions: named(&table, &record.opening.conditions),
         ending,
         status,
         served: served.map(|lane| table.lane(lane).id.clone()),
@@ -107,7 +110,11 @@ fn outcome(ledger: &Ledger, record: Record, ending: Ending, status: u16) -> Outc
     if let Some(family) =
         family.filter(|_| usage_source == UsageSource::Reported && usage.input.0 > 0)
     {
-        let estimate = f64::from(outcome.facts.input(family).0);
+        let counted = outcome.facts.input(family);
+        if let Some(lane) = served.filter(|_| !outcome.facts.requirements.vision) {
+            learn_bill(ledger, &table.upstream_of(lane).id, (counted, usage.input));
+        }
+        let estimate = f64::from(counted.0);
         let error = (estimate / f64::from(usage.input.0) - 1.0).abs();
         ledger
             .metrics
@@ -117,6 +124,14 @@ fn outcome(ledger: &Ledger, record: Record, ending: Ending, status: u16) -> Outc
     }
     measure(&ledger.metrics, &outcome);
     outcome
+}
+
+/// How far what was counted is from what the provider bills.
+fn learn_bill(ledger: &Ledger, upstream: &UpstreamId, (counted, billed): (Tokens, Tokens)) {
+    let ratio = ledger.bills.learn(upstream, counted, billed);
+    let labels = [upstream.as_str()];
+    let gauge = ledger.metrics.billed_ratio.with_label_values(&labels);
+    gauge.set(ratio);
 }
 
 /// How much of what was expected the provider's cache gave.

@@ -79,8 +79,8 @@ pub(super) fn of(record: &Record) -> HeaderMap {
     headers
 }
 
-/// Settled where the provider has reported, the decision's estimate where it cannot
-/// have yet.
+/// Settled where the provider has reported, the decision's estimate as it will be billed
+/// where it cannot have yet.
 fn cost(record: &Record, lane: usize, headers: &mut HeaderMap) {
     let (usage, source) = account::usage(record);
     if source == UsageSource::Reported {
@@ -96,7 +96,8 @@ fn cost(record: &Record, lane: usize, headers: &mut HeaderMap) {
         .decision
         .as_ref()
         .map_or(&[][..], |d| &d.trail);
-    if let Some(cost) = trail.iter().find(|c| c.lane == *id).and_then(|c| c.cost) {
+    let line = trail.iter().find(|line| line.lane == *id);
+    if let Some(cost) = line.and_then(|line| account::expected(record, lane, line)) {
         put(headers, "x-spillway-cost-estimate-usd", &usd(cost));
     }
 }
