@@ -201,7 +201,13 @@ pub(crate) async fn leaving() {
         }
     }
     // The caller speaks OpenAI Chat.
-    for (provider, model) in [("messages", "claude-1"), ("gemini", "gemini-3-sim")] {
+    for (provider, model) in [
+        ("responses", "responses-1"),
+        ("messages", "claude-1"),
+        ("gemini", "gemini-3-sim"),
+        ("interactions", "gemini-3-steps"),
+        ("converse", "claude-bedrock"),
+    ] {
         for way in [Way::Closes, Way::ResetsHttp2Stream] {
             let stand = Stand::new().dialects().start().await;
             leave(stand, provider, model, State::InStream, way).await;

@@ -12,6 +12,8 @@ use spillway_routing::dialect::Dialect;
 use spillway_routing::tokens::Family;
 use spillway_routing::unit::{NanoUsdPerMtok, Tokens};
 
+use crate::hours::Hours;
+
 const TEXT: &str = include_str!("catalogue.toml");
 
 /// One model at one provider, as listed.
@@ -46,17 +48,20 @@ struct Entry {
     above: Vec<Above>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
     input: f64,
     output: f64,
     cache_read: Option<f64>,
     cache_write: Option<f64>,
+    /// Parts of the week with other prices; the first that holds counts.
+    #[serde(default)]
+    hours: Vec<Hours>,
 }
 
 /// The standard tier's rates above a length of input.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 struct Above {
     tokens: u32,
     #[serde(flatten)]
@@ -91,7 +96,7 @@ impl Listed {
     /// The price of a tier, if it is sold.
     #[must_use]
     pub fn price(&self, tier: Tier) -> Option<Price> {
-        let rates = self.prices.get(tier.name())?.rates();
+        let row = self.prices.get(tier.name())?;
         let standard = tier == Tier::Standard;
         let steps = self.above.iter().filter(|_| standard);
         let long_context = steps
@@ -101,8 +106,9 @@ impl Listed {
             })
             .collect();
         Some(Price {
-            rates,
+            rates: row.rates(),
             long_context,
+            clock: row.hours.iter().map(|hours| hours.0).collect(),
             ..Price::default()
         })
     }
@@ -144,6 +150,8 @@ fn read(text: &str) -> Result<BTreeMap<(String, String), Listed>, toml::de::Erro
 
 #[cfg(test)]
 mod tests {
+    use spillway_routing::unit::{NanoUsd, UnixMillis};
+
     use super::*;
 
     #[test]
@@ -154,6 +162,24 @@ mod tests {
         for entry in &file.models {
             assert!(Family::parse(&entry.tokenizer).is_some(), "{}", entry.id);
         }
+    }
+
+    #[test]
+    fn a_provider_may_cost_half_outside_its_peak_hours() {
+        let price = find("deepseek", "deepseek-v4-pro").unwrap();
+        let price = price.price(Tier::Standard).unwrap();
+        // Tuesday, 2026-11-24, at midnight.
+        let midnight = 1_795_478_400_000;
+        let cost = |hour: u64| {
+            let now = UnixMillis(midnight + hour * 3_600_000);
+            price.estimate(Tokens(1_000_000), Tokens(0), Tokens(0), now)
+        };
+        assert_eq!(cost(2), NanoUsd::from_usd(1.32));
+        assert_eq!(cost(5), NanoUsd::from_usd(0.66));
+        assert_eq!(cost(9), cost(2));
+        assert_eq!(cost(12), cost(5));
+        let saturday = 4 * 24;
+        assert_eq!(cost(saturday + 2), cost(5));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod config;
 pub mod control;
 pub mod error;
 pub mod fleet;
+mod hours;
 mod http;
 pub mod metrics;
 mod outcomes;

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::hours::Hours;
+
 /// A policy document, form 1.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -152,6 +154,9 @@ pub struct PriceEntry {
     /// Dollars added to every call.
     #[serde(default)]
     pub per_call: f64,
+    /// Parts of the week with other prices; the first that holds counts.
+    #[serde(default)]
+    pub hours: Vec<Hours>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -268,6 +268,19 @@ fn a_multiplier_is_dropped_when_the_world_it_was_solved_in_changes() {
 }
 
 #[test]
+fn prices_may_have_hours() {
+    let hours = "hours = [{ from = \"16:30\", to = \"00:30\", times = 0.5 }]";
+    let standard = "prices.standard = { input = 1.0, output = 2.0";
+    let text = POLICY.replacen(standard, &format!("{standard}, {hours}"), 1);
+    let draft = compile(&text, &Learned::default()).unwrap();
+    let clock = &draft.lanes[0].price.as_ref().unwrap().clock;
+    assert_eq!((clock[0].from_minute, clock[0].permille), (990, 500));
+    let wrong = text.replace("16:30", "4 pm");
+    let faults = parse(&wrong).unwrap_err();
+    assert!(format!("{faults:?}").contains("HH:MM"), "{faults:?}");
+}
+
+#[test]
 fn a_deleted_price_is_unknown_again_and_no_other_tiers() {
     let table = compile(POLICY, &learned(true)).unwrap();
     let bare = POLICY.replace("prices.standard = { input = 1.0, output = 2.0 }\n", "");

@@ -32,6 +32,7 @@ pub(super) fn price(entry: &PriceEntry) -> Price {
             cache_write: entry.cache_write.map(rate),
         },
         per_call: NanoUsd::from_usd(entry.per_call),
+        clock: entry.hours.iter().map(|hours| hours.0).collect(),
         ..Price::default()
     }
 }
