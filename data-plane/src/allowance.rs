@@ -40,6 +40,7 @@ pub(crate) struct Taking {
 pub(crate) struct Grant {
     key: KeyId,
     reserved: Taking,
+    at: UnixMillis,
     day: Day,
 }
 
@@ -58,8 +59,8 @@ pub(crate) enum Short {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refused {
     Short(Short),
-    /// The fleet may have more.
-    Ask,
+    /// The fleet may have more; what to say where nobody answers.
+    Ask(Short),
 }
 
 impl Short {
@@ -99,15 +100,21 @@ impl Account {
 
     /// Whether one more request, of so many tokens where they count, is within its rates.
     fn may_take(&mut self, tokens: Option<f64>, now: Instant) -> Result<(), Refused> {
-        let requests = self.rates.requests.gives(1.0, now);
+        let rates = &mut self.rates;
+        let requests = rates.requests.gives(1.0, now);
         // Both are asked for at once.
-        let tokens = tokens.map_or(Ok(()), |tokens| self.rates.tokens.gives(tokens, now));
-        match (requests, tokens) {
-            (Err(Dry::For(wait)), _) => Err(Refused::Short(Short::Requests(wait))),
-            (_, Err(Dry::For(wait))) => Err(Refused::Short(Short::Tokens(wait))),
-            (Err(Dry::Ask), _) | (_, Err(Dry::Ask)) => Err(Refused::Ask),
-            (Ok(()), Ok(())) => Ok(()),
-        }
+        let tokens = tokens.map_or(Ok(()), |tokens| rates.tokens.gives(tokens, now));
+        let short = match (requests, tokens) {
+            (Ok(()), Ok(())) => return Ok(()),
+            (Err(Dry::For(wait)), _) => Short::Requests(wait),
+            (_, Err(Dry::For(wait))) => Short::Tokens(wait),
+            (Err(Dry::Ask), _) => return Err(Refused::Ask(Short::Requests(GRANT_WITHIN))),
+            (_, Err(Dry::Ask)) => return Err(Refused::Ask(Short::Tokens(GRANT_WITHIN))),
+        };
+        // What the other rate was asked for is wanted by nobody now.
+        rates.requests.wants_nothing();
+        rates.tokens.wants_nothing();
+        Err(Refused::Short(short))
     }
 }
 
@@ -171,20 +178,18 @@ impl Allowances {
             match take() {
                 Ok(taken) => return Ok(taken),
                 Err(Refused::Short(short)) => return Err(short),
-                Err(Refused::Ask) => {}
+                Err(Refused::Ask(short)) if rounds.is_none() => return Err(short),
+                Err(Refused::Ask(_)) => {}
             }
-            let Some(mut rounds) = rounds else {
-                return Err(Short::Money);
-            };
+            let Some(mut rounds) = rounds else { continue };
             let answered = tokio::time::timeout_at(until.into(), rounds.changed()).await;
             if !matches!(answered, Ok(Ok(()))) {
                 self.with(key, |account| {
                     account.money.cannot_ask();
-                    account.rates.cannot_ask();
+                    account.rates.waited();
                 });
                 return take().map_err(|refused| match refused {
-                    Refused::Short(short) => short,
-                    Refused::Ask => Short::Money,
+                    Refused::Short(short) | Refused::Ask(short) => short,
                 });
             }
         }
@@ -222,7 +227,9 @@ impl Allowances {
         let account = self.account(&mut accounts, key, limits, (now, at));
         let tokens = f64::from(expected.tokens.0);
         let may = account.may_take(Some(tokens), now);
-        self.wake_for(account);
+        if may.is_err() {
+            self.wake_for(account);
+        }
         may?;
         match limits.per_day {
             Some(most) => self.pay(&mut account.money, expected.cost, most)?,
@@ -230,9 +237,12 @@ impl Allowances {
         }
         account.rates.requests.take(1.0);
         account.rates.tokens.take(tokens);
+        // Before the next one has to wait.
+        self.wake_for(account);
         Ok(Grant {
             key: key.clone(),
             reserved: expected,
+            at,
             day: account.money.day,
         })
     }
@@ -247,10 +257,11 @@ impl Allowances {
         let mut accounts = self.accounts();
         let account = self.account(&mut accounts, key, limits, (now, at));
         let may = account.may_take(None, now);
+        if may.is_ok() {
+            account.rates.requests.take(1.0);
+        }
         self.wake_for(account);
-        may?;
-        account.rates.requests.take(1.0);
-        Ok(())
+        may
     }
 
     fn wake_for(&self, account: &Account) {
@@ -270,7 +281,7 @@ impl Allowances {
         }
         paid.map_err(|lack| match lack {
             Lack::Money => Refused::Short(Short::Money),
-            Lack::Grant => Refused::Ask,
+            Lack::Grant => Refused::Ask(Short::Money),
         })
     }
 
@@ -279,7 +290,8 @@ impl Allowances {
         if let Some(account) = self.accounts().get_mut(&grant.key) {
             let reserved = grant.reserved;
             let unused = f64::from(reserved.tokens.0) - f64::from(taken.tokens.0);
-            account.rates.tokens.give_back(unused);
+            let ago = Duration::from_millis(at.since(grant.at).0);
+            account.rates.tokens.settle(unused, ago);
             account.money.turn(at.0 / DAY_MS);
             let today = grant.day == account.money.day;
             let reserved = if today { reserved.cost } else { NanoUsd::ZERO };

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Uri};
@@ -16,8 +16,12 @@ use object_store::aws::{
 };
 use object_store::client::{HttpRequest, HttpRequestBody};
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
+/// Keys are renewed five minutes before they run out, so that the last ones hold so long
+/// after the first failure.
+const HOLD_FOR: Duration = Duration::from_secs(240);
 /// A request waits so long for keys, where there are others, and where there are none.
 const RENEWED_WITHIN: Duration = Duration::from_millis(200);
 const KEYS_WITHIN: Duration = Duration::from_secs(3);
@@ -40,8 +44,24 @@ const VARIABLES: [&str; 9] = [
 #[derive(Clone)]
 pub struct AwsKeys {
     source: AwsCredentialProvider,
+    held: Arc<Mutex<Held>>,
+}
+
+/// What is known of an identity's keys.
+#[derive(Default)]
+struct Held {
     /// As they were when they could be had last.
-    last: Arc<Mutex<Option<Arc<AwsCredential>>>>,
+    keys: Option<Arc<AwsCredential>>,
+    failing_since: Option<Instant>,
+    under_way: Option<watch::Receiver<bool>>,
+}
+
+impl Held {
+    fn usable(&self, now: Instant) -> Option<Arc<AwsCredential>> {
+        let holds = |since: Instant| now.saturating_duration_since(since) < HOLD_FOR;
+        let holds = self.failing_since.is_none_or(holds);
+        self.keys.clone().filter(|_| holds)
+    }
 }
 
 impl fmt::Debug for AwsKeys {
@@ -53,10 +73,8 @@ impl fmt::Debug for AwsKeys {
 /// No keys could be had, or what is to be signed is no request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unsigned {
-    #[error("AWS's keys could not be had")]
-    NoKeys(#[from] object_store::Error),
-    #[error("AWS's keys did not come in time")]
-    NotInTime,
+    #[error("there are no keys of AWS now")]
+    NoKeys,
     #[error("the address is wrong")]
     Address(#[from] http::Error),
 }
@@ -85,34 +103,54 @@ impl AwsKeys {
         let built = builder.build().map_err(|error| error.to_string())?;
         Ok(Self {
             source: built.credentials().clone(),
-            last: Arc::default(),
+            held: Arc::default(),
         })
     }
 
-    fn last(&self) -> MutexGuard<'_, Option<Arc<AwsCredential>>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The keys of now. Where they cannot be renewed the last ones are taken: they are
-    /// renewed minutes before they run out.
+    /// The keys of now. Where they cannot be renewed the last ones are taken, as long as
+    /// they hold.
     async fn keys(&self) -> Result<Arc<AwsCredential>, Unsigned> {
-        let source = Arc::clone(&self.source);
-        // Whoever stops waiting does not stop the fetching: the next one finds it done.
-        let fetching = tokio::spawn(async move { source.get_credential().await });
-        let known = self.last().is_some();
-        let within = if known { RENEWED_WITHIN } else { KEYS_WITHIN };
-        let fetched = match timeout(within, fetching).await {
-            Ok(Ok(fetched)) => fetched.map_err(Unsigned::from),
-            Ok(Err(_)) | Err(_) => Err(Unsigned::NotInTime),
+        let (mut fetched, known) = {
+            let mut held = self.held();
+            let under_way = held.under_way.clone();
+            let fetched = under_way.unwrap_or_else(|| self.fetch(&mut held));
+            (fetched, held.keys.is_some())
         };
-        let mut last = self.last();
-        match fetched {
-            Ok(keys) => {
-                *last = Some(Arc::clone(&keys));
-                Ok(keys)
-            }
-            Err(unsigned) => last.clone().ok_or(unsigned),
+        let within = if known { RENEWED_WITHIN } else { KEYS_WITHIN };
+        let waiting = timeout(within, fetched.wait_for(|done| *done));
+        let in_time = waiting.await.is_ok();
+        let (mut held, now) = (self.held(), Instant::now());
+        if !in_time {
+            held.failing_since.get_or_insert(now);
         }
+        held.usable(now).ok_or(Unsigned::NoKeys)
+    }
+
+    /// One at a time, whoever waits for it or stops waiting.
+    fn fetch(&self, held: &mut Held) -> watch::Receiver<bool> {
+        let (done, fetched) = watch::channel(false);
+        held.under_way = Some(fetched.clone());
+        let keys = self.clone();
+        tokio::spawn(async move {
+            let got = keys.source.get_credential().await;
+            let mut held = keys.held();
+            held.under_way = None;
+            match got {
+                Ok(got) => (held.keys, held.failing_since) = (Some(got), None),
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(error, "AWS's keys could not be had");
+                    held.failing_since.get_or_insert(Instant::now());
+                }
+            }
+            drop(held);
+            done.send_replace(true);
+        });
+        fetched
     }
 
     /// The headers that say who asks.
@@ -139,6 +177,9 @@ impl AwsKeys {
 
 #[cfg(test)]
 mod tests {
+    use futures::future::BoxFuture;
+    use object_store::CredentialProvider;
+
     use super::*;
 
     fn keys() -> AwsKeys {
@@ -166,6 +207,40 @@ mod tests {
         assert!(shown.contains("/eu-west-1/bedrock/aws4_request"), "{shown}");
         assert_eq!(headers["x-amz-security-token"], "token");
         assert!(!headers.contains_key("host"));
+    }
+
+    #[derive(Debug)]
+    struct Broken(Mutex<u32>);
+
+    type Answer<'a> = BoxFuture<'a, object_store::Result<Arc<AwsCredential>>>;
+
+    impl CredentialProvider for Broken {
+        type Credential = AwsCredential;
+
+        fn get_credential<'a, 'b>(&'a self) -> Answer<'b>
+        where
+            'a: 'b,
+            Self: 'b,
+        {
+            *self.0.lock().unwrap() += 1;
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_that_hangs_is_asked_once_and_the_last_keys_serve_on() {
+        let source = Arc::new(Broken(Mutex::default()));
+        let keys = AwsKeys {
+            source: Arc::clone(&source) as _,
+            held: Arc::default(),
+        };
+        let last = self::keys().keys().await.unwrap();
+        keys.held().keys = Some(last);
+        let all = futures::future::join_all((0..50).map(|_| keys.keys())).await;
+        assert!(all.iter().all(Result::is_ok));
+        assert_eq!(*source.0.lock().unwrap(), 1);
+        let later = Instant::now() + HOLD_FOR;
+        assert!(keys.held().usable(later).is_none());
     }
 
     #[test]

@@ -16,6 +16,8 @@ use spillway_routing::unit::{NanoUsd, Tokens, UnixMillis};
 const PRIOR_TOKENS: f64 = 2_000.0;
 /// What is left of a bill's weight after the next one: some two hundred count.
 const KEPT: f64 = 0.995;
+/// A larger bill weighs no more than so many tokens.
+const WEIGHT_MAX: f64 = 4_000.0;
 /// One bill further off is no miscount of text but something else in the request: a file,
 /// or a cache that the provider leaves out.
 const OFF_MAX: f64 = 2.0;
@@ -52,8 +54,9 @@ impl Bills {
         let sums = all.entry(upstream.clone()).or_default();
         let told = (1.0 / OFF_MAX..=OFF_MAX).contains(&(billed / counted));
         if told {
-            sums.counted = sums.counted * KEPT + counted;
-            sums.billed = sums.billed * KEPT + billed;
+            let weight = (WEIGHT_MAX / counted).min(1.0);
+            sums.counted = sums.counted * KEPT + counted * weight;
+            sums.billed = sums.billed * KEPT + billed * weight;
         }
         sums.ratio()
     }
@@ -109,6 +112,16 @@ mod tests {
             bills.learn(&upstream(), Tokens(1_000), Tokens(1_000));
         }
         assert_eq!(bills.expected(&upstream(), Tokens(100)), Tokens(100));
+    }
+
+    #[test]
+    fn one_large_bill_does_not_outweigh_hundreds() {
+        let bills = Bills::default();
+        for _ in 0..500 {
+            bills.learn(&upstream(), Tokens(1_000), Tokens(1_000));
+        }
+        let ratio = bills.learn(&upstream(), Tokens(1_000_000), Tokens(1_900_000));
+        assert!(ratio < 1.03, "{ratio}");
     }
 
     #[test]

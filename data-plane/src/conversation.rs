@@ -305,14 +305,25 @@ impl Conversation {
             .map(|(_, value)| value)
     }
 
-    pub(crate) fn images(&self) -> u16 {
+    /// All parts, those of tools' results among them.
+    fn parts(&self) -> impl Iterator<Item = &Part> {
         let parts = self.turns.iter().flat_map(|turn| &turn.parts);
-        let nested = parts.flat_map(|part| match part {
+        parts.flat_map(|part| match part {
             Part::Result(result) => result.parts.as_slice(),
             part => std::slice::from_ref(part),
-        });
-        let images = nested.filter(|part| matches!(part, Part::Image(_))).count();
-        u16::try_from(images).unwrap_or(u16::MAX)
+        })
+    }
+
+    pub(crate) fn images(&self) -> u16 {
+        let images = self.parts().filter(|part| matches!(part, Part::Image(_)));
+        u16::try_from(images.count()).unwrap_or(u16::MAX)
+    }
+
+    /// Whether all that a model is to read stands here as text.
+    pub(crate) fn is_text_only(&self) -> bool {
+        let media =
+            |part: &Part| matches!(part, Part::Image(_) | Part::File { .. } | Part::Audio(_));
+        !self.own.has_effects() && self.kept_by.is_none() && !self.parts().any(media)
     }
 
     /// What every other dialect but the caller's own would lose, before it is asked what

@@ -140,6 +140,7 @@ async fn open(
         table: Arc::clone(&table),
         facts: reading.facts.clone(),
         conditions,
+        text_only: chat.conversation.is_text_only(),
         decision,
     });
     let until = inbound.arrived + patience(&table, &chat.model);

@@ -56,6 +56,8 @@ pub(crate) struct Opening {
     pub(crate) table: Arc<Table>,
     pub(crate) facts: Facts,
     pub(crate) conditions: Conditions,
+    /// All that goes in is in the request, and counted.
+    pub(crate) text_only: bool,
     /// `None` where no plan could be made.
     pub(crate) decision: Option<Decision>,
 }

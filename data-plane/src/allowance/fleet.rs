@@ -226,11 +226,7 @@ async fn settle(
         }
         Ask::Rates(ask) => {
             let name = keys::rates(key);
-            let got = swap(client, &name, |text| {
-                let (text, got) = ask.answer(text, at);
-                (Some(text), got)
-            });
-            let got = got.await?;
+            let got = swap(client, &name, |text| ask.answer(text, at)).await?;
             let now = Instant::now();
             allowances.with(key, |account| account.rates.got(&got, now));
         }

@@ -13,8 +13,13 @@ use super::bucket::Bucket;
 use super::money::Round;
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// Of a minute's worth, what a proxy gets beyond what it needs.
+/// Of a minute's worth, what a proxy gets beyond what it needs; as much as it took last, at
+/// least, so that the next one like it need not wait.
 const SLICE_OF_ALL: f64 = 16.0;
+/// What was not there is not asked for again at once (what flows in stays in the bucket),
+/// and is after a while.
+const DRY_MIN: Duration = Duration::from_millis(250);
+const DRY_MAX: Duration = Duration::from_secs(5);
 
 /// Something of requests, and the same of tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -38,10 +43,12 @@ enum Supply {
     /// Nobody shares it.
     Alone,
     Open,
-    /// So much was not there when last asked.
+    /// So much was not there when last asked, and flows in until then; others may give
+    /// something back, so it is asked again before.
     Dry {
         amount: f64,
         until: Instant,
+        again: Instant,
     },
     /// Nobody could be asked.
     Away,
@@ -56,6 +63,10 @@ pub(super) struct Flow {
     granted_at: Instant,
     /// The largest request that waits for a grant.
     wanted: f64,
+    /// Asked, and not answered yet.
+    pending: bool,
+    /// What was taken last.
+    last: f64,
     /// Taken since the last tidy round.
     used: bool,
     supply: Supply,
@@ -69,6 +80,8 @@ pub(super) struct Want {
     held: f64,
     amount: f64,
     slice: f64,
+    /// No longer held, and for whoever needs it.
+    back: f64,
 }
 
 /// What it gets.
@@ -87,6 +100,8 @@ impl Flow {
             held: 0.0,
             granted_at: now,
             wanted: 0.0,
+            pending: false,
+            last: 0.0,
             used: false,
             supply: if shared { Supply::Open } else { Supply::Alone },
             own: Bucket::full(per_minute, now),
@@ -100,9 +115,12 @@ impl Flow {
         }
         self.per_minute = per_minute;
         self.own.fill(per_minute, now);
-        if now.saturating_duration_since(self.granted_at) > MINUTE {
+        if now.saturating_duration_since(self.granted_at) >= MINUTE {
             self.held = self.held.min(0.0);
         }
+        // It owes no more than its own bucket lacks: what was taken while nobody could be
+        // asked flows in again like everything else.
+        self.held = self.held.max(self.own.level - f64::from(per_minute));
     }
 
     fn is_limited(&self) -> bool {
@@ -110,7 +128,8 @@ impl Flow {
     }
 
     fn slice(&self) -> f64 {
-        f64::from(self.per_minute) / SLICE_OF_ALL
+        let most = f64::from(self.per_minute);
+        (most / SLICE_OF_ALL).max(self.last).min(most)
     }
 
     /// Whether so much can be taken now.
@@ -120,8 +139,12 @@ impl Flow {
             Supply::Alone | Supply::Away => own(self.own.lacks(amount, self.per_minute)),
             _ if !self.is_limited() || self.held >= amount => Ok(()),
             _ if self.per_minute == 0 => Err(Dry::For(Duration::MAX)),
-            Supply::Dry { amount: no, until } if amount >= no && now < until => {
-                Err(Dry::For(until - now))
+            Supply::Dry {
+                amount: no,
+                until,
+                again,
+            } if amount >= no && now < again => {
+                Err(Dry::For(until.saturating_duration_since(now).max(DRY_MIN)))
             }
             Supply::Open | Supply::Dry { .. } => {
                 self.wanted = self.wanted.max(amount);
@@ -132,11 +155,31 @@ impl Flow {
 
     pub(super) fn take(&mut self, amount: f64) {
         self.used = true;
-        self.give_back(-amount);
+        self.last = amount;
+        self.wants_nothing();
+        self.book(-amount);
     }
 
-    /// What was reserved and not needed; negative where more was.
-    pub(super) fn give_back(&mut self, amount: f64) {
+    /// Whoever waits says so again.
+    pub(super) fn wants_nothing(&mut self) {
+        self.wanted = 0.0;
+    }
+
+    /// What was reserved so long ago and not needed; negative where more was. After a minute
+    /// it has flowed into the bucket again.
+    pub(super) fn settle(&mut self, unused: f64, ago: Duration) {
+        if unused <= 0.0 || ago < MINUTE {
+            self.book(unused);
+        }
+        if unused > 0.0 {
+            self.held = self.held.min(f64::from(self.per_minute));
+            if matches!(self.supply, Supply::Dry { .. }) {
+                self.supply = Supply::Open;
+            }
+        }
+    }
+
+    fn book(&mut self, amount: f64) {
         self.own.level += amount;
         if self.is_limited() {
             self.held += amount;
@@ -145,6 +188,9 @@ impl Flow {
 
     /// Whether to ask now rather than with the next tidy round.
     pub(super) fn runs_low(&self) -> bool {
+        if !self.is_limited() || self.per_minute == 0 {
+            return false;
+        }
         match self.supply {
             Supply::Alone => false,
             Supply::Away => true,
@@ -160,12 +206,26 @@ impl Flow {
             Round::Wanted => self.used,
             Round::Tidy | Round::Last => std::mem::take(&mut self.used),
         };
-        let owed = self.held < 0.0;
-        let asks = match round {
-            Round::Last => owed,
-            Round::Wanted | Round::Tidy => owed || self.wanted > 0.0 || (used && self.runs_low()),
+        let (owed, kept) = (self.held < 0.0, self.slice() + self.wanted);
+        let surplus = match round {
+            Round::Last => self.held,
+            Round::Tidy if self.held > kept + self.slice() => self.held - kept,
+            Round::Tidy | Round::Wanted => 0.0,
         };
-        (shared && asks).then(|| Want {
+        let asks = match round {
+            Round::Last => owed || surplus > 0.0,
+            Round::Wanted | Round::Tidy => {
+                owed || surplus > 0.0 || self.wanted > 0.0 || (used && self.runs_low())
+            }
+        };
+        if !(shared && asks) {
+            return None;
+        }
+        // What goes back is taken by nobody here from now on.
+        let back = surplus.max(0.0);
+        self.held -= back;
+        self.pending = true;
+        Some(Want {
             held: self.held,
             amount: std::mem::take(&mut self.wanted),
             slice: if round == Round::Last {
@@ -173,26 +233,40 @@ impl Flow {
             } else {
                 self.slice()
             },
+            back,
         })
     }
 
     /// What was asked was answered.
     pub(super) fn got(&mut self, got: &Got, now: Instant) {
-        self.held += got.change;
-        self.granted_at = now;
+        self.pending = false;
+        if got.change > 0.0 {
+            self.held += got.change;
+            self.granted_at = now;
+        }
         let amount = got.amount;
         self.supply = match got.dry {
             Some(wait) => Supply::Dry {
                 amount,
                 until: now + wait.min(MINUTE),
+                again: now + wait.clamp(DRY_MIN, DRY_MAX),
             },
             None => Supply::Open,
         };
     }
 
     pub(super) fn cannot_ask(&mut self) {
+        self.pending = false;
         if self.supply != Supply::Alone {
             self.supply = Supply::Away;
+        }
+    }
+
+    /// Somebody waited as long as anybody does. Where the answer was no, or others were
+    /// faster, there still was one.
+    pub(super) fn waited(&mut self) {
+        if self.pending || self.wanted > 0.0 {
+            self.cannot_ask();
         }
     }
 }
@@ -202,6 +276,13 @@ impl Want {
     /// needs a full one, and the rest is owed by all.
     fn answer(&self, level: f64, per_minute: u32) -> Got {
         let most = f64::from(per_minute);
+        if self.back > 0.0 {
+            return Got {
+                change: -self.back,
+                amount: self.amount,
+                dry: None,
+            };
+        }
         let lacking = self.amount.min(most) - (level + self.held);
         let needed = self.amount - self.held;
         let (change, dry) = if lacking > 0.0 {
@@ -264,22 +345,28 @@ impl Rates<Flow> {
         self.tokens.cannot_ask();
     }
 
+    pub(super) fn waited(&mut self) {
+        self.requests.waited();
+        self.tokens.waited();
+    }
+
     pub(super) fn runs_low(&self) -> bool {
         self.requests.runs_low() || self.tokens.runs_low()
     }
 }
 
 impl Ask {
-    /// The answer where the store keeps this text, and what it is to keep then.
+    /// The answer where the store keeps this text, and what it is to keep then, if anything
+    /// else.
     pub(super) fn answer(
         &self,
         text: Option<&str>,
         now: UnixMillis,
-    ) -> (String, Rates<Option<Got>>) {
+    ) -> (Option<String>, Rates<Option<Got>>) {
         let mut kept = Kept::read(text, self.per_minute, now);
         let answer = |want: Option<Want>, level: &mut f64, per_minute| {
             let got = want?.answer(*level, per_minute);
-            *level -= got.change;
+            *level = (*level - got.change).min(f64::from(per_minute));
             Some(got)
         };
         let (wants, most) = (self.wants, self.per_minute);
@@ -287,7 +374,9 @@ impl Ask {
             requests: answer(wants.requests, &mut kept.levels.requests, most.requests),
             tokens: answer(wants.tokens, &mut kept.levels.tokens, most.tokens),
         };
-        (kept.write(), got)
+        let changes = |got: Option<Got>| got.is_some_and(|got| got.change != 0.0);
+        let changed = changes(got.requests) || changes(got.tokens);
+        (changed.then(|| kept.write()), got)
     }
 }
 
@@ -306,7 +395,14 @@ impl Kept {
             return full;
         };
         let passed = now.0.saturating_sub(kept.at.0) as f64 / MINUTE.as_millis() as f64;
-        let filled = |level: f64, most: f64| (level + passed * most).min(most);
+        // What is not limited here may be elsewhere, by a newer table.
+        let filled = |level: f64, most: f64| {
+            if most < f64::from(u32::MAX) {
+                (level + passed * most).min(most)
+            } else {
+                level
+            }
+        };
         let ahead = kept.at.0.saturating_sub(now.0);
         let far = u128::from(ahead) > MINUTE.as_millis();
         Self {

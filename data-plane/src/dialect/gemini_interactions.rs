@@ -123,7 +123,8 @@ pub(super) fn meaning(data: &[u8]) -> Meaning {
         "interaction.completed" => {
             let failed = interaction.is_some_and(is_failed);
             meaning.error = failed.then_some(Blame::Provider);
-            meaning.finished = !failed;
+            // An end before any step is an answer only where it says why.
+            meaning.finished = interaction.is_some_and(is_short);
             meaning.done = true;
         }
         "error" => meaning.error = Some(google::blame(StatusCode::OK, &event)),
@@ -147,17 +148,21 @@ fn is_failed(interaction: &Value) -> bool {
     matches!(status, Some("failed" | "cancelled")) && !hear::is_refused(interaction)
 }
 
+/// It says why there is little of it, or nothing.
+fn is_short(interaction: &Value) -> bool {
+    text(interaction, "status") == Some("incomplete") || hear::is_refused(interaction)
+}
+
 /// A whole answer: an interaction that did not fail.
 pub(super) fn answer(body: &[u8]) -> Result<Answer, Garbled> {
     let interaction: Value = serde_json::from_slice(body).map_err(|_| Garbled)?;
-    let status = text(&interaction, "status").ok_or(Garbled)?;
+    text(&interaction, "status").ok_or(Garbled)?;
     let steps = list(&interaction, "steps");
     let said = steps
         .iter()
         .filter(|step| text(step, "type") != Some("user_input"));
     let bytes: usize = said.map(|step| step.to_string().len()).sum();
-    let short = status == "incomplete" || hear::is_refused(&interaction);
-    if is_failed(&interaction) || (bytes == 0 && !short) {
+    if is_failed(&interaction) || (bytes == 0 && !is_short(&interaction)) {
         return Err(Garbled);
     }
     Ok(Answer {

@@ -78,7 +78,10 @@ pub(super) fn meaning(data: &[u8]) -> Meaning {
     let mut meaning = Meaning::default();
     match kind {
         "response.completed" | "response.incomplete" => {
-            meaning.finished = true;
+            // A whole one without output would be none either.
+            let output = response.and_then(|response| at(response, "output"));
+            let empty = output.and_then(Value::as_array).is_some_and(Vec::is_empty);
+            meaning.finished = kind == "response.incomplete" || !empty;
             meaning.done = true;
         }
         "response.failed" => {

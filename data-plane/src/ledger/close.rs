@@ -79,7 +79,7 @@ fn outcome(ledger: &Ledger, record: Record, ending: Ending, status: u16) -> Outc
     let baseline_cost = account::baseline(&record, &usage);
     let table = Arc::clone(&record.opening.table);
     let billed = account::billed_lane(&record);
-    let served = record.served;
+    let (served, text_only) = (record.served, record.opening.text_only);
     let total = record.since_arrival();
     let outcome = Outcome {
         id: record.opening.id,
@@ -111,7 +111,7 @@ fn outcome(ledger: &Ledger, record: Record, ending: Ending, status: u16) -> Outc
         family.filter(|_| usage_source == UsageSource::Reported && usage.input.0 > 0)
     {
         let counted = outcome.facts.input(family);
-        if let Some(lane) = served.filter(|_| !outcome.facts.requirements.vision) {
+        if let Some(lane) = served.filter(|_| text_only) {
             learn_bill(ledger, &table.upstream_of(lane).id, (counted, usage.input));
         }
         let estimate = f64::from(counted.0);

@@ -37,6 +37,7 @@ fn entry(ledger: &Arc<Ledger>) -> Entry {
         table,
         facts,
         conditions,
+        text_only: true,
         decision,
     })
 }

@@ -40,7 +40,7 @@ impl Fleet {
             return;
         };
         let (text, got) = ask.answer(self.text.as_deref(), at);
-        self.text = Some(text);
+        self.text = text.or(self.text.take());
         self.proxies[proxy].got(&got, now);
     }
 
@@ -118,9 +118,9 @@ fn more_than_a_minutes_worth_needs_a_full_bucket_and_is_owed_by_all() {
 fn what_was_not_needed_can_be_taken_again_and_what_was_taken_beyond_is_booked() {
     let mut fleet = Fleet::new(2, 100, 1_000);
     assert!(fleet.take(0, 900.0).is_ok());
-    fleet.proxies[0].tokens.give_back(800.0);
+    fleet.proxies[0].tokens.settle(800.0, Duration::ZERO);
     assert!(fleet.take(0, 700.0).is_ok());
-    fleet.proxies[0].tokens.give_back(-900.0);
+    fleet.proxies[0].tokens.settle(-900.0, Duration::ZERO);
     fleet.round(0, Round::Last);
     assert!(fleet.take(1, 100.0).is_err(), "{:?}", fleet.text);
 }
@@ -138,6 +138,74 @@ fn where_nobody_can_be_asked_a_proxy_counts_alone() {
     }
     assert!(matches!(requests.gives(1.0, now), Err(Dry::For(_))));
     assert!(requests.runs_low(), "and asks again");
+}
+
+#[test]
+fn what_was_taken_while_nobody_could_be_asked_is_owed_no_longer_than_it_takes_to_flow_in() {
+    let mut fleet = Fleet::new(1, 600, u32::MAX);
+    assert!(fleet.take(0, 1.0).is_ok());
+    fleet.proxies[0].cannot_ask();
+    // Half of the limit for ten minutes.
+    for second in 0..600 {
+        fleet.ms = second * 1_000;
+        let (now, flows) = (fleet.now(), &mut fleet.proxies[0]);
+        flows.requests.turn(600, now);
+        for _ in 0..5 {
+            assert!(flows.requests.gives(1.0, now).is_ok());
+            flows.requests.take(1.0);
+        }
+    }
+    fleet.round(0, Round::Tidy);
+    fleet.ms += 1_000;
+    assert!(fleet.take(0, 1.0).is_ok(), "{:?}", fleet.proxies[0]);
+}
+
+#[test]
+fn what_is_given_back_late_has_flowed_in_already() {
+    let mut fleet = Fleet::new(1, 100, 1_000);
+    for minute in 0..10 {
+        fleet.ms = minute * 60_000;
+        assert!(fleet.take(0, 900.0).is_ok());
+    }
+    for minute in 0..10 {
+        let ago = Duration::from_secs(minute * 60);
+        fleet.proxies[0].tokens.settle(890.0, ago);
+    }
+    let served = fleet.served(0, 10.0);
+    assert!((90..=100).contains(&served), "{served}");
+}
+
+#[test]
+fn what_one_proxy_does_not_need_another_gets() {
+    let mut fleet = Fleet::new(2, 100, 1_000);
+    assert!(fleet.take(0, 1_000.0).is_ok());
+    fleet.proxies[0].tokens.settle(990.0, Duration::ZERO);
+    assert!(fleet.take(1, 500.0).is_err());
+    // Its last request was as large as a slice gets; a small one makes it let go.
+    assert!(fleet.take(0, 10.0).is_ok());
+    fleet.round(0, Round::Tidy);
+    fleet.ms += 5_000;
+    assert!(fleet.take(1, 500.0).is_ok(), "{:?}", fleet.text);
+}
+
+#[test]
+fn who_stays_within_its_limit_seldom_waits() {
+    for per_minute in [10, 32, 600] {
+        let mut fleet = Fleet::new(1, per_minute, u32::MAX);
+        let (mut waited, every) = (0, 120_000 / u64::from(per_minute));
+        for request in 0..100 {
+            fleet.ms = request * every;
+            let (now, flows) = (fleet.now(), &mut fleet.proxies[0]);
+            flows.requests.turn(per_minute, now);
+            let at_once = flows.requests.gives(1.0, now).is_ok();
+            waited += u32::from(!at_once);
+            assert!(fleet.take(0, 1.0).is_ok());
+            if fleet.proxies[0].runs_low() {
+                fleet.round(0, Round::Wanted);
+            }
+        }
+        assert!(waited <= 2, "{waited} at {per_minute}");
+    }
 }
 
 #[test]

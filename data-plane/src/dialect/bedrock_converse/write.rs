@@ -3,7 +3,7 @@
 //! Owns: the body that is sent, and what it cannot say. Converse wants turns that
 //! alternate, no empty text, and the tools of every call that a conversation holds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use spillway_routing::catalogue::Upstream;
@@ -232,7 +232,7 @@ fn messages(conversation: &Conversation) -> Vec<Value> {
     if messages.is_empty() {
         messages.push(opening());
     }
-    let mut names = BTreeSet::new();
+    let mut names = BTreeMap::new();
     let blocks = messages
         .iter_mut()
         .filter_map(|message| message["content"].as_array_mut());
@@ -243,14 +243,15 @@ fn messages(conversation: &Conversation) -> Vec<Value> {
 }
 
 /// No two documents of a conversation may have one name.
-fn tell_apart(block: &mut Value, names: &mut BTreeSet<String>) {
+fn tell_apart(block: &mut Value, names: &mut BTreeMap<String, usize>) {
     if let Some(Value::String(name)) = block.pointer_mut("/document/name") {
         let mut fresh = name.clone();
-        let mut count = 1;
-        while !names.insert(fresh.to_ascii_lowercase()) {
-            count += 1;
-            fresh = format!("{name} {count}");
+        // Of each name how many there were, so that nobody counts from the start again.
+        while let Some(count) = names.get_mut(&fresh.to_ascii_lowercase()) {
+            *count += 1;
+            fresh = format!("{fresh} {count}");
         }
+        names.insert(fresh.to_ascii_lowercase(), 1);
         *name = fresh;
     }
     let nested = block.pointer_mut("/toolResult/content");

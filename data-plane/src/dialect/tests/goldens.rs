@@ -161,7 +161,7 @@ fn a_stream_says_what_the_whole_answer_says() {
                 while let Some(frame) = splitter.next().unwrap() {
                     let meaning = ear.hear(&frame);
                     reported.add(meaning.reported);
-                    finished |= meaning.finished;
+                    finished |= meaning.finished || meaning.done;
                     events.extend(meaning.events);
                 }
             }
