@@ -1,4 +1,4 @@
-"""Prints the matrix from the results of both runs, as Markdown:
+"""Prints the README's matrix from the results of both runs:
 
 python -m pytest -q tests/sdk --junit-xml=python.xml
 node --test --test-reporter=junit tests/sdk/node > node.xml
@@ -26,8 +26,16 @@ def summary(cells: list[tuple[str, str, bool]]) -> str:
     lost = [feature for feature, lost, good in cells if lost and good]
     failed = [feature for feature, _, good in cells if not good]
     text = f"{had}/{len(cells)}"
-    text += f"; lost: {', '.join(lost)}" if lost else ""
+    text += f": {', '.join(starred(lost))}" if lost else ""
     return text + (f"; **fails: {', '.join(failed)}**" if failed else "")
+
+
+def starred(features: list[str]) -> list[str]:
+    """What is lost whole and streamed has a star, and stands once."""
+    streamed = " streamed"
+    twice = {feature for feature in features if feature + streamed in features}
+    once = [feature for feature in features if feature.removesuffix(streamed) not in twice or feature in twice]
+    return [feature + "*" if feature in twice else feature for feature in once]
 
 
 def main(paths: list[str]):
