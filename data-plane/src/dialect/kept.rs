@@ -3,15 +3,17 @@
 //! A stored response is known to one account and to nobody else, and the proxy keeps
 //! nothing between two requests; but every client returns a response's id as it came.
 //!
-//! Owns: the mark in an id, and marking the ids of an answer that goes out. Everything
-//! else in the answer stays byte for byte.
+//! Owns: the mark in an id, taking it out of a request, and marking the ids of an answer
+//! that goes out. Everything else stays byte for byte, but for what the lane decides.
 
 use bytes::Bytes;
 use serde_json::Value;
 use spillway_routing::account::Account;
 
+use super::WireRequest;
 use super::peek::{at, text};
 use super::sse::Frame;
+use crate::chat::{Body, quoted};
 
 /// Between the id and the account. Providers make ids of letters, digits and lines.
 const MARK: &str = "__spillway_at_";
@@ -26,6 +28,50 @@ pub(crate) fn opened(id: &str) -> (&str, Option<Account>) {
     let parts = id.rsplit_once(MARK);
     let known = parts.and_then(|(id, account)| Some((id, Account::parse(account)?)));
     known.map_or((id, None), |(id, account)| (id, Some(account)))
+}
+
+/// What a lane changes of a request whose answer may be kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lane<'a> {
+    pub(super) path: &'static str,
+    pub(super) model: &'a str,
+    pub(super) tier: Option<&'a str>,
+    pub(super) stream: bool,
+}
+
+impl Lane<'_> {
+    /// The caller's body for it; all other values byte for byte. `previous` names what the
+    /// request goes on from, `input` takes the place of what was said, where it has to.
+    pub(super) fn forward(
+        &self,
+        body: &Body,
+        previous: &'static str,
+        input: Option<&str>,
+    ) -> WireRequest {
+        let (model, tier) = (quoted(self.model), self.tier.map(quoted));
+        let mut first = vec![("model", model.as_str())];
+        first.extend(tier.as_deref().map(|tier| ("service_tier", tier)));
+        let mut without = vec!["model", "service_tier", "start_within"];
+        let id = body.text(previous);
+        let id = id.as_deref().map(opened);
+        let id = id.and_then(|(id, account)| account.map(|_| quoted(id)));
+        let streams = self.stream && body.raw("stream") != Some("true");
+        let changed = [
+            ("input", input),
+            (previous, id.as_deref()),
+            ("stream", streams.then_some("true")),
+        ];
+        for (name, value) in changed {
+            if let Some(value) = value {
+                first.push((name, value));
+                without.push(name);
+            }
+        }
+        WireRequest {
+            path: self.path.into(),
+            body: body.rewritten(&first, &without),
+        }
+    }
 }
 
 /// Marks the ids of one answer, whole or event by event.

@@ -17,7 +17,7 @@ use spillway_routing::catalogue::Tier;
 
 use super::peek::{at, list, text};
 use super::{Answer, Garbled, Meaning, Reported, WireRequest, kept, openai_chat, seal, usage};
-use crate::chat::{Body, quoted};
+use crate::chat::Body;
 use crate::conversation::Setting;
 
 pub(super) use self::hear::{events, said};
@@ -42,32 +42,15 @@ const SETTINGS: [(Setting, &str); 7] = [
 
 /// The caller's body with this lane's model and tier; all other values byte for byte.
 pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier, stream: bool) -> WireRequest {
-    let tier = openai_chat::tier_name(tier).map(quoted);
-    let model = quoted(wire_model);
-    let mut first = vec![("model", model.as_str())];
-    first.extend(tier.as_deref().map(|tier| ("service_tier", tier)));
-    let mut without = vec!["model", "service_tier", "start_within"];
+    let lane = kept::Lane {
+        path: PATH,
+        model: wire_model,
+        tier: openai_chat::tier_name(tier),
+        stream,
+    };
     // Ids may carry what another provider wants back with them.
     let input = body.raw("input").and_then(seal::cut);
-    if let Some(input) = &input {
-        first.push(("input", input));
-        without.push("input");
-    }
-    let previous = body.text(PREVIOUS);
-    let opened = previous.as_deref().map(kept::opened);
-    let opened = opened.and_then(|(id, account)| account.map(|_| quoted(id)));
-    if let Some(previous) = &opened {
-        first.push((PREVIOUS, previous));
-        without.push(PREVIOUS);
-    }
-    if stream && body.raw("stream") != Some("true") {
-        first.push(("stream", "true"));
-        without.push("stream");
-    }
-    WireRequest {
-        path: PATH.into(),
-        body: body.rewritten(&first, &without),
-    }
+    lane.forward(body, PREVIOUS, input.as_deref())
 }
 
 /// What one event means. An event that cannot be read means nothing and is passed on.
