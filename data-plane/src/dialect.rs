@@ -205,6 +205,17 @@ pub(crate) fn request(
     }
 }
 
+/// What the caller allows beyond the model's own limit was never to be had; `None` where it
+/// is within.
+fn limited(conversation: &Conversation, most: Tokens) -> Option<Conversation> {
+    let asked = conversation.max_output;
+    let beyond = asked.filter(|limit| *limit > u64::from(most.0));
+    beyond.map(|_| Conversation {
+        max_output: Some(most.0.into()),
+        ..conversation.clone()
+    })
+}
+
 fn translated(
     conversation: &Conversation,
     stream: bool,
@@ -213,14 +224,7 @@ fn translated(
     tier: Tier,
     most: Tokens,
 ) -> WireRequest {
-    // What the caller allows beyond the model's own limit was never to be had.
-    let limited = conversation
-        .max_output
-        .filter(|limit| *limit > u64::from(most.0))
-        .map(|_| Conversation {
-            max_output: Some(most.0.into()),
-            ..conversation.clone()
-        });
+    let limited = limited(conversation, most);
     let conversation = limited.as_ref().unwrap_or(conversation);
     let (mut body, path, tier) = match to {
         // No reach leads to those that do not converse.

@@ -6,9 +6,11 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use http::response::Parts;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::Full;
 use spillway_routing::account::Account;
+use spillway_routing::dialect::Dialect;
 use tokio::time::timeout_at;
 
 use super::access::Access;
@@ -75,25 +77,38 @@ pub(crate) async fn errand(
     let reading = rest(Bytes::new(), &mut body, WITHIN, most);
     let body = timeout_at(until.into(), reading).await.map_err(late)?;
     let body = body.map_err(|_| failed("the provider's answer broke off"))?;
-    // Of our key, our limits and its own trouble the provider tells us, not our callers.
+    answered(&head, body, dialect, access.own_key)
+}
+
+/// What the caller is told. Of our key, our limits and its own trouble the provider tells us,
+/// not our callers.
+fn answered(
+    head: &Parts,
+    body: Bytes,
+    dialect: Dialect,
+    own_key: bool,
+) -> Result<(StatusCode, Bytes), Failure> {
+    let refused = || {
+        let message = "the provider does not take this proxy's key";
+        Failure::spillway(Kind::UpstreamMisconfigured, message)
+    };
     let unusable = dialect::blame(dialect, head.status, &body) == Blame::Configuration;
     match head.status {
         status if status.is_success() => Ok((status, body)),
-        StatusCode::BAD_REQUEST if unusable && !access.own_key => {
-            Err(misconfigured("the provider does not take this proxy's key"))
-        }
+        StatusCode::BAD_REQUEST if unusable && !own_key => Err(refused()),
         StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::CONFLICT => {
             Ok((head.status, body))
         }
-        status if access.own_key && status.is_client_error() => Ok((status, body)),
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            Err(misconfigured("the provider does not take this proxy's key"))
-        }
+        status if own_key && status.is_client_error() => Ok((status, body)),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(refused()),
         StatusCode::TOO_MANY_REQUESTS => {
             let message = "the provider has no room for this just now; try again later";
             let wait = retry_after(&head.headers).unwrap_or(WAIT);
             Err(Failure::spillway(Kind::Overloaded, message).after(wait))
         }
-        _ => Err(failed("the provider failed; try again later")),
+        _ => {
+            let message = "the provider failed; try again later";
+            Err(Failure::spillway(Kind::UpstreamFailed, message))
+        }
     }
 }
