@@ -1,10 +1,11 @@
 //! Token counts, so that prices of different tokenizers can be compared.
 //!
-//! Owns: counting o200k exactly (tiktoken-rs), and how other families count a text in
+//! Owns: counting o200k exactly (with tiktoken-rs's vocabulary), and how other families count a text in
 //! comparison. Texts beyond [`EXACT_COUNT_BYTES_MAX`] are counted on their head and tail
 //! and extrapolated. Knows nothing of prices or messages' frames.
 
 mod class;
+mod o200k;
 mod ratio;
 mod vocabulary;
 
@@ -104,39 +105,22 @@ impl FromIterator<Family> for Families {
     }
 }
 
-/// Counts o200k tokens. The vocabulary is built once a process and shared; the first
-/// use takes some 0.3 s, so a proxy makes its counter before it says it is ready.
-#[derive(Clone, Copy)]
+/// Counts o200k tokens, and measures other families in comparison.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct TokenCounter {
-    vocabulary: &'static tiktoken_rs::CoreBPE,
     families: Families,
-}
-
-impl std::fmt::Debug for TokenCounter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TokenCounter(o200k)")
-    }
-}
-
-impl Default for TokenCounter {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl TokenCounter {
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            vocabulary: tiktoken_rs::o200k_base_singleton(),
-            families: Families::default(),
-        }
+        Self::default()
     }
 
     /// Measures how these families count, too; others are as usual for a text's class.
     #[must_use]
     pub fn measuring(self, families: Families) -> Self {
-        Self { families, ..self }
+        Self { families }
     }
 
     /// How other families count a text of this many `o200k` tokens, and its class.
@@ -152,7 +136,7 @@ impl TokenCounter {
         }
         let (head, tail) = ends(text, SAMPLE_BYTES_MAX / 2);
         let sample = [head, tail].concat();
-        let o200k = self.exact(&sample);
+        let o200k = exact(&sample);
         let ratios = Ratios::measured(self.families, &sample, &census, o200k);
         (census.class(), ratios)
     }
@@ -162,18 +146,18 @@ impl TokenCounter {
     #[must_use]
     pub fn count(&self, text: &str) -> Tokens {
         if text.len() <= EXACT_COUNT_BYTES_MAX {
-            return self.exact(text);
+            return exact(text);
         }
         let (head, tail) = ends(text, EXACT_COUNT_BYTES_MAX / 2);
-        let sample = u64::from(self.exact(head).0) + u64::from(self.exact(tail).0);
+        let sample = u64::from(exact(head).0) + u64::from(exact(tail).0);
         let bytes = (head.len() + tail.len()) as u64;
         let scaled = u128::from(sample) * text.len() as u128 / u128::from(bytes.max(1));
         Tokens(u32::try_from(scaled).unwrap_or(u32::MAX))
     }
+}
 
-    fn exact(&self, text: &str) -> Tokens {
-        Tokens(u32::try_from(self.vocabulary.count_ordinary(text)).unwrap_or(u32::MAX))
-    }
+fn exact(text: &str) -> Tokens {
+    Tokens(u32::try_from(o200k::count(text)).unwrap_or(u32::MAX))
 }
 
 /// The first and the last bytes, so many of each at the most.
@@ -236,7 +220,7 @@ mod tests {
         let counter = TokenCounter::new();
         let paragraph = "Some words about rivers, dams and 1234 litres of water each second.\n";
         let long = paragraph.repeat(1_000);
-        let exact = counter.exact(&long).0;
+        let exact = exact(&long).0;
         let estimated = counter.count(&long).0;
         assert!(
             estimated.abs_diff(exact) * 100 < exact,
