@@ -6,25 +6,27 @@
 
 mod batch;
 mod queue;
+mod wire;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use spillway_proto::pb;
+use bytes::Bytes;
 use spillway_routing::id::ProxyId;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 
-use self::batch::BATCH_MAX;
+use self::batch::{BATCH_MAX, Batch, Filling};
 pub(crate) use self::queue::Queue;
 
 /// How old a record gets before it is sent in a batch that is not full.
 const LINGER: Duration = Duration::from_millis(200);
+/// Records encoded before others get their turn on the thread.
+const TURN: usize = 8;
 /// Storing a batch is one write; longer means that the stream is dead.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
 /// First pause after a lost stream; doubles up to the maximum.
@@ -48,7 +50,8 @@ pub(crate) struct Reporter {
     next: u64,
     /// Not yet known to be stored. The first is under way: it is sent again unchanged,
     /// which counts once; more than one are the parts of a batch that was refused.
-    pending: VecDeque<pb::Batch>,
+    pending: VecDeque<Batch>,
+    filling: Filling,
     complained: Option<Instant>,
 }
 
@@ -66,6 +69,7 @@ impl Reporter {
             channel,
             next: 1,
             pending: VecDeque::new(),
+            filling: Filling::default(),
             complained: None,
         }
     }
@@ -79,8 +83,8 @@ impl Reporter {
         tokio::select! {
             () = self.work(&closing) => {}
             () = bound => {
-                let pending: usize = self.pending.iter().map(batch::len).sum();
-                let lost = self.queue.len() + pending;
+                let pending: usize = self.pending.iter().map(Batch::len).sum();
+                let lost = self.queue.len() + self.filling.len() + pending;
                 tracing::warn!(lost, "outcomes could not be reported before the shutdown");
             }
         }
@@ -152,39 +156,46 @@ impl Reporter {
                     () = closing.cancelled() => {}
                 }
             }
-            let next = self.batch();
+            let next = self.batch().await;
             self.pending.extend(next);
         }
         true
     }
 
-    fn batch(&mut self) -> Option<pb::Batch> {
-        let batch = batch::next(&self.queue, &self.proxy, self.next)?;
+    async fn batch(&mut self) -> Option<Batch> {
+        while !self.filling.is_full() {
+            let Some(item) = self.queue.pop() else { break };
+            self.filling.add(&item);
+            if self.filling.len().is_multiple_of(TURN) {
+                tokio::task::yield_now().await;
+            }
+        }
+        let batch = self.filling.seal(&self.proxy, self.next)?;
         self.next = batch.last + 1;
         Some(batch)
     }
 
-    fn under_way(&self) -> pb::Batch {
-        self.pending.front().cloned().unwrap_or_default()
+    fn under_way(&self) -> Bytes {
+        let first = self.pending.front();
+        first.map_or_else(Bytes::new, |batch| batch.message.clone())
     }
 
     /// One stream: sends batch after batch, each when the one before is stored.
     async fn send(&mut self, closing: &CancellationToken) -> Result<(), tonic::Status> {
-        let mut client = pb::outcomes_client::OutcomesClient::new(self.channel.clone());
         // One batch under way: what is in flight is what `pending` holds.
         let (batches, receiver) = mpsc::channel(1);
         let lost = |_| tonic::Status::unavailable("the stream ended");
         batches.send(self.under_way()).await.map_err(lost)?;
-        let opened = timeout(STORED_WITHIN, client.report(ReceiverStream::new(receiver))).await;
+        let opening = wire::report(self.channel.clone(), receiver);
+        let opened = timeout(STORED_WITHIN, opening).await;
         let late = |_| tonic::Status::deadline_exceeded("a batch was not stored in time");
-        let mut stored = opened.map_err(late)??.into_inner();
+        let mut stored = opened.map_err(late)??;
         loop {
             let last = self.pending.front().map_or(0, |batch| batch.last);
             let answer = timeout(STORED_WITHIN, stored.message())
                 .await
                 .map_err(late)??;
-            let answer =
-                answer.ok_or_else(|| lost(mpsc::error::SendError(pb::Batch::default())))?;
+            let answer = answer.ok_or_else(|| lost(mpsc::error::SendError(Bytes::new())))?;
             if answer.last < last {
                 continue;
             }

@@ -2,65 +2,106 @@
 //!
 //! Owns: that a batch's numbers are as many as its records and that no number is used
 //! twice. A record gets its number when it leaves the queue, so records that the queue
-//! dropped never had one and leave no gap inside a batch.
+//! dropped never had one and leave no gap inside a batch. Records are encoded one by one, as
+//! they come: a batch at a time would hold a worker, and every request on it, for
+//! milliseconds.
 
+use bytes::{Bytes, BytesMut};
 use prost::Message as _;
 use spillway_proto::pb;
 use spillway_routing::id::ProxyId;
 
-use super::queue::{Item, Queue};
+use super::queue::Item;
 
 /// One batch becomes one file: large enough to be worth it.
 pub(super) const BATCH_MAX: usize = 500;
 /// Long trails make large records; gRPC takes messages of 4 MiB.
 const BATCH_BYTES_MAX: usize = 2 << 20;
+/// A buffer begins with so much: a quiet proxy's batch fits.
+const BUFFER_BYTES: usize = 16 * 1024;
 
-/// How many records a batch holds.
-pub(super) fn len(batch: &pb::Batch) -> usize {
-    batch.outcomes.len() + batch.verdicts.len() + batch.audits.len()
+/// A batch as it is sent, any number of times.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Batch {
+    pub(super) first: u64,
+    pub(super) last: u64,
+    /// A [`pb::Batch`].
+    pub(super) message: Bytes,
 }
 
-/// The next records, numbered from `first`; `None` where none wait.
-pub(super) fn next(queue: &Queue, proxy: &ProxyId, first: u64) -> Option<pb::Batch> {
-    let mut batch = pb::Batch {
-        proxy: proxy.to_string(),
-        first,
-        ..pb::Batch::default()
-    };
-    let mut bytes = 0;
-    while len(&batch) < BATCH_MAX && bytes < BATCH_BYTES_MAX {
-        match queue.pop() {
-            Some(Item::Outcome(outcome)) => {
-                let outcome = pb::Outcome::from(&*outcome);
-                bytes += outcome.encoded_len();
-                batch.outcomes.push(outcome);
-            }
-            Some(Item::Audit(audit)) => {
-                let audit = pb::Audit::from(&*audit);
-                bytes += audit.encoded_len();
-                batch.audits.push(audit);
-            }
-            Some(Item::Verdict(verdict)) => batch.verdicts.push(pb::Verdict::from(&verdict)),
-            None => break,
-        }
+impl Batch {
+    pub(super) fn len(&self) -> usize {
+        (self.last + 1 - self.first) as usize
     }
-    numbered(batch)
+}
+
+/// Records on their way into a batch.
+#[derive(Default)]
+pub(super) struct Filling {
+    message: BytesMut,
+    records: usize,
+}
+
+impl Filling {
+    pub(super) fn len(&self) -> usize {
+        self.records
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.records >= BATCH_MAX || self.message.len() >= BATCH_BYTES_MAX
+    }
+
+    pub(super) fn add(&mut self, item: &Item) {
+        let mut part = pb::Batch::default();
+        match item {
+            Item::Outcome(outcome) => part.outcomes.push(pb::Outcome::from(&**outcome)),
+            Item::Audit(audit) => part.audits.push(pb::Audit::from(&**audit)),
+            Item::Verdict(verdict) => part.verdicts.push(pb::Verdict::from(verdict)),
+        }
+        self.put(&part);
+        self.records += 1;
+    }
+
+    /// Messages of one type that follow each other are one message with the fields of all.
+    fn put(&mut self, part: &pb::Batch) {
+        if self.message.capacity() == 0 {
+            self.message.reserve(BUFFER_BYTES);
+        }
+        // A buffer that grows takes everything.
+        let _ = part.encode(&mut self.message);
+    }
+
+    /// The batch, numbered from `first`; `None` where there are no records. The buffer is
+    /// ready for the next one.
+    pub(super) fn seal(&mut self, proxy: &ProxyId, first: u64) -> Option<Batch> {
+        let last = first + (self.records as u64).checked_sub(1)?;
+        self.put(&pb::Batch {
+            proxy: proxy.to_string(),
+            first,
+            last,
+            ..pb::Batch::default()
+        });
+        self.records = 0;
+        Some(Batch {
+            first,
+            last,
+            message: self.message.split().freeze(),
+        })
+    }
 }
 
 /// Two batches with the same records and numbers; `None` for a single record.
-pub(super) fn halves(batch: &pb::Batch) -> Option<(pb::Batch, pb::Batch)> {
-    let count = len(batch);
-    if count < 2 {
+pub(super) fn halves(batch: &Batch) -> Option<(Batch, Batch)> {
+    if batch.len() < 2 {
         return None;
     }
-    let middle = count / 2;
     // Outcomes come first in a batch's order, then verdicts, then audits.
-    let mut head = batch.clone();
+    let mut head = pb::Batch::decode(batch.message.clone()).ok()?;
     let mut tail = pb::Batch {
-        proxy: batch.proxy.clone(),
+        proxy: head.proxy.clone(),
         ..pb::Batch::default()
     };
-    let mut left = middle;
+    let mut left = batch.len() / 2;
     tail.outcomes = beyond(&mut head.outcomes, &mut left);
     tail.verdicts = beyond(&mut head.verdicts, &mut left);
     tail.audits = beyond(&mut head.audits, &mut left);
@@ -77,7 +118,12 @@ fn beyond<T>(records: &mut Vec<T>, left: &mut usize) -> Vec<T> {
 }
 
 /// With the last number that its records need.
-fn numbered(batch: pb::Batch) -> Option<pb::Batch> {
-    let last = batch.first + (len(&batch) as u64).checked_sub(1)?;
-    Some(pb::Batch { last, ..batch })
+fn numbered(mut batch: pb::Batch) -> Option<Batch> {
+    let records = batch.outcomes.len() + batch.verdicts.len() + batch.audits.len();
+    batch.last = batch.first + (records as u64).checked_sub(1)?;
+    Some(Batch {
+        first: batch.first,
+        last: batch.last,
+        message: batch.encode_to_vec().into(),
+    })
 }

@@ -2,11 +2,13 @@
 
 use super::*;
 use crate::metrics::Metrics;
+use prost::Message as _;
+use spillway_proto::pb;
 use spillway_routing::id::RequestId;
 use spillway_routing::outcome::{Verdict, VerdictSource};
 use spillway_routing::unit::{Bps, UnixMillis};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Status, Streaming};
 
 use super::queue::Item;
@@ -28,6 +30,20 @@ fn queue(max: usize) -> Arc<Queue> {
 fn reporter(queue: &Arc<Queue>) -> Reporter {
     let uri = http::Uri::from_static("http://127.0.0.1:1");
     Reporter::new(Arc::clone(queue), ProxyId::new("p"), uri)
+}
+
+fn read(batch: &Batch) -> pb::Batch {
+    let read = pb::Batch::decode(batch.message.clone()).unwrap();
+    assert_eq!((read.first, read.last), (batch.first, batch.last));
+    read
+}
+
+fn written(batch: &pb::Batch) -> Batch {
+    Batch {
+        first: batch.first,
+        last: batch.last,
+        message: batch.encode_to_vec().into(),
+    }
 }
 
 /// What the control plane checks of every batch.
@@ -52,13 +68,13 @@ fn a_full_queue_drops_the_oldest_and_counts_it() {
 async fn batches_are_numbered_without_gaps_whatever_was_dropped() {
     let queue = queue(3);
     let mut reporter = reporter(&queue);
-    assert!(reporter.batch().is_none());
+    assert!(reporter.batch().await.is_none());
     let mut next = 1;
     for pushed in [1, 9, 2, 4] {
         for n in 0..pushed {
             queue.push_verdict(verdict(n));
         }
-        let batch = reporter.batch().unwrap();
+        let batch = read(&reporter.batch().await.unwrap());
         assert!(is_sound(&batch));
         assert_eq!(batch.first, next);
         assert_eq!(batch.verdicts.len(), usize::from(pushed.min(3)));
@@ -93,7 +109,8 @@ fn halves_keep_every_record_and_number() {
                 .collect(),
             audits: vec![pb::Audit::default(); audits],
         };
-        let (head, tail) = batch::halves(&whole).unwrap();
+        let (head, tail) = batch::halves(&written(&whole)).unwrap();
+        let (head, tail) = (read(&head), read(&tail));
         assert!(is_sound(&head) && is_sound(&tail));
         assert_eq!((head.first, tail.last), (whole.first, whole.last));
         assert_eq!(tail.first, head.last + 1);
@@ -101,7 +118,13 @@ fn halves_keep_every_record_and_number() {
         assert_eq!([head.verdicts, tail.verdicts].concat(), whole.verdicts);
         assert_eq!([head.audits, tail.audits].concat(), whole.audits);
     }
-    assert!(batch::halves(&pb::Batch::default()).is_none());
+    let one = pb::Batch {
+        first: 7,
+        last: 7,
+        outcomes: vec![outcome],
+        ..pb::Batch::default()
+    };
+    assert!(batch::halves(&written(&one)).is_none());
 }
 
 /// A control plane that refuses whole what holds an unreadable record.

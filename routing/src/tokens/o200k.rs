@@ -67,8 +67,8 @@ fn merged(piece: &[u8]) -> usize {
         let end = starts[..=parts].get(i + 2)?;
         rank(&piece[usize::from(starts[i])..usize::from(*end)])
     };
-    for i in 0..parts {
-        ranks[i] = pair(&starts, i, parts).unwrap_or(NO_RANK);
+    for (i, rank) in ranks[..parts].iter_mut().enumerate() {
+        *rank = pair(&starts, i, parts).unwrap_or(NO_RANK);
     }
     loop {
         let least = ranks[..parts].iter().copied().min().unwrap_or(NO_RANK);
