@@ -111,7 +111,7 @@ impl Sent {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    fn get(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -125,7 +125,7 @@ impl Record {
         let end = self.since_arrival();
         if let Some(UnderWay { lane, start, sent }) = self.under_way.take() {
             let unanswered = matches!(result, AttemptResult::ClientGone | AttemptResult::Cut);
-            if sent.get() && (unanswered || result.possibly_charged()) {
+            if sent.is_set() && (unanswered || result.possibly_charged()) {
                 self.may_bill = Some(lane);
             }
             let lane = self.opening.table.lane(lane).id.clone();

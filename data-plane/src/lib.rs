@@ -258,6 +258,10 @@ impl Background {
             let until = proxy.draining.clone();
             behind.jobs.spawn(jobs::run(Arc::clone(proxy), jobs, until));
         }
+        let (tidying, until) = (Arc::clone(proxy), behind.feed.clone());
+        behind
+            .tasks
+            .spawn(async move { tidying.clients.tidy(until).await });
         behind.tasks.spawn(keeper.run(feed, behind.feed.clone()));
         if let Some(uri) = proxy.config.control_plane.clone() {
             let queue = Arc::clone(&proxy.ledger.queue);

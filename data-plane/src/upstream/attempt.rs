@@ -3,14 +3,10 @@
 //! Owns: sending, reading the head, holding a stream back until its first real content,
 //! and judging what came instead. It neither chooses lanes nor records anything.
 
-use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::capture_connection;
 use spillway_routing::dialect::Dialect;
 use spillway_routing::outcome::AttemptResult;
 use tokio::time::timeout_at;
@@ -89,32 +85,20 @@ pub(super) async fn attempt(
     sent: &Sent,
 ) -> Result<Committed, Miss> {
     let asked = timeout_at(bounds.give_up.into(), request(target, wire, stream)).await;
-    let mut request = asked.map_err(|_| unsent("no keys in time"))??;
-    let connection = capture_connection(&mut request);
-    let mut sending = clients.send(request, target.access.allow_private);
+    let request = asked.map_err(|_| unsent("no keys in time"))??;
     // Whoever drops this future halfway must still know whether anything was sent.
-    let sending = std::future::poll_fn(|cx| {
-        let polled = Pin::new(&mut sending).poll(cx);
-        if connection.connection_metadata().is_some() {
-            sent.set();
-        }
-        polled
-    });
+    let sending = clients.send(request, target.access.allow_private, || sent.set());
     let answer = match timeout_at(bounds.give_up.into(), sending).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(error)) if client::unsent(&error) => {
-            return Err(unsent("not reached"));
-        }
-        Ok(Err(_)) => {
+        Ok(Err(client::Error::Unconnected(_))) => return Err(unsent("not reached")),
+        Ok(Err(client::Error::Broken(_))) => {
             return Err(Miss::new(
                 Class::Unknown,
                 AttemptResult::Failed,
                 "no response",
             ));
         }
-        Err(_) if connection.connection_metadata().is_none() => {
-            return Err(unsent("not reached in time"));
-        }
+        Err(_) if !sent.is_set() => return Err(unsent("not reached in time")),
         Err(_) => return Err(too_late()),
     };
     let status = answer.status().as_u16();
@@ -168,7 +152,7 @@ async fn request(
     target: &Target<'_>,
     wire: WireRequest,
     stream: bool,
-) -> Result<Request<Full<Bytes>>, Miss> {
+) -> Result<Request<Bytes>, Miss> {
     let uri: Uri = format!("{}{}", target.access.base_url, wire.path)
         .parse()
         .map_err(|_| unready("the base URL is wrong"))?;
@@ -182,7 +166,7 @@ async fn request(
         tracing::warn!(error = &error as &dyn std::error::Error, "not signed");
         unsent("not signed")
     })?;
-    let mut request = Request::new(Full::new(wire.body));
+    let mut request = Request::new(wire.body);
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     let headers = request.headers_mut();
@@ -270,7 +254,11 @@ async fn refusal(answer: client::Answer, target: &Target<'_>) -> Miss {
 }
 
 /// A whole answer must be one before any of it is passed on.
-async fn whole(mut body: Incoming, dialect: Dialect, bounds: &Bounds) -> Result<Committed, Miss> {
+async fn whole(
+    mut body: client::Body,
+    dialect: Dialect,
+    bounds: &Bounds,
+) -> Result<Committed, Miss> {
     let first = timeout_at(bounds.give_up.into(), begun(&mut body, bounds.idle)).await;
     let first = first
         .map_err(|_| too_late())?

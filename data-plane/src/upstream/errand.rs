@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::response::Parts;
 use http::{HeaderValue, Method, Request, StatusCode, Uri, header};
-use http_body_util::Full;
 use spillway_routing::account::Account;
 use spillway_routing::dialect::Dialect;
 use tokio::time::timeout_at;
@@ -49,7 +48,7 @@ pub(crate) async fn errand(
     let misconfigured = |message| Failure::spillway(Kind::UpstreamMisconfigured, message);
     let access = Access::to(upstream, dialect, &proxy.config, &inbound.own_keys);
     let access = access.map_err(misconfigured)?;
-    let mut request = Request::new(Full::new(Bytes::new()));
+    let mut request = Request::new(Bytes::new());
     *request.method_mut() = method;
     let uri = format!("{}{path}", access.base_url).parse::<Uri>();
     let uri = uri.map_err(|_| misconfigured("the provider's base URL is wrong"))?;
@@ -69,7 +68,7 @@ pub(crate) async fn errand(
     let until = Instant::now() + WITHIN;
     let failed = |message| Failure::spillway(Kind::UpstreamFailed, message);
     let late = |_| Failure::spillway(Kind::TimedOut, "the provider did not answer in time");
-    let sending = proxy.clients.send(request, access.allow_private);
+    let sending = proxy.clients.send(request, access.allow_private, || ());
     let answer = timeout_at(until.into(), sending).await.map_err(late)?;
     let answer = answer.map_err(|_| failed("the provider could not be reached"))?;
     let (head, mut body) = answer.into_parts();

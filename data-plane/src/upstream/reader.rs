@@ -3,13 +3,14 @@
 //! Owns: reading with a bound on silence and on size. Reads no further than it is asked
 //! to, so that a slow client slows the provider down.
 
+use std::io;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{timeout, timeout_at};
 
+use super::client::Body;
 use crate::dialect::sse::Frame;
 use crate::dialect::{Ear, Meaning, Splitter, Unframed};
 
@@ -23,7 +24,7 @@ pub(crate) enum Broken {
     #[error("nothing came for too long")]
     Silent,
     #[error("the connection broke")]
-    Reset(#[from] hyper::Error),
+    Reset(#[from] io::Error),
     #[error(transparent)]
     Unframed(#[from] Unframed),
     #[error("the answer is longer than allowed")]
@@ -31,7 +32,7 @@ pub(crate) enum Broken {
 }
 
 pub(crate) struct Reader {
-    body: Incoming,
+    body: Body,
     splitter: Splitter,
     ear: Ear,
     /// Longest silence.
@@ -42,7 +43,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    pub(crate) fn new(body: Incoming, ear: Ear, idle: Duration) -> Self {
+    pub(crate) fn new(body: Body, ear: Ear, idle: Duration) -> Self {
         Self {
             body,
             splitter: ear.splitter(),
@@ -109,7 +110,7 @@ fn closed(frame: &Frame) -> Frame {
 }
 
 /// The next bytes of a body.
-async fn chunk(body: &mut Incoming, until: Instant) -> Result<Option<Bytes>, Broken> {
+async fn chunk(body: &mut Body, until: Instant) -> Result<Option<Bytes>, Broken> {
     loop {
         match timeout_at(until.into(), body.frame()).await {
             Err(_) => return Err(Broken::Silent),
@@ -125,7 +126,7 @@ async fn chunk(body: &mut Incoming, until: Instant) -> Result<Option<Bytes>, Bro
 
 /// The first bytes of JSON. Some hosts keep a connection alive with white space before
 /// it: that is no beginning, and nothing is lost with it.
-pub(super) async fn begun(body: &mut Incoming, idle: Duration) -> Result<Option<Bytes>, Broken> {
+pub(super) async fn begun(body: &mut Body, idle: Duration) -> Result<Option<Bytes>, Broken> {
     while let Some(bytes) = chunk(body, Instant::now() + idle).await? {
         let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
         if !bytes.iter().all(blank) {
@@ -138,16 +139,20 @@ pub(super) async fn begun(body: &mut Incoming, idle: Duration) -> Result<Option<
 /// A whole body within bounds, after its first bytes.
 pub(super) async fn rest(
     first: Bytes,
-    body: &mut Incoming,
+    body: &mut Body,
     idle: Duration,
     max: usize,
 ) -> Result<Bytes, Broken> {
-    let mut whole = Vec::from(first);
+    let mut whole = BytesMut::new();
     while let Some(bytes) = chunk(body, Instant::now() + idle).await? {
-        if whole.len() + bytes.len() > max {
+        if first.len() + whole.len() + bytes.len() > max {
             return Err(Broken::TooLarge);
         }
         whole.extend_from_slice(&bytes);
     }
-    Ok(Bytes::from(whole))
+    // Most answers come in one piece.
+    if whole.is_empty() {
+        return Ok(first);
+    }
+    Ok([first, whole.freeze()].concat().into())
 }
