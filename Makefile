@@ -25,15 +25,14 @@ goldens: ## Rewrite golden files
 proto: ## Regenerate the code of proto/
 	SPILLWAY_REWRITE=1 cargo test -p spillway-proto --test bootstrap
 
-bench: bench-decide bench-gateway ## Decision latency, and a proxied request against a direct call
+bench: bench-decide bench-gateway ## Decision latency, and gateways side by side
 
 bench-decide: ## Facts, scores and decisions for several lengths of prompt and numbers of candidates
 	cargo bench -p spillway-routing --bench decide
 	cargo bench -p spillway-routing --bench score
 
-bench-gateway: ## Requests per CPU-second of a proxy against a direct call
-	cargo build --release
-	SPILLWAY_BIN=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release/spillway cargo bench --profile dev --bench gateway
+bench-gateway: ## Spillway, nginx and what else is installed side by side; ARGS="--quick --only nginx,spillway"
+	ulimit -n $$(ulimit -Hn); cargo bench --locked -p spillway --bench gateway -- $(ARGS)
 
 bench-promises: ## A storm of retries, clients that leave, five thousand open streams
 	cargo build --release
