@@ -73,6 +73,17 @@ pub(crate) async fn move_to_gateway_core(pid: u32) -> Result<()> {
     Ok(())
 }
 
+/// Lets a process have only what nobody else wants of its core: in production it is on
+/// another machine, and here it would hold the generator up.
+pub(crate) async fn step_back(pid: u32) -> Result<()> {
+    let stepped = Command::new("chrt")
+        .args(["--all-tasks", "--idle", "--pid", "0", &pid.to_string()])
+        .status()
+        .await?;
+    ensure!(stepped.success(), "process {pid} could not step back");
+    Ok(())
+}
+
 /// One line on the machine.
 pub(crate) fn description() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();

@@ -97,12 +97,13 @@ impl Records {
     }
 
     /// How many times nginx's figure of the same run a row's is.
-    fn times_nginx(&self, row: &Row, name: &str) -> f64 {
+    /// What nginx had in the same run.
+    fn of_nginx(&self, row: &Row, name: &str) -> f64 {
         // Some gateways have cases of their own.
         let nginx = self
             .find(row.run, Kind::Nginx, row.phase, &row.case, None)
             .or_else(|| self.find(row.run, Kind::Nginx, row.phase, "", None));
-        nginx.map_or(f64::NAN, |nginx| row.get(name) / nginx.get(name))
+        nginx.map_or(f64::NAN, |nginx| nginx.get(name))
     }
 
     /// Every table that has rows.
@@ -165,10 +166,11 @@ impl Records {
 
     fn cell(&self, column: &Column, rows: &[&Row]) -> String {
         let value = |row: &&Row| {
-            if column.to_nginx {
-                self.times_nginx(row, column.value)
-            } else {
-                row.get(column.value)
+            let (own, nginx) = (row.get(column.value), self.of_nginx(row, column.value));
+            match column.shown {
+                Shown::Alone => own,
+                Shown::TimesNginx => own / nginx,
+                Shown::OverNginx => own - nginx,
             }
         };
         let mut values: Vec<f64> = rows.iter().map(value).filter(|v| v.is_finite()).collect();
@@ -190,11 +192,19 @@ impl Records {
     }
 }
 
+/// How a value is shown.
+#[derive(Clone, Copy)]
+enum Shown {
+    Alone,
+    TimesNginx,
+    OverNginx,
+}
+
 struct Column {
     title: &'static str,
     value: &'static str,
     digits: usize,
-    to_nginx: bool,
+    shown: Shown,
 }
 
 const fn is(title: &'static str, value: &'static str, digits: usize) -> Column {
@@ -202,7 +212,7 @@ const fn is(title: &'static str, value: &'static str, digits: usize) -> Column {
         title,
         value,
         digits,
-        to_nginx: false,
+        shown: Shown::Alone,
     }
 }
 
@@ -211,7 +221,16 @@ const fn times_nginx(value: &'static str) -> Column {
         title: "x nginx",
         value,
         digits: 1,
-        to_nginx: true,
+        shown: Shown::TimesNginx,
+    }
+}
+
+const fn over_nginx(title: &'static str, value: &'static str) -> Column {
+    Column {
+        title,
+        value,
+        digits: 0,
+        shown: Shown::OverNginx,
     }
 }
 
@@ -229,6 +248,18 @@ const LATENCIES: &[Column] = &[
     is("added p99 µs", "added_p99_us", 0),
     times_nginx("added_p99_us"),
     is("CPU µs", "cpu_us", 0),
+    times_nginx("cpu_us"),
+    is("failed", "failed", 0),
+];
+
+const LONGER: &[Column] = &[
+    is("p50 µs", "p50_us", 0),
+    is("p99 µs", "p99_us", 0),
+    is("added p50 µs", "added_p50_us", 0),
+    over_nginx("over nginx", "added_p50_us"),
+    is("added p99 µs", "added_p99_us", 0),
+    over_nginx("over nginx", "added_p99_us"),
+    is("CPU µs", "cpu_us", 0),
     is("failed", "failed", 0),
 ];
 
@@ -241,7 +272,7 @@ const TABLES: [Table; 9] = [
     Table {
         phase: Phase::Bodies,
         title: "Longer prompts",
-        columns: LATENCIES,
+        columns: LONGER,
     },
     Table {
         phase: Phase::Max,

@@ -5,6 +5,7 @@
 //! promises: a provider forgets when it likes, and other proxies are not asked. Holds no
 //! text; time is passed in.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher as _, Hash as _, Hasher as _, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -52,8 +53,8 @@ pub(crate) fn beginnings(
     if total.0 < TOKENS_MIN {
         return Vec::new();
     }
-    let texts: Vec<String> = conversation.turns.iter().map(|turn| turn.text()).collect();
-    let whole = tools.len() + texts.iter().map(String::len).sum::<usize>();
+    let texts: Vec<Cow<'_, str>> = conversation.turns.iter().map(|turn| turn.text()).collect();
+    let whole = tools.len() + texts.iter().map(|text| text.len()).sum::<usize>();
     let mut hasher = key.build_hasher();
     // Nobody learns from a price what other callers asked.
     (caller, tools).hash(&mut hasher);

@@ -8,6 +8,7 @@ mod asked;
 mod body;
 mod labels;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::RandomState;
 
@@ -81,7 +82,7 @@ impl fmt::Debug for Chat {
 
 impl Chat {
     /// Reads a body.
-    pub(crate) fn parse(bytes: &[u8], asking: &Asking) -> Result<Self, Failure> {
+    pub(crate) fn parse(bytes: &Bytes, asking: &Asking) -> Result<Self, Failure> {
         let body = Body::parse(bytes)?;
         let read = dialect::read(&body, asking)?;
         let start = asked_start(&body)?;
@@ -170,7 +171,7 @@ impl Chat {
         counter: &TokenCounter,
     ) -> Facts {
         let conversation = &self.conversation;
-        let texts: Vec<String> = conversation.turns.iter().map(|turn| turn.text()).collect();
+        let texts: Vec<Cow<'_, str>> = conversation.turns.iter().map(|turn| turn.text()).collect();
         let turns: Vec<Turn<'_>> = conversation
             .turns
             .iter()

@@ -7,6 +7,7 @@
 
 mod loss;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -368,7 +369,10 @@ impl Conversation {
 
 impl Turn {
     /// What routing reads of it.
-    pub(crate) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> Cow<'_, str> {
+        if let [Part::Text(text)] = self.parts.as_slice() {
+            return Cow::Borrowed(text);
+        }
         let mut shown = String::new();
         for part in &self.parts {
             let text = match part {
@@ -384,6 +388,6 @@ impl Turn {
             }
             shown.push_str(text);
         }
-        shown
+        Cow::Owned(shown)
     }
 }

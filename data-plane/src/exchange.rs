@@ -30,9 +30,9 @@ use crate::upstream::{self, Call};
 use crate::{Proxy, stream};
 
 const NO_THREADS: &str = r#"{"error_code":"thread_unsupported_request","unsupported":["thread"]}"#;
-/// Longer bodies are read on a thread of their own: counting their tokens would hold a
-/// worker, and every stream on it, for milliseconds.
-const READ_INLINE_BYTES_MAX: usize = 64 * 1024;
+/// Longer bodies are read on a thread of their own: reading them would hold a worker, and
+/// every stream on it, for more than some hundred microseconds.
+const READ_INLINE_BYTES_MAX: usize = 384 * 1024;
 
 /// Nobody waits longer than this for a lane that rests.
 const REST_MAX: Duration = Duration::from_secs(5);

@@ -1,8 +1,8 @@
 //! Token counts, so that prices of different tokenizers can be compared.
 //!
 //! Owns: counting o200k exactly (with tiktoken-rs's vocabulary), and how other families count a text in
-//! comparison. Texts beyond [`EXACT_COUNT_BYTES_MAX`] are counted on their head and tail
-//! and extrapolated. Knows nothing of prices or messages' frames.
+//! comparison. Texts beyond [`EXACT_COUNT_BYTES_MAX`] are counted on parts of them and
+//! extrapolated. Knows nothing of prices or messages' frames.
 
 mod class;
 mod o200k;
@@ -15,10 +15,11 @@ pub use self::ratio::Ratios;
 use self::ratio::SAMPLE_BYTES_MAX;
 use crate::unit::Tokens;
 
-/// Texts longer than this are counted on their first and last half of it and
-/// extrapolated: counting a megabyte would hold a worker for most of a second on
-/// hostile text, and no rule tells sizes that far out apart.
-pub const EXACT_COUNT_BYTES_MAX: usize = 16 * 1024;
+/// Texts longer than this are counted on so much of them, in [`WINDOWS`] parts from the
+/// first byte to the last, and extrapolated: counting all of a long prompt takes longer than
+/// anything else that is done for it, and no rule tells sizes that far out apart.
+pub const EXACT_COUNT_BYTES_MAX: usize = 8 * 1024;
+const WINDOWS: usize = 4;
 
 /// A family of tokenizers that count nearly alike.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -142,18 +143,31 @@ impl TokenCounter {
     }
 
     /// o200k tokens of `text`: exact up to [`EXACT_COUNT_BYTES_MAX`] bytes, beyond
-    /// that extrapolated from the head and the tail.
+    /// that extrapolated from parts of it.
     #[must_use]
     pub fn count(&self, text: &str) -> Tokens {
         if text.len() <= EXACT_COUNT_BYTES_MAX {
             return exact(text);
         }
-        let (head, tail) = ends(text, EXACT_COUNT_BYTES_MAX / 2);
-        let sample = u64::from(exact(head).0) + u64::from(exact(tail).0);
-        let bytes = (head.len() + tail.len()) as u64;
-        let scaled = u128::from(sample) * text.len() as u128 / u128::from(bytes.max(1));
+        let (mut tokens, mut bytes) = (0, 0);
+        for window in windows(text) {
+            tokens += u64::from(exact(window).0);
+            bytes += window.len() as u64;
+        }
+        let scaled = u128::from(tokens) * text.len() as u128 / u128::from(bytes.max(1));
         Tokens(u32::try_from(scaled).unwrap_or(u32::MAX))
     }
+}
+
+/// Parts of a long text, evenly spread.
+fn windows(text: &str) -> impl Iterator<Item = &str> {
+    const WIDTH: usize = EXACT_COUNT_BYTES_MAX / WINDOWS;
+    let last = text.len().saturating_sub(WIDTH);
+    (0..WINDOWS).map(move |i| {
+        let start = last / (WINDOWS - 1) * i;
+        let start = text.ceil_char_boundary(if i + 1 == WINDOWS { last } else { start });
+        &text[start..text.ceil_char_boundary(start + WIDTH)]
+    })
 }
 
 fn exact(text: &str) -> Tokens {

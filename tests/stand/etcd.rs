@@ -31,6 +31,10 @@ impl Etcd {
         etcd
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().and_then(Child::id).unwrap()
+    }
+
     /// Starts it again over the same folder and ports.
     pub(crate) async fn restart(&mut self) {
         let peer = format!("http://127.0.0.1:{}", self.peer);

@@ -2,7 +2,7 @@
 //! outcomes and history.
 //!
 //! Owns: its policy, and which of its processes runs on which core: the proxy has the
-//! gateway's, the others have the side's. The processes themselves are the tests' stand.
+//! gateway's, the others have what nobody else wants of the side's. The processes themselves are the tests' stand.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 
 use super::{CHAT, Gateway, Held, Kind, first_answer, text};
 use crate::driver::{Ports, local};
-use crate::machine::{Spawned, move_to_gateway_core, variable};
+use crate::machine::{Spawned, move_to_gateway_core, step_back, variable};
 use crate::requests::Target;
 use crate::stand::{KEY, Stand};
 
@@ -95,6 +95,10 @@ pub(super) async fn start(ports: Ports) -> Result<Gateway> {
         .await;
     let pid = stand.proxies[0].process.pid();
     move_to_gateway_core(pid).await?;
+    step_back(stand.control.pid()).await?;
+    if let Some(etcd) = &stand.etcd {
+        step_back(etcd.pid()).await?;
+    }
     Ok(Gateway {
         kind: Kind::Spillway,
         plain: target(&stand, "auto")?,

@@ -5,11 +5,13 @@
 
 use std::future::Future;
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -20,33 +22,30 @@ use tokio::time::{Instant, Sleep, sleep_until};
 const WATCH_EVERY: Duration = Duration::from_millis(250);
 
 pub(super) struct Socket {
-    read: Arc<OwnedReadHalf>,
-    write: OwnedWriteHalf,
+    read: OwnedReadHalf,
+    /// Shared with the watch: writing needs no more than a reference.
+    write: Arc<OwnedWriteHalf>,
     stall: Duration,
     /// Runs while the client takes nothing.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
 /// Asks a socket whether its client left.
-pub(super) struct Watch(Arc<OwnedReadHalf>);
+pub(super) struct Watch(Arc<OwnedWriteHalf>);
 
 impl Socket {
     pub(super) fn new(stream: TcpStream, stall: Duration) -> Self {
         let (read, write) = stream.into_split();
         Self {
-            read: Arc::new(read),
-            write,
+            read,
+            write: Arc::new(write),
             stall,
             stalled: None,
         }
     }
 
     pub(super) fn watch(&self) -> Watch {
-        Watch(Arc::clone(&self.read))
-    }
-
-    fn stream(&self) -> &TcpStream {
-        (*self.read).as_ref()
+        Watch(Arc::clone(&self.write))
     }
 }
 
@@ -74,22 +73,32 @@ impl AsyncRead for Socket {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let stream = self.stream();
-        loop {
-            ready!(stream.poll_read_ready(cx))?;
-            match stream.try_read(buffer.initialize_unfilled()) {
-                Ok(count) => {
-                    buffer.advance(count);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        Pin::new(&mut self.get_mut().read).poll_read(cx, buffer)
     }
 }
 
 impl Socket {
+    /// Writes as soon as the socket takes something.
+    fn poll_some(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let written = loop {
+            let stream = (*self.write).as_ref();
+            match stream.poll_write_ready(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Pending => break Poll::Pending,
+            }
+            match write(stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                written => break Poll::Ready(written),
+            }
+        };
+        self.watch_stall(cx, written)
+    }
+
     /// While writing waits, the clock of the stall runs.
     fn watch_stall<T>(
         &mut self,
@@ -118,9 +127,8 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.write).poll_write(cx, bytes);
-        this.watch_stall(cx, written)
+        self.get_mut()
+            .poll_some(cx, |stream| stream.try_write(bytes))
     }
 
     fn poll_write_vectored(
@@ -128,20 +136,20 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let this = self.get_mut();
-        let written = Pin::new(&mut this.write).poll_write_vectored(cx, slices);
-        this.watch_stall(cx, written)
+        self.get_mut()
+            .poll_some(cx, |stream| stream.try_write_vectored(slices))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.write.is_write_vectored()
+        true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().write).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().write).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let stream: &TcpStream = (*self.write).as_ref();
+        Poll::Ready(SockRef::from(stream).shutdown(Shutdown::Write))
     }
 }

@@ -1,11 +1,13 @@
 //! The top level of a JSON body, kept as it came.
 //!
 //! Owns: fields in their own order as raw JSON, so that whatever Spillway does not touch
-//! reaches a provider byte for byte. Knows no dialect.
+//! reaches a provider byte for byte, and is copied once, on its way out. Knows no dialect.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::Value;
@@ -19,13 +21,14 @@ const FIELDS_MAX: usize = 1_000;
 /// One top-level field as it came.
 pub(crate) struct Field {
     pub(crate) name: String,
-    pub(crate) value: Box<RawValue>,
+    /// A part of the body, or what was added to it.
+    pub(crate) value: ByteString,
 }
 
 impl Field {
     /// Its value; `None` where serde refuses it: lone surrogates, a depth beyond reason.
     pub(crate) fn parsed(&self) -> Option<Value> {
-        serde_json::from_str(self.value.get()).ok()
+        serde_json::from_str(&self.value).ok()
     }
 }
 
@@ -33,47 +36,57 @@ impl Field {
 #[derive(Default)]
 pub(crate) struct Body(pub(crate) Vec<Field>);
 
-impl<'de> Deserialize<'de> for Body {
+/// The names and values of a body, where they stand in it.
+struct Read<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Read<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Body;
+        struct Reader<'a>(PhantomData<&'a ()>);
+        impl<'de: 'a, 'a> Visitor<'de> for Reader<'a> {
+            type Value = Read<'a>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a JSON object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Body, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Read<'a>, A::Error> {
                 let mut fields = Vec::new();
-                while let Some((name, value)) = map.next_entry()? {
+                while let Some(field) = map.next_entry()? {
                     if fields.len() == FIELDS_MAX {
                         return Err(serde::de::Error::custom("too many fields"));
                     }
-                    fields.push(Field { name, value });
+                    fields.push(field);
                 }
-                Ok(Body(fields))
+                Ok(Read(fields))
             }
         }
-        deserializer.deserialize_map(Reader)
+        deserializer.deserialize_map(Reader(PhantomData))
     }
 }
 
 impl Body {
-    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, Failure> {
-        serde_json::from_slice(bytes).map_err(|error| {
+    pub(crate) fn parse(bytes: &Bytes) -> Result<Self, Failure> {
+        let no_text = |_| Failure::client(Kind::BadRequest, "the body is no UTF-8 text");
+        let text = ByteString::try_from(bytes.clone()).map_err(no_text)?;
+        let read: Read<'_> = serde_json::from_str(&text).map_err(|error| {
             // The error's own text could quote the body.
             let (line, column) = (error.line(), error.column());
             let message = format!("the body is no JSON object (line {line}, column {column})");
             Failure::client(Kind::BadRequest, message)
-        })
+        })?;
+        let fields = read.0.into_iter().map(|(name, value)| Field {
+            name,
+            value: text.slice_ref(value.get()),
+        });
+        Ok(Self(fields.collect()))
     }
 
     /// Adds a field with its value as JSON.
     pub(crate) fn add(&mut self, name: &str, value: &str) {
-        if let Ok(value) = RawValue::from_string(value.to_owned()) {
-            let name = name.to_owned();
-            self.0.push(Field { name, value });
-        }
+        self.0.push(Field {
+            name: name.to_owned(),
+            value: value.into(),
+        });
     }
 
     /// Refuses fields that appear twice: router and provider might read different ones.
@@ -90,7 +103,7 @@ impl Body {
     /// A field that is there and not null.
     pub(crate) fn raw(&self, name: &str) -> Option<&str> {
         let field = self.0.iter().find(|field| field.name == name)?;
-        Some(field.value.get()).filter(|value| *value != "null")
+        Some(&*field.value).filter(|value| *value != "null")
     }
 
     pub(crate) fn value(&self, name: &str) -> Option<Value> {
@@ -136,7 +149,7 @@ impl Body {
             fields.filter(|field| !without.contains(&field.name.as_str()))
         };
         let size: usize = kept()
-            .map(|field| field.name.len() + field.value.get().len() + 4)
+            .map(|field| field.name.len() + field.value.len() + 4)
             .chain(
                 first
                     .iter()
@@ -149,7 +162,7 @@ impl Body {
             put(&mut body, name, value);
         }
         for field in kept() {
-            put(&mut body, &field.name, field.value.get());
+            put(&mut body, &field.name, &field.value);
         }
         body.put_u8(b'}');
         body.freeze()

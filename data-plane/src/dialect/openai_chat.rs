@@ -174,7 +174,6 @@ fn given(raw: Option<&RawValue>) -> Option<&str> {
 
 impl Chunk<'_> {
     fn reported(&self) -> Reported {
-        let of = |raw: &str| usage::of_chat(&serde_json::from_str::<Value>(raw).ok()?);
         let nested = || {
             let groq = given(self.x_groq)?;
             serde_json::from_str::<Chunk<'_>>(groq)
@@ -184,7 +183,7 @@ impl Chunk<'_> {
         };
         Reported {
             begun: None,
-            usage: given(self.usage).and_then(of).or_else(nested),
+            usage: given(self.usage).and_then(usage::of_chat).or_else(nested),
             tier: self.service_tier.as_deref().and_then(usage::tier_of),
         }
     }

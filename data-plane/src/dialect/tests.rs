@@ -15,7 +15,7 @@ fn chat(dialect: Dialect, body: &str) -> Chat {
     if dialect == Dialect::GeminiGenerate {
         asking.model = Some("auto".to_owned());
     }
-    Chat::parse(body.as_bytes(), &asking).unwrap()
+    Chat::parse(&body.to_owned().into(), &asking).unwrap()
 }
 
 fn upstream(dialect: Dialect) -> Upstream {

@@ -8,6 +8,8 @@
 //! does. Anthropic leaves cached tokens out of its input, Gemini leaves reasoning out of
 //! its candidates' tokens.
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use spillway_routing::catalogue::{Tier, Usage};
 use spillway_routing::unit::Tokens;
@@ -18,24 +20,64 @@ use super::peek::{at, text};
 const TOKENS_MAX: f64 = 100_000_000.0;
 
 fn count(value: Option<&Value>) -> Option<Tokens> {
-    let number = value?.as_f64().filter(|n| (0.0..=TOKENS_MAX).contains(n))?;
-    Some(Tokens(number as u32))
+    within(value?.as_f64()?)
+}
+
+fn within(count: f64) -> Option<Tokens> {
+    let sane = (0.0..=TOKENS_MAX).contains(&count);
+    sane.then_some(Tokens(count as u32))
 }
 
 fn inner(usage: &Value, details: &str, field: &str) -> Option<Tokens> {
     count(usage.get(details).and_then(|details| details.get(field)))
 }
 
-pub(super) fn of_chat(usage: &Value) -> Option<Usage> {
-    let cached = inner(usage, "prompt_tokens_details", "cached_tokens")
-        .or_else(|| count(usage.get("prompt_cache_hit_tokens")));
-    let written = inner(usage, "prompt_tokens_details", "cache_write_tokens");
-    let reasoning = inner(usage, "completion_tokens_details", "reasoning_tokens");
+/// Read without making values of it: it is in every answer.
+#[derive(Default, Deserialize)]
+struct ChatUsage<'a> {
+    #[serde(borrow)]
+    prompt_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    completion_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    prompt_cache_hit_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    prompt_tokens_details: Option<&'a RawValue>,
+    #[serde(borrow)]
+    completion_tokens_details: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct ChatDetails<'a> {
+    #[serde(borrow)]
+    cached_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    cache_write_tokens: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning_tokens: Option<&'a RawValue>,
+}
+
+pub(super) fn of_chat(usage: &str) -> Option<Usage> {
+    let count = |raw: Option<&RawValue>| within(raw?.get().parse().ok()?);
+    let details = |raw: Option<&RawValue>| {
+        let read = raw.and_then(|raw| serde_json::from_str::<ChatDetails<'_>>(raw.get()).ok());
+        let read = read.unwrap_or_default();
+        [
+            read.cached_tokens,
+            read.cache_write_tokens,
+            read.reasoning_tokens,
+        ]
+        .map(count)
+    };
+    let usage: ChatUsage<'_> = serde_json::from_str(usage).ok()?;
+    let [cached, written, _] = details(usage.prompt_tokens_details);
+    let [_, _, reasoning] = details(usage.completion_tokens_details);
+    let cached = cached.or_else(|| count(usage.prompt_cache_hit_tokens));
     Some(Usage {
-        input: count(usage.get("prompt_tokens"))?,
+        input: count(usage.prompt_tokens)?,
         cache_read: cached.unwrap_or_default(),
         cache_write: written.unwrap_or_default(),
-        output: count(usage.get("completion_tokens"))?,
+        output: count(usage.completion_tokens)?,
         reasoning: reasoning.unwrap_or_default(),
     })
 }
@@ -230,7 +272,7 @@ mod tests {
         let chat = json!({"prompt_tokens":1200,"completion_tokens":300,
             "prompt_tokens_details":{"cached_tokens":1024},
             "completion_tokens_details":{"reasoning_tokens":128}});
-        assert_eq!(of_chat(&chat), Some(expected));
+        assert_eq!(of_chat(&chat.to_string()), Some(expected));
         let responses = json!({"input_tokens":1200,"input_tokens_details":{"cached_tokens":1024},
             "output_tokens":300,"output_tokens_details":{"reasoning_tokens":128}});
         assert_eq!(of_responses(&responses), Some(expected));
@@ -255,7 +297,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_back() {
         let given = usage(1_200, 1_000, 24, 300, 128);
-        assert_eq!(of_chat(&chat(&given)), Some(given));
+        assert_eq!(of_chat(&chat(&given).to_string()), Some(given));
         assert_eq!(of_responses(&responses(&given)), Some(given));
         assert_eq!(of_anthropic(&anthropic(&given), None), Some(given));
         let without = usage(1_200, 1_000, 0, 300, 128);
@@ -275,7 +317,7 @@ mod tests {
     fn absurd_counts_are_none() {
         for bad in [json!(-1), json!(1e18), json!("7"), Value::Null] {
             let odd = json!({"prompt_tokens": bad, "completion_tokens": 1});
-            assert_eq!(of_chat(&odd), None, "{odd}");
+            assert_eq!(of_chat(&odd.to_string()), None, "{odd}");
         }
     }
 }

@@ -222,7 +222,7 @@ fn count_tokens(metrics: &Metrics, model: &str, usage: &Usage) {
         ("output", usage.output),
         ("reasoning", usage.reasoning),
     ];
-    for (kind, tokens) in kinds {
+    for (kind, tokens) in kinds.into_iter().filter(|(_, tokens)| tokens.0 > 0) {
         metrics
             .tokens
             .with_label_values(&[model, kind])

@@ -11,6 +11,9 @@ use spillway_routing::unit::NanoUsd;
 
 use super::{Record, account};
 
+/// So many there are, with the response's own; a map that does not grow.
+const HEADERS: usize = 24;
+
 /// Also on responses that never got a record.
 pub(crate) const REQUEST_ID: &str = "x-spillway-request-id";
 pub(crate) const POSSIBLE_CHARGE: &str = "x-spillway-possible-charge";
@@ -28,7 +31,7 @@ pub(crate) fn request_id(id: RequestId) -> (HeaderName, HeaderValue) {
 pub(super) fn of(record: &Record) -> HeaderMap {
     let opening = &record.opening;
     let table = &opening.table;
-    let mut headers = HeaderMap::new();
+    let mut headers = HeaderMap::with_capacity(HEADERS);
     headers.extend([request_id(opening.id)]);
     put(
         &mut headers,

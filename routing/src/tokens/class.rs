@@ -4,7 +4,34 @@
 //! Knows no tokens.
 
 /// Characters read to tell the class of a text.
-const CLASS_CHARS_MAX: usize = 2_000;
+const CLASS_CHARS_MAX: u32 = 2_000;
+/// Counted at a time, a byte for each kind.
+const ASCII_RUN_MAX: u32 = 255;
+
+/// What each ASCII character is: a byte of ones by kind, in the order of
+/// [`Census::add_ascii`].
+static ASCII: [u64; 128] = {
+    const fn one(kind: usize) -> u64 {
+        1 << (8 * kind)
+    }
+    let mut kinds = [0; 128];
+    let mut at = 0;
+    while at < kinds.len() {
+        let byte = at as u8;
+        kinds[at] = match byte {
+            b' ' | b'\n' => one(0),
+            b'A'..=b'Z' => one(1) + one(2),
+            b'a'..=b'z' => one(2),
+            b'0'..=b'9' => one(3),
+            b'"' | b'{' | b'}' | b'[' | b']' | b':' | b',' => one(4) + one(5),
+            b'\\' | b'^' | b'_' | b'$' => one(4) + one(6),
+            _ if byte.is_ascii_punctuation() => one(4),
+            _ => 0,
+        };
+        at += 1;
+    }
+    kinds
+};
 
 /// What a text looks like to a tokenizer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,32 +117,42 @@ impl Census {
     /// Of the text's head.
     pub(super) fn of(text: &str) -> Self {
         let mut seen = Self::default();
-        for c in text.chars().take(CLASS_CHARS_MAX) {
-            seen.total += 1;
-            if c.is_ascii() {
-                seen.add_ascii(c)
-            } else {
-                seen.add_wide(c)
+        let mut rest = text.as_bytes();
+        while seen.total < CLASS_CHARS_MAX && !rest.is_empty() {
+            let most = (CLASS_CHARS_MAX - seen.total).min(ASCII_RUN_MAX) as usize;
+            let ascii = rest.iter().take(most).take_while(|byte| byte.is_ascii());
+            let ascii = ascii.count();
+            seen.add_ascii(&rest[..ascii]);
+            rest = &rest[ascii..];
+            if ascii < most {
+                let at = text.len() - rest.len();
+                let Some(wide) = text[at..].chars().next() else {
+                    break;
+                };
+                seen.total += 1;
+                seen.add_wide(wide);
+                rest = &rest[wide.len_utf8()..];
             }
         }
         seen
     }
 
-    fn add_ascii(&mut self, c: char) {
-        match c {
-            ' ' | '\n' => self.space += 1,
-            'A'..='Z' => {
-                self.upper += 1;
-                self.letter += 1;
-            }
-            'a'..='z' => self.letter += 1,
-            '0'..='9' => self.digit += 1,
-            _ if c.is_ascii_punctuation() => {
-                self.punctuation += 1;
-                self.json += u32::from(matches!(c, '"' | '{' | '}' | '[' | ']' | ':' | ','));
-                self.tex += u32::from(matches!(c, '\\' | '^' | '_' | '$'));
-            }
-            _ => {}
+    /// Of so few that no count leaves its byte.
+    fn add_ascii(&mut self, run: &[u8]) {
+        let kinds = |byte: &u8| ASCII[usize::from(*byte) % ASCII.len()];
+        let packed = run.iter().map(kinds).sum::<u64>().to_le_bytes();
+        self.total += run.len() as u32;
+        let counts = [
+            &mut self.space,
+            &mut self.upper,
+            &mut self.letter,
+            &mut self.digit,
+            &mut self.punctuation,
+            &mut self.json,
+            &mut self.tex,
+        ];
+        for (count, seen) in counts.into_iter().zip(packed) {
+            *count += u32::from(seen);
         }
     }
 

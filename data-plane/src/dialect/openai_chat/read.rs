@@ -167,7 +167,7 @@ fn tool_choice(value: &Value, into: &mut Conversation) {
 }
 
 fn message(raw: &str, into: &mut Conversation) {
-    let Ok(message) = serde_json::from_str::<Value>(raw) else {
+    let Ok(mut message) = serde_json::from_str::<Value>(raw) else {
         // Serde refuses lone surrogates; the raw text is near enough to route by.
         into.own.own("message");
         let parts = vec![Part::Text(raw.to_owned())];
@@ -191,7 +191,8 @@ fn message(raw: &str, into: &mut Conversation) {
             break;
         }
     }
-    content(at(&message, "content"), &mut parts, into);
+    let given = message.get_mut("content").map(Value::take);
+    content(given.unwrap_or_default(), &mut parts, into);
     if let Some(refusal) = text(&message, "refusal") {
         parts.push(Part::Refusal(refusal.to_owned()));
     }
@@ -225,10 +226,10 @@ fn calls(call: &Value, parts: &mut Vec<Part>, into: &mut Conversation) {
     }));
 }
 
-fn content(content: Option<&Value>, parts: &mut Vec<Part>, into: &mut Conversation) {
+fn content(content: Value, parts: &mut Vec<Part>, into: &mut Conversation) {
     match content {
-        Some(Value::String(text)) => parts.push(Part::Text(text.clone())),
-        Some(Value::Array(list)) => list.iter().for_each(|one| part(one, parts, into)),
+        Value::String(text) => parts.push(Part::Text(text)),
+        Value::Array(list) => list.iter().for_each(|one| part(one, parts, into)),
         _ => {}
     }
 }
