@@ -1,20 +1,32 @@
-//! Decision latency: from a prompt to facts to a decision.
+//! What a decision takes, from a prompt to a plan, and its parts.
 //!
-//! `cargo bench -p spillway-routing --bench decide`. Prompts of 200 B, 2 KB and 20 KB; 2, 20 and 60
-//! candidates with learned heads. What a request pays is `facts` once and `decide` once.
+//! `make bench-decide`. Each call is timed by itself over prompts that all differ, with
+//! words as often as in real texts (few of them most of the time), so that what is
+//! remembered of one helps the next no more than in production; memory asked for is counted. A request pays
+//! "facts" and "decide" once each. All families means that the table has models of all
+//! eleven families of tokenizers, each of which is measured on every prompt.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the clock and prints"
+)]
 
 mod heads;
 
 use std::hint::black_box;
+use std::time::Instant;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use allocation_counter::measure;
+
 use spillway_routing::catalogue::{
     Capabilities, Lane, Model, Pace, Price, Rates, Room, Tier, Upstream,
 };
 use spillway_routing::conditions::Conditions;
 use spillway_routing::decide::{Draw, decide};
 use spillway_routing::dialect::{Dialect, Fidelity};
-use spillway_routing::features::Facts;
+use spillway_routing::features::{Facts, read};
+use spillway_routing::head::Scores;
 use spillway_routing::id::TableVersion;
 use spillway_routing::prompt::{PromptView, Role, Turn};
 use spillway_routing::table::{Choice, Draft, Route, Table};
@@ -24,12 +36,6 @@ use spillway_routing::unit::{Bps, Millis, NanoUsdPerMtok, Tokens, UnixMillis};
 use heads::{committee, name};
 
 const NOW: UnixMillis = UnixMillis(1_795_262_400_000);
-
-fn prompt(bytes: usize) -> String {
-    let words =
-        "How many litres of water pass the dam in 24 hours if the gate is half open? Explain. ";
-    words.chars().cycle().take(bytes).collect()
-}
 
 fn upstream(i: usize) -> String {
     format!("p{}:{}", i % 5, name(i))
@@ -108,101 +114,153 @@ fn table(models: usize) -> Table {
         .unwrap_or_else(|flaws| unreachable!("the bench's table is sound: {flaws:?}"))
 }
 
+/// Draws by a linear congruential generator: the same in every run.
+struct Draws(u64);
+
+impl Draws {
+    fn below(&mut self, most: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005);
+        self.0 = self.0.wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % most
+    }
+
+    /// A text of known words, the nth drawn about as often as one in n.
+    fn prose(&mut self, bytes: usize) -> String {
+        let words = || include_str!("../README.md").split_ascii_whitespace();
+        let all = words().count();
+        let known: Vec<&str> = words().collect();
+        let mut text = String::with_capacity(bytes + 32);
+        while text.len() < bytes {
+            let share = self.below(1 << 16) as f64 / f64::from(1 << 16);
+            let rank = (all as f64).powf(share) as usize;
+            // Ranks spread over the text, whose first words are no frequent ones.
+            text.push_str(known[rank * 7_919 % all]);
+            text.push(' ');
+        }
+        text.truncate(text.floor_char_boundary(bytes));
+        text
+    }
+
+    /// One run of what tokenizers are slowest at.
+    fn hostile(&mut self, kind: usize, bytes: usize) -> String {
+        let first = [b'a', b'!', b' ', b'a'][kind];
+        let among = [26, 14, 1, 1][kind];
+        let chars = (0..bytes).map(|_| char::from(first + self.below(among) as u8));
+        chars.collect()
+    }
+}
+
 fn facts(text: &str, counter: &TokenCounter) -> Facts {
     let turns = [Turn {
         role: Role::User,
         text,
     }];
-    Facts::of(
-        &PromptView {
-            route: "auto",
-            turns: &turns,
-            ..PromptView::default()
-        },
-        counter,
-    )
+    Facts::of(&view(&turns), counter)
 }
 
-/// What tokenizers are slowest at.
-fn hostile() -> [(&'static str, String); 4] {
-    const BYTES: usize = 1 << 20;
-    let mut seed = 1u64;
-    let mut draw = |below: u64| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (seed >> 33) % below
-    };
-    let letters = (0..BYTES).map(|_| char::from(b'a' + draw(26) as u8));
-    let letters = letters.collect();
-    let marks = (0..BYTES).map(|_| char::from(b'!' + draw(14) as u8));
-    [
-        ("letters", letters),
-        ("marks", marks.collect()),
-        ("spaces", " ".repeat(BYTES)),
-        ("one letter", "a".repeat(BYTES)),
-    ]
+fn view<'a>(turns: &'a [Turn<'a>]) -> PromptView<'a> {
+    PromptView {
+        route: "auto",
+        turns,
+        ..PromptView::default()
+    }
 }
 
-fn decisions(criterion: &mut Criterion) {
+/// Times `once` of every text but the first tenth, which warms up, and prints a line.
+fn time(name: &str, texts: &[String], mut once: impl FnMut(&str)) {
+    let warm = texts.len().div_ceil(10);
+    texts[..warm].iter().for_each(|text| once(text));
+    let allocations = measure(|| once(&texts[warm])).count_total;
+    let mut times = Vec::with_capacity(texts.len());
+    for text in &texts[warm..] {
+        let start = Instant::now();
+        once(text);
+        times.push(start.elapsed().as_nanos() as f64 / 1e3);
+    }
+    times.sort_by(f64::total_cmp);
+    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
+    println!(
+        "{name:<44} {:>9.1} {:>9.1} {allocations:>12}",
+        at(0.5),
+        at(0.99)
+    );
+}
+
+fn parts(size: &str, texts: &[String]) {
     let counter = TokenCounter::new();
-    let mut group = criterion.benchmark_group("facts");
-    for bytes in [200, 2_000, 20_000] {
-        let text = prompt(bytes);
-        group.bench_function(BenchmarkId::from_parameter(format!("{bytes} B")), |bench| {
-            bench.iter(|| facts(black_box(&text), &counter));
-        });
-    }
-    group.finish();
-    let mut group = criterion.benchmark_group("facts, all tokenizers");
     let all = counter.measuring(Families::ALL);
-    for bytes in [200, 2_000, 20_000] {
-        let text = prompt(bytes);
-        group.bench_function(BenchmarkId::from_parameter(format!("{bytes} B")), |bench| {
-            bench.iter(|| facts(black_box(&text), &all));
+    time(&format!("{size}: o200k tokens"), texts, |text| {
+        black_box(counter.count(text));
+    });
+    time(&format!("{size}: all families' tokens"), texts, |text| {
+        black_box(all.ratios(text, Tokens(1)));
+    });
+    time(&format!("{size}: features and encoding"), texts, |text| {
+        let turns = [Turn {
+            role: Role::User,
+            text,
+        }];
+        black_box(read(&view(&turns), Tokens(100)));
+    });
+    time(&format!("{size}: facts, o200k alone"), texts, |text| {
+        black_box(facts(text, &counter));
+    });
+    time(&format!("{size}: facts, all families"), texts, |text| {
+        black_box(facts(text, &all));
+    });
+}
+
+fn decisions(size: &str, texts: &[String], models: usize) {
+    let (table, conditions) = (table(models), Conditions::default());
+    let counter = TokenCounter::new().measuring(Families::ALL);
+    let (committee, mut scores) = (committee(models), Scores::default());
+    let known = facts(&texts[0], &counter);
+    if size == "2 KB" {
+        time(&format!("heads, {models} candidates"), texts, |_| {
+            committee.score_into(&known, &mut scores);
+        });
+        time(&format!("decide, {models} candidates"), texts, |_| {
+            let _ = black_box(decide(&table, &known, &conditions, NOW, Draw(7)));
         });
     }
-    group.finish();
-    let mut group = criterion.benchmark_group("1 MiB of");
-    for (name, text) in hostile() {
-        group.bench_function(BenchmarkId::from_parameter(name), |bench| {
-            bench.iter(|| {
-                let o200k = all.count(black_box(&text));
-                all.ratios(&text, o200k)
-            });
-        });
+    let name = format!("{size}, {models} candidates: facts and decide");
+    time(&name, texts, |text| {
+        let facts = facts(text, &counter);
+        let _ = black_box(decide(&table, &facts, &conditions, NOW, Draw(7)));
+    });
+}
+
+fn main() {
+    let mut draws = Draws(1);
+    println!(
+        "{:<44} {:>9} {:>9} {:>12}",
+        "", "p50 µs", "p99 µs", "allocations"
+    );
+    let sizes = [
+        ("200 B", 200, 20_000),
+        ("2 KB", 2_000, 20_000),
+        ("20 KB", 20_000, 2_000),
+        ("200 KB", 200_000, 200),
+    ];
+    for (size, bytes, count) in sizes {
+        let texts: Vec<String> = (0..count).map(|_| draws.prose(bytes)).collect();
+        parts(size, &texts);
+        for models in [2, 20, 60] {
+            decisions(size, &texts, models);
+        }
     }
-    group.finish();
-    let mut group = criterion.benchmark_group("decide");
-    for models in [2, 20, 60] {
-        let table = table(models);
-        let facts = facts(&prompt(2_000), &counter);
-        let conditions = Conditions::default();
-        group.bench_function(
-            BenchmarkId::from_parameter(format!("{models} candidates")),
-            |bench| {
-                bench.iter(|| decide(&table, black_box(&facts), &conditions, NOW, Draw(7)));
+    let counter = TokenCounter::new().measuring(Families::ALL);
+    for (kind, name) in ["letters", "marks", "spaces", "one letter"]
+        .into_iter()
+        .enumerate()
+    {
+        let texts: Vec<String> = (0..30).map(|_| draws.hostile(kind, 1 << 20)).collect();
+        time(
+            &format!("1 MB of {name}: facts, all families"),
+            &texts,
+            |text| {
+                black_box(facts(text, &counter));
             },
         );
     }
-    group.finish();
-    let mut group = criterion.benchmark_group("facts and decide");
-    for (bytes, models) in [(200, 2), (2_000, 20), (20_000, 60)] {
-        let (table, text) = (table(models), prompt(bytes));
-        let conditions = Conditions::default();
-        let name = format!("{bytes} B, {models} candidates");
-        group.bench_function(BenchmarkId::from_parameter(name), |bench| {
-            bench.iter(|| {
-                decide(
-                    &table,
-                    &facts(black_box(&text), &counter),
-                    &conditions,
-                    NOW,
-                    Draw(7),
-                )
-            });
-        });
-    }
-    group.finish();
 }
-
-criterion_group!(benches, decisions);
-criterion_main!(benches);

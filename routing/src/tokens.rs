@@ -5,6 +5,7 @@
 //! extrapolated. Knows nothing of prices or messages' frames.
 
 mod class;
+mod memo;
 mod o200k;
 mod ratio;
 mod vocabulary;

@@ -44,7 +44,9 @@ pub(super) fn order(
     weigh(route, &mut assessed.trail, &feasible);
     // The choice is made among lanes that answer at once, where there are any.
     let waits = |line: &usize| waiting::is_deferred(table, &assessed, *line);
-    let (deferred, prompt): (Vec<usize>, Vec<usize>) = feasible.iter().copied().partition(waits);
+    let deferred: Vec<usize> = feasible.iter().copied().filter(waits).collect();
+    let at_once = feasible.iter().copied().filter(|line| !waits(line));
+    let prompt = among(feasible.len(), at_once);
     let choosable = if prompt.is_empty() {
         &deferred
     } else {
@@ -130,12 +132,23 @@ fn verdicts(
     }
 }
 
+fn is_feasible(considered: &Considered) -> bool {
+    !matches!(considered.verdict, Verdict::Removed(_))
+}
+
+/// Some of so many lines; asks for memory once.
+fn among(lines: usize, some: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut found = Vec::with_capacity(lines);
+    found.extend(some);
+    found
+}
+
 fn feasible(assessed: &Assessed) -> Vec<usize> {
-    let lines = assessed.trail.iter().enumerate();
-    lines
-        .filter(|(_, c)| !matches!(c.verdict, Verdict::Removed(_)))
-        .map(|(line, _)| line)
-        .collect()
+    let trail = &assessed.trail;
+    among(
+        trail.len(),
+        (0..trail.len()).filter(|line| is_feasible(&trail[*line])),
+    )
 }
 
 /// Gives up limits one by one until something is feasible. The last lane that could
@@ -145,7 +158,7 @@ fn feasible(assessed: &Assessed) -> Vec<usize> {
 fn relax(assessed: &mut Assessed, spill: Option<&Spill<'_>>, kept: Option<usize>) -> Vec<Limit> {
     let mut relaxed = Vec::new();
     for limit in Limit::RELAXED_IN_ORDER {
-        if !feasible(assessed).is_empty() {
+        if assessed.trail.iter().any(is_feasible) {
             return relaxed;
         }
         for (soft, line) in assessed.soft.iter_mut().zip(&mut assessed.trail) {
@@ -161,7 +174,7 @@ fn relax(assessed: &mut Assessed, spill: Option<&Spill<'_>>, kept: Option<usize>
             }
         }
     }
-    if feasible(assessed).is_empty() && !spill::when_all_are_out(spill, assessed) {
+    if !assessed.trail.iter().any(is_feasible) && !spill::when_all_are_out(spill, assessed) {
         let lines = assessed.trail.iter_mut().enumerate();
         let mut shut = lines.filter(|(_, c)| is_out(c));
         if let (Some((line, last)), None) = (shut.next(), shut.next())
@@ -311,13 +324,10 @@ fn explore(
         .max()
         .unwrap_or_default()
         .saturating_sub(route.guard);
-    let near: Vec<usize> = feasible
-        .iter()
-        .copied()
-        .filter(|line| {
-            top.saturating_sub(utility(line)) <= EXPLORE_WITHIN && quality(line) >= floor
-        })
-        .collect();
+    let is_near = |line: &usize| {
+        top.saturating_sub(utility(line)) <= EXPLORE_WITHIN && quality(line) >= floor
+    };
+    let near = among(feasible.len(), feasible.iter().copied().filter(is_near));
     let mut odds: Vec<f64> = near
         .iter()
         .map(|line| utility(line) as f64 / EXPLORE_TEMPERATURE)

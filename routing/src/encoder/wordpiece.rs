@@ -21,7 +21,10 @@ const PIECE_BYTES_MAX: usize = 32;
 /// `[UNK]`.
 const UNKNOWN: u16 = 100;
 /// Slots of the hash table, a power of two: less than half of them are used.
-const SLOTS: usize = 1 << 17;
+const SLOTS: usize = 1 << 16;
+/// A slot's lower bits hold an id and one more, its upper ones those of the piece's hash:
+/// most pieces that are not there need not be compared with one.
+const ID_BITS: u32 = 16;
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0100_0000_01b3;
@@ -48,8 +51,8 @@ pub(super) struct Vocabulary<'a> {
     /// The text of each token, without its `##`.
     pieces: Vec<&'a str>,
     inside: Vec<bool>,
-    /// Id + 1; 0 is free.
-    slots: Vec<u16>,
+    /// See [`ID_BITS`]; 0 is free.
+    slots: Vec<u32>,
 }
 
 impl<'a> Vocabulary<'a> {
@@ -74,7 +77,7 @@ impl<'a> Vocabulary<'a> {
             while vocabulary.slots[at] != 0 {
                 at = (at + 1) % SLOTS;
             }
-            vocabulary.slots[at] = vocabulary.pieces.len() as u16;
+            vocabulary.slots[at] = mark(hash) | vocabulary.pieces.len() as u32;
         }
         vocabulary
     }
@@ -89,9 +92,11 @@ impl<'a> Vocabulary<'a> {
         }
         let mut at = slot(hash);
         loop {
-            let id = self.slots[at].checked_sub(1)?;
+            let slot = self.slots[at];
+            let id = (slot as u16).checked_sub(1)?;
             let known = usize::from(id);
-            if self.pieces[known].as_bytes() == piece
+            if slot >> ID_BITS == mark(hash) >> ID_BITS
+                && self.pieces[known].as_bytes() == piece
                 && self.inside[known] == (place == Place::Inside)
             {
                 return Some(id);
@@ -118,6 +123,11 @@ impl<'a> Vocabulary<'a> {
 
 fn step(hash: u64, byte: u8) -> u64 {
     (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
+}
+
+/// The hash's bits that a slot keeps.
+fn mark(hash: u64) -> u32 {
+    (hash >> 32) as u32 >> ID_BITS << ID_BITS
 }
 
 fn slot(hash: u64) -> usize {

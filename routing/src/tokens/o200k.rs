@@ -11,6 +11,7 @@ mod split;
 
 use self::slots::{SLOTS, TOKEN_BYTES_MAX};
 use self::split::Pieces;
+use super::memo::Memo;
 
 static TABLE: &[u8; SLOTS * SLOT_BYTES] = include_bytes!(concat!(env!("OUT_DIR"), "/o200k.bin"));
 
@@ -21,24 +22,40 @@ const NO_RANK: u32 = u32::MAX;
 
 /// How many tokens a text has.
 pub(super) fn count(text: &str) -> usize {
-    Pieces::of(text).map(tokens).sum()
+    Memo::with(|memo| {
+        let tokens = Pieces::of(text).map(|piece| tokens(piece.as_bytes(), memo));
+        tokens.sum()
+    })
 }
 
-fn tokens(piece: &[u8]) -> usize {
+/// What no token reaches across.
+pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    Pieces::of(text)
+}
+
+pub(super) fn hash(piece: &str) -> u64 {
+    slots::hash(piece.as_bytes())
+}
+
+fn tokens(piece: &[u8], memo: &mut Memo) -> usize {
     if piece.len() > TOKEN_BYTES_MAX {
-        return piece.chunks(TOKEN_BYTES_MAX).map(tokens).sum();
+        let parts = piece.chunks(TOKEN_BYTES_MAX);
+        return parts.map(|part| tokens(part, memo)).sum();
     }
-    if rank(piece).is_some() {
-        1
-    } else {
-        merged(piece)
+    let hash = slots::hash(piece);
+    if find(hash).is_some() {
+        return 1;
     }
+    memo.get(hash, || merged(piece) as u64) as usize
 }
 
 /// The token that these bytes are.
 #[inline]
 fn rank(bytes: &[u8]) -> Option<u32> {
-    let hash = slots::hash(bytes);
+    find(slots::hash(bytes))
+}
+
+fn find(hash: u64) -> Option<u32> {
     let mut at = slots::first(hash);
     loop {
         let slot = TABLE[at * SLOT_BYTES..].first_chunk().copied();
@@ -92,8 +109,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn pieces(text: &str) -> Vec<&[u8]> {
-        Pieces::of(text).collect()
+    fn cut(text: &str) -> Vec<&str> {
+        pieces(text).collect()
     }
 
     /// By tiktoken-rs.
@@ -132,7 +149,7 @@ mod tests {
             " 漢A字b",
             "  ",
         ];
-        assert_eq!(pieces(text), wanted.map(str::as_bytes));
+        assert_eq!(cut(text), wanted);
     }
 
     #[test]
@@ -167,9 +184,9 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
         #[test]
         fn any_text_has_as_many_tokens_as_for_tiktoken(text in texts()) {
-            prop_assume!(pieces(&text).iter().all(|piece| piece.len() <= TOKEN_BYTES_MAX));
+            prop_assume!(cut(&text).iter().all(|piece| piece.len() <= TOKEN_BYTES_MAX));
             prop_assert_eq!(count(&text), counted(&text));
-            prop_assert_eq!(pieces(&text).concat(), text.as_bytes());
+            prop_assert_eq!(cut(&text).concat(), text);
         }
     }
 }

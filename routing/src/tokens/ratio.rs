@@ -9,8 +9,7 @@
 //! judges on the other half.
 
 use super::class::{Census, TextClass};
-use super::vocabulary::Vocabulary;
-use super::{Families, Family};
+use super::{Families, Family, memo};
 use crate::float;
 use crate::unit::Tokens;
 
@@ -94,20 +93,26 @@ impl Ratios {
         if o200k == Tokens(0) {
             return ratios;
         }
-        let of = |count: usize| count.max(1) as f64 / f64::from(o200k.0);
-        let counted = |family: Family| Vocabulary::of(family).map(|v| of(v.count(text)));
+        let guessed = || families.iter().filter_map(|f| Some((f, line(f)?)));
+        let guessing = guessed().next().is_some();
+        let inputs = INPUTS.into_iter().filter(|_| guessing);
+        let counts = memo::counts(families.iter().chain(inputs).collect(), text);
+        let of = |count: u32| f64::from(count.max(1)) / f64::from(o200k.0);
+        let counted = |family: Family| {
+            let count = counts[family as usize];
+            (count > 0).then(|| of(count))
+        };
         for family in families.iter() {
             if let Some(ratio) = counted(family) {
                 ratios.set(family, ratio);
             }
         }
-        let guessed = || families.iter().filter_map(|f| Some((f, line(f)?)));
-        if guessed().next().is_none() {
+        if !guessing {
             return ratios;
         }
         let [cl100k, deepseek, qwen] = INPUTS.map(|family| counted(family).map_or(0.0, float::ln));
         let inputs = [
-            float::ln(of(text.chars().count())),
+            float::ln(of(text.chars().count() as u32)),
             census.upper(),
             census.umlauts(),
             cl100k,

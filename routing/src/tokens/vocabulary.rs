@@ -27,6 +27,8 @@ pub(super) enum Vocabulary {
     Tiktoken(&'static tiktoken::CoreBpe),
     Packed(&'static tiktoken_rs::CoreBPE),
     SentencePiece(&'static AnyTokenizer),
+    /// The same, where every text is given a space to begin with.
+    Spaced(&'static AnyTokenizer),
 }
 
 impl Vocabulary {
@@ -47,23 +49,31 @@ impl Vocabulary {
             Family::Qwen3 => tiktoken("qwen2"),
             Family::MistralTekken => tiktoken("mistral_v3"),
             Family::Qwen35 => QWEN.as_ref().map(Self::Packed),
-            Family::MistralSpm => MISTRAL.as_ref().map(Self::SentencePiece),
+            Family::MistralSpm => MISTRAL.as_ref().map(Self::Spaced),
             Family::Gemma3 => GEMMA.as_ref().map(Self::SentencePiece),
             Family::O200k | Family::Claude3 | Family::Claude47 => None,
         }
     }
 
-    pub(super) fn count(self, text: &str) -> usize {
+    /// Tokens of a part of a text.
+    pub(super) fn count(self, part: &str) -> usize {
         match self {
-            Self::Tiktoken(vocabulary) => vocabulary.count(text),
-            Self::Packed(vocabulary) => vocabulary.count_ordinary(text),
-            Self::SentencePiece(vocabulary) => {
-                let count = vocabulary.encode_raw(text).len();
-                forget(vocabulary);
-                count
+            Self::Tiktoken(vocabulary) => vocabulary.count(part),
+            Self::Packed(vocabulary) => vocabulary.count_ordinary(part),
+            Self::SentencePiece(vocabulary) => encoded(vocabulary, part),
+            Self::Spaced(vocabulary) => {
+                // Nothing is joined with a new line, so what comes after it stands alone.
+                let after_line = encoded(vocabulary, &["\n", part].concat());
+                after_line.saturating_sub(encoded(vocabulary, "\n"))
             }
         }
     }
+}
+
+fn encoded(vocabulary: &AnyTokenizer, text: &str) -> usize {
+    let count = vocabulary.encode_raw(text).len();
+    forget(vocabulary);
+    count
 }
 
 /// splintr remembers the pieces of texts that it has counted, some without a bound: now and

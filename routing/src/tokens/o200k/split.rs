@@ -223,9 +223,9 @@ impl<'a> Pieces<'a> {
 }
 
 impl<'a> Iterator for Pieces<'a> {
-    type Item = &'a [u8];
+    type Item = &'a str;
 
-    fn next(&mut self) -> Option<&'a [u8]> {
+    fn next(&mut self) -> Option<&'a str> {
         let at = self.at;
         let (first, second) = self.class(at)?;
         self.at = match first {
@@ -236,6 +236,6 @@ impl<'a> Iterator for Pieces<'a> {
                 .or_else(|| self.signs(first, at, second))
                 .unwrap_or_else(|| self.white(at)),
         };
-        Some(&self.text.as_bytes()[at..self.at])
+        Some(&self.text[at..self.at])
     }
 }
