@@ -25,8 +25,6 @@ pub(crate) use self::queue::Queue;
 
 /// How old a record gets before it is sent in a batch that is not full.
 const LINGER: Duration = Duration::from_millis(200);
-/// Records encoded before others get their turn on the thread.
-const TURN: usize = 8;
 /// Storing a batch is one write; longer means that the stream is dead.
 const STORED_WITHIN: Duration = Duration::from_secs(10);
 /// First pause after a lost stream; doubles up to the maximum.
@@ -80,8 +78,10 @@ impl Reporter {
             closing.cancelled().await;
             tokio::time::sleep(FLUSH_WITHIN).await;
         };
+        let queue = Arc::clone(&self.queue);
         tokio::select! {
             () = self.work(&closing) => {}
+            () = queue.encode() => {}
             () = bound => {
                 let pending: usize = self.pending.iter().map(Batch::len).sum();
                 let lost = self.queue.len() + self.filling.len() + pending;
@@ -141,34 +141,32 @@ impl Reporter {
     /// Waits for records and makes a batch of them. False when there will be no more.
     async fn fill(&mut self, closing: &CancellationToken) -> bool {
         while self.pending.is_empty() {
-            if self.queue.len() == 0 {
-                if closing.is_cancelled() {
-                    return false;
-                }
-                tokio::select! {
+            match (self.queue.encoded(), self.queue.len()) {
+                (0, 0) if closing.is_cancelled() => return false,
+                (0, 0) => tokio::select! {
                     () = self.queue.wake.notified() => {}
                     () = closing.cancelled() => {}
-                }
-            }
-            if self.queue.len() < BATCH_MAX {
-                tokio::select! {
+                },
+                // What is closed is being encoded.
+                (0, _) => self.queue.wake.notified().await,
+                (1..BATCH_MAX, _) => tokio::select! {
                     () = tokio::time::sleep(LINGER) => {}
                     () = closing.cancelled() => {}
-                }
+                },
+                _ => {}
             }
-            let next = self.batch().await;
+            let next = self.batch();
             self.pending.extend(next);
         }
         true
     }
 
-    async fn batch(&mut self) -> Option<Batch> {
+    fn batch(&mut self) -> Option<Batch> {
         while !self.filling.is_full() {
-            let Some(item) = self.queue.pop() else { break };
-            self.filling.add(&item);
-            if self.filling.len().is_multiple_of(TURN) {
-                tokio::task::yield_now().await;
-            }
+            let Some(record) = self.queue.pop() else {
+                break;
+            };
+            self.filling.add(&record);
         }
         let batch = self.filling.seal(&self.proxy, self.next)?;
         self.next = batch.last + 1;

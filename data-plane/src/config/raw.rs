@@ -159,7 +159,7 @@ impl Default for RawLimits {
             lane_in_flight: 1_024,
             ejection_ms: 2_000,
             ejection_max_ms: 300_000,
-            outcomes_queued: 20_000,
+            outcomes_queued: 8_000,
             drain_ms: 30_000,
         }
     }

@@ -2,16 +2,12 @@
 //!
 //! Owns: that a batch's numbers are as many as its records and that no number is used
 //! twice. A record gets its number when it leaves the queue, so records that the queue
-//! dropped never had one and leave no gap inside a batch. Records are encoded one by one, as
-//! they come: a batch at a time would hold a worker, and every request on it, for
-//! milliseconds.
+//! dropped never had one and leave no gap inside a batch.
 
 use bytes::{Bytes, BytesMut};
 use prost::Message as _;
 use spillway_proto::pb;
 use spillway_routing::id::ProxyId;
-
-use super::queue::Item;
 
 /// One batch becomes one file: large enough to be worth it.
 pub(super) const BATCH_MAX: usize = 500;
@@ -51,36 +47,26 @@ impl Filling {
         self.records >= BATCH_MAX || self.message.len() >= BATCH_BYTES_MAX
     }
 
-    pub(super) fn add(&mut self, item: &Item) {
-        let mut part = pb::Batch::default();
-        match item {
-            Item::Outcome(outcome) => part.outcomes.push(pb::Outcome::from(&**outcome)),
-            Item::Audit(audit) => part.audits.push(pb::Audit::from(&**audit)),
-            Item::Verdict(verdict) => part.verdicts.push(pb::Verdict::from(verdict)),
-        }
-        self.put(&part);
-        self.records += 1;
-    }
-
-    /// Messages of one type that follow each other are one message with the fields of all.
-    fn put(&mut self, part: &pb::Batch) {
+    /// Adds a record, as the queue encoded it.
+    pub(super) fn add(&mut self, record: &[u8]) {
         if self.message.capacity() == 0 {
             self.message.reserve(BUFFER_BYTES);
         }
-        // A buffer that grows takes everything.
-        let _ = part.encode(&mut self.message);
+        self.message.extend_from_slice(record);
+        self.records += 1;
     }
 
     /// The batch, numbered from `first`; `None` where there are no records. The buffer is
     /// ready for the next one.
     pub(super) fn seal(&mut self, proxy: &ProxyId, first: u64) -> Option<Batch> {
         let last = first + (self.records as u64).checked_sub(1)?;
-        self.put(&pb::Batch {
+        let numbers = pb::Batch {
             proxy: proxy.to_string(),
             first,
             last,
             ..pb::Batch::default()
-        });
+        };
+        self.message.extend_from_slice(&numbers.encode_to_vec());
         self.records = 0;
         Some(Batch {
             first,

@@ -1,28 +1,67 @@
 //! Records that wait to be reported.
 //!
-//! Owns: the bounded queue, and that its oldest records make room for new ones. Knows
-//! no batches.
+//! Owns: the bounded queue, and that its oldest records make room for new ones. Whoever
+//! closes a record leaves it as it is; the reporter encodes it in a moment of its own, to a
+//! third of its size. Knows no batches.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use prost::Message as _;
+use spillway_proto::pb;
 use spillway_routing::outcome::{Audit, Outcome, Verdict};
 use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
 
-pub(super) enum Item {
+/// Records encoded before others get their turn on the thread: more where more were closed
+/// than that since the last turn, so that none are left behind for long.
+const TURN_MIN: usize = 8;
+const TURN_MAX: usize = 128;
+
+enum Item {
     Outcome(Box<Outcome>),
     Verdict(Verdict),
     Audit(Box<Audit>),
 }
 
+impl Item {
+    /// As a batch of one: messages of one type that follow each other are one message with
+    /// the fields of all.
+    fn encoded(&self) -> Vec<u8> {
+        let mut part = pb::Batch::default();
+        match self {
+            Self::Outcome(outcome) => part.outcomes.push(pb::Outcome::from(&**outcome)),
+            Self::Audit(audit) => part.audits.push(pb::Audit::from(&**audit)),
+            Self::Verdict(verdict) => part.verdicts.push(pb::Verdict::from(verdict)),
+        }
+        part.encode_to_vec()
+    }
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// As they were closed; the youngest.
+    closed: VecDeque<Item>,
+    /// The oldest.
+    encoded: VecDeque<Vec<u8>>,
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        self.closed.len() + self.encoded.len()
+    }
+}
+
 /// Records that wait.
 pub(crate) struct Queue {
-    items: Mutex<VecDeque<Item>>,
+    waiting: Mutex<Waiting>,
     max: usize,
     /// Without a control plane nothing is kept: nobody would ever fetch it.
     kept: bool,
+    /// A record was closed.
+    closed: Notify,
+    /// A record was encoded.
     pub(super) wake: Notify,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -30,12 +69,17 @@ pub(crate) struct Queue {
 impl Queue {
     pub(crate) fn new(max: usize, kept: bool, metrics: Arc<Metrics>) -> Self {
         Self {
-            items: Mutex::default(),
+            waiting: Mutex::default(),
             max,
             kept,
+            closed: Notify::new(),
             wake: Notify::new(),
             metrics,
         }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn push_outcome(&self, outcome: Outcome) {
@@ -54,28 +98,61 @@ impl Queue {
         if !self.kept {
             return;
         }
-        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
-        if items.len() >= self.max {
-            items.pop_front();
+        let mut waiting = self.waiting();
+        let mut dropped = None;
+        if waiting.len() >= self.max {
+            dropped = waiting.encoded.pop_front();
+            if dropped.is_none() {
+                waiting.closed.pop_front();
+            }
             self.metrics.outcomes_dropped.inc();
         }
-        items.push_back(item);
-        self.metrics.outcomes_queued.set(items.len() as i64);
-        drop(items);
-        self.wake.notify_one();
+        waiting.closed.push_back(item);
+        self.metrics.outcomes_queued.set(waiting.len() as i64);
+        drop(waiting);
+        drop(dropped);
+        self.closed.notify_one();
     }
 
-    pub(super) fn pop(&self) -> Option<Item> {
-        let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
-        let item = items.pop_front();
-        self.metrics.outcomes_queued.set(items.len() as i64);
-        item
+    /// Encodes what is closed, as long as it is polled.
+    pub(super) async fn encode(&self) {
+        loop {
+            let turn = self.waiting().closed.len().clamp(TURN_MIN, TURN_MAX);
+            for _ in 0..turn {
+                if !self.encode_next() {
+                    self.closed.notified().await;
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Encodes the oldest record that is not; `false` where there is none.
+    pub(super) fn encode_next(&self) -> bool {
+        let Some(item) = self.waiting().closed.pop_front() else {
+            return false;
+        };
+        // Others close records meanwhile.
+        let encoded = item.encoded();
+        self.waiting().encoded.push_back(encoded);
+        self.wake.notify_one();
+        true
+    }
+
+    /// The oldest record, where it is encoded.
+    pub(super) fn pop(&self) -> Option<Vec<u8>> {
+        let mut waiting = self.waiting();
+        let encoded = waiting.encoded.pop_front();
+        self.metrics.outcomes_queued.set(waiting.len() as i64);
+        encoded
     }
 
     pub(super) fn len(&self) -> usize {
-        self.items
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        self.waiting().len()
+    }
+
+    /// How many can be taken.
+    pub(super) fn encoded(&self) -> usize {
+        self.waiting().encoded.len()
     }
 }

@@ -11,8 +11,6 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Status, Streaming};
 
-use super::queue::Item;
-
 fn verdict(n: u8) -> Verdict {
     let request = RequestId([n; 16]);
     Verdict {
@@ -60,21 +58,30 @@ fn a_full_queue_drops_the_oldest_and_counts_it() {
         queue.push_verdict(verdict(n));
     }
     assert_eq!(queue.metrics.outcomes_dropped.get(), 1);
-    assert!(matches!(queue.pop(), Some(Item::Verdict(v)) if v.request == RequestId([1; 16])));
-    assert_eq!(queue.len(), 1);
+    assert!(queue.pop().is_none(), "not encoded yet");
+    assert!(queue.encode_next() && queue.len() == 2);
+    let oldest = pb::Batch::decode(queue.pop().unwrap().as_slice()).unwrap();
+    assert_eq!(oldest.verdicts, [pb::Verdict::from(&verdict(1))]);
+    // What is encoded is older than what is not.
+    queue.push_verdict(verdict(3));
+    assert!(queue.encode_next());
+    queue.push_verdict(verdict(4));
+    assert_eq!((queue.metrics.outcomes_dropped.get(), queue.len()), (2, 2));
+    assert!(queue.pop().is_none());
 }
 
 #[tokio::test]
 async fn batches_are_numbered_without_gaps_whatever_was_dropped() {
     let queue = queue(3);
     let mut reporter = reporter(&queue);
-    assert!(reporter.batch().await.is_none());
+    assert!(reporter.batch().is_none());
     let mut next = 1;
     for pushed in [1, 9, 2, 4] {
         for n in 0..pushed {
             queue.push_verdict(verdict(n));
         }
-        let batch = read(&reporter.batch().await.unwrap());
+        while queue.encode_next() {}
+        let batch = read(&reporter.batch().unwrap());
         assert!(is_sound(&batch));
         assert_eq!(batch.first, next);
         assert_eq!(batch.verdicts.len(), usize::from(pushed.min(3)));
@@ -163,14 +170,12 @@ impl pb::outcomes_server::Outcomes for Strict {
     }
 }
 
-#[tokio::test]
-async fn unreadable_records_are_dropped_alone_and_the_rest_is_stored() {
-    let unreadable = [3u8, 4, 19].map(|n| pb::Verdict::from(&verdict(n)));
-    let (stored, mut batches) = mpsc::unbounded_channel();
-    let strict = Strict {
-        unreadable: unreadable.to_vec(),
-        stored,
-    };
+/// Where to report to, and what is stored there.
+async fn control_plane(
+    unreadable: Vec<pb::Verdict>,
+) -> (http::Uri, mpsc::UnboundedReceiver<pb::Batch>) {
+    let (stored, batches) = mpsc::unbounded_channel();
+    let strict = Strict { unreadable, stored };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}", listener.local_addr().unwrap());
     let server = pb::outcomes_server::OutcomesServer::new(strict);
@@ -179,11 +184,43 @@ async fn unreadable_records_are_dropped_alone_and_the_rest_is_stored() {
             .add_service(server)
             .serve_with_incoming(TcpListenerStream::new(listener)),
     );
+    (uri.parse().unwrap(), batches)
+}
+
+#[tokio::test]
+async fn more_than_a_batch_is_sent_whole() {
+    let (uri, mut batches) = control_plane(Vec::new()).await;
+    let queue = queue(5 * BATCH_MAX);
+    let all = 2 * BATCH_MAX + 1;
+    for n in 0..all {
+        queue.push_verdict(verdict(n as u8));
+    }
+    let reporter = Reporter::new(Arc::clone(&queue), ProxyId::new("p"), uri);
+    let closing = CancellationToken::new();
+    let running = tokio::spawn(reporter.run(closing.clone()));
+    let mut numbers = Vec::new();
+    while numbers.len() < all {
+        let batch = timeout(FLUSH_WITHIN, batches.recv())
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(is_sound(&batch));
+        numbers.extend(batch.first..=batch.last);
+    }
+    assert_eq!(numbers, (1..=all as u64).collect::<Vec<_>>());
+    closing.cancel();
+    timeout(FLUSH_WITHIN, running).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn unreadable_records_are_dropped_alone_and_the_rest_is_stored() {
+    let unreadable = [3u8, 4, 19].map(|n| pb::Verdict::from(&verdict(n)));
+    let (uri, mut batches) = control_plane(unreadable.to_vec()).await;
     let queue = queue(100);
     for n in 0..20 {
         queue.push_verdict(verdict(n));
     }
-    let reporter = Reporter::new(Arc::clone(&queue), ProxyId::new("p"), uri.parse().unwrap());
+    let reporter = Reporter::new(Arc::clone(&queue), ProxyId::new("p"), uri);
     let closing = CancellationToken::new();
     closing.cancel();
     let ended = timeout(FLUSH_WITHIN, reporter.run(closing)).await;
