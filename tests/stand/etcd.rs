@@ -31,6 +31,7 @@ impl Etcd {
         etcd
     }
 
+    #[allow(dead_code, reason = "a bench asks")]
     pub(crate) fn pid(&self) -> u32 {
         self.child.as_ref().and_then(Child::id).unwrap()
     }
