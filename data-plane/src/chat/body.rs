@@ -66,7 +66,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Read<'a> {
 
 impl Body {
     pub(crate) fn parse(bytes: &Bytes) -> Result<Self, Failure> {
-        let no_text = |_| Failure::client(Kind::BadRequest, "the body is no UTF-8 text");
+        let no_text = |_| {
+            Failure::client(
+                Kind::BadRequest,
+                "the body is no UTF-8 text; send JSON in UTF-8",
+            )
+        };
         let text = ByteString::try_from(bytes.clone()).map_err(no_text)?;
         let read: Read<'_> = serde_json::from_str(&text).map_err(|error| {
             // The error's own text could quote the body.

@@ -43,10 +43,7 @@ pub(super) fn order(
     }
     weigh(route, &mut assessed.trail, &feasible);
     // The choice is made among lanes that answer at once, where there are any.
-    let waits = |line: &usize| waiting::is_deferred(table, &assessed, *line);
-    let deferred: Vec<usize> = feasible.iter().copied().filter(waits).collect();
-    let at_once = feasible.iter().copied().filter(|line| !waits(line));
-    let prompt = among(feasible.len(), at_once);
+    let (deferred, prompt) = parted(table, &assessed, &feasible);
     let choosable = if prompt.is_empty() {
         &deferred
     } else {
@@ -98,6 +95,14 @@ pub(super) fn order(
         baseline_cost: assessed.baseline_cost,
         relaxed,
     })
+}
+
+/// The lines that make requests wait, and those that answer at once.
+fn parted(table: &Table, assessed: &Assessed, feasible: &[usize]) -> (Vec<usize>, Vec<usize>) {
+    let lines = || feasible.iter().copied();
+    let waits = |line: &usize| waiting::is_deferred(table, assessed, *line);
+    let prompt = among(feasible.len(), lines().filter(|line| !waits(line)));
+    (lines().filter(waits).collect(), prompt)
 }
 
 /// Why the plan's first lane is the first.

@@ -8,7 +8,7 @@
 use std::io::{self, ErrorKind};
 
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 
 const HEADERS_MAX: usize = 100;
 const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -41,7 +41,9 @@ pub(super) fn request_head(request: &Request<Bytes>) -> Bytes {
             [b"host", b": ", authority.as_str().as_bytes(), b"\r\n"],
         );
     }
-    if !request.body().is_empty() {
+    // Some hosts want a length wherever there could be a body.
+    let method = request.method();
+    if !request.body().is_empty() || *method == Method::POST {
         let length = request.body().len().to_string();
         put(
             &mut head,
@@ -176,11 +178,9 @@ impl Framing {
             });
         }
         let Some(length) = length else {
-            return Ok(if headers.contains_key(header::CONTENT_LENGTH) {
-                return Err(garbled("the length is no number"));
-            } else {
-                Self::UntilClosed
-            });
+            let told = headers.contains_key(header::CONTENT_LENGTH);
+            let unreadable = || garbled("the length is no number");
+            return (!told).then_some(Self::UntilClosed).ok_or_else(unreadable);
         };
         if lengths.any(|other| other != length) {
             return Err(garbled("two lengths are told"));
