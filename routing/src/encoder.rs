@@ -12,7 +12,7 @@
 mod table;
 mod wordpiece;
 
-use table::TABLE;
+use table::{Sums, TABLE};
 
 /// Numbers in an encoding.
 pub const DIMENSIONS: usize = 64;
@@ -72,36 +72,29 @@ impl Encoding {
 }
 
 /// Collects tokens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Encoder {
-    sums: [i16; DIMENSIONS],
+    sums: Sums,
     tokens: u16,
-}
-
-impl Default for Encoder {
-    fn default() -> Self {
-        Self {
-            sums: [0; DIMENSIONS],
-            tokens: 0,
-        }
-    }
 }
 
 impl Encoder {
     /// Adds a text's tokens.
     pub fn read(&mut self, text: &str) {
-        wordpiece::tokens(text, &TABLE.vocabulary, |token| {
+        let table = &*TABLE;
+        wordpiece::tokens(text, &table.vocabulary, |token| {
             if self.tokens < TOKENS_MAX {
                 self.tokens += 1;
-                TABLE.add(token, &mut self.sums);
+                table.add(token, &mut self.sums);
             }
         });
     }
 
     #[must_use]
-    pub fn finish(&self) -> Encoding {
+    pub fn finish(self) -> Encoding {
         let mut scaled = [0.0f32; DIMENSIONS];
-        let steps = self.sums.iter().zip(&TABLE.steps);
+        let sums = self.sums.take();
+        let steps = sums.iter().zip(&TABLE.steps);
         for (to, (sum, step)) in scaled.iter_mut().zip(steps) {
             *to = f32::from(*sum) * step;
         }

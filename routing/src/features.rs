@@ -189,12 +189,15 @@ impl Facts {
     /// Reads a request once; afterwards its text is not needed for any decision.
     #[must_use]
     pub fn of(view: &PromptView<'_>, counter: &TokenCounter) -> Self {
-        let (mut tokens, mut last) = (Tokens(REPLY_PRIMER), Tokens(0));
-        for turn in view.turns {
-            let count = counter.count(turn.text);
-            if turn.role == Role::User {
-                last = count;
-            }
+        let asked = view.last_user();
+        let measure = counter.measure(view.last_user_text());
+        let mut tokens = Tokens(REPLY_PRIMER);
+        for (i, turn) in view.turns.iter().enumerate() {
+            let count = if asked == Some(i) {
+                measure.o200k
+            } else {
+                counter.count(turn.text)
+            };
             tokens = tokens.saturating_add(count);
             tokens = tokens.saturating_add(Tokens(MESSAGE_FRAME));
         }
@@ -203,8 +206,8 @@ impl Facts {
         tokens = tokens.saturating_add(counter.count(view.tools));
         let text_tokens = Tokens(tokens.0.saturating_sub(frames));
         let (features, encoding) = read(view, tokens);
-        let (text_class, ratios) = counter.ratios(view.last_user_text(), last);
-        let ratios = ratios.of_part(last, text_tokens, text_class);
+        let (o200k, text_class) = (measure.o200k, measure.class);
+        let ratios = measure.ratios.of_part(o200k, text_tokens, text_class);
         Self {
             route: Some(RouteId::new(view.route)),
             key: (!view.key.is_empty()).then(|| KeyId::new(view.key)),

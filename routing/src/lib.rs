@@ -23,6 +23,7 @@ pub mod float;
 pub mod head;
 pub mod id;
 pub mod key;
+mod octets;
 pub mod offpolicy;
 pub mod outcome;
 pub mod overflow;

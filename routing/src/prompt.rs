@@ -77,13 +77,15 @@ pub struct PromptView<'a> {
 }
 
 impl<'a> PromptView<'a> {
+    /// Which turn is the last that the user has.
+    #[must_use]
+    pub fn last_user(&self) -> Option<usize> {
+        self.turns.iter().rposition(|turn| turn.role == Role::User)
+    }
+
     /// The last thing the user said; the text that features mostly read.
     #[must_use]
     pub fn last_user_text(&self) -> &'a str {
-        self.turns
-            .iter()
-            .rev()
-            .find(|turn| turn.role == Role::User)
-            .map_or("", |turn| turn.text)
+        self.last_user().map_or("", |turn| self.turns[turn].text)
     }
 }

@@ -1,19 +1,20 @@
 //! Token counts, so that prices of different tokenizers can be compared.
 //!
-//! Owns: counting o200k exactly (with tiktoken-rs's vocabulary), and how other families count a text in
-//! comparison. Texts beyond [`EXACT_COUNT_BYTES_MAX`] are counted on parts of them and
-//! extrapolated. Knows nothing of prices or messages' frames.
+//! Owns: counting o200k exactly (with tiktoken-rs's vocabulary), and how other families count
+//! a text in comparison. Texts beyond [`EXACT_COUNT_BYTES_MAX`] are counted on parts of them
+//! and extrapolated. Knows nothing of prices or messages' frames.
 
 mod class;
 mod memo;
 mod o200k;
 mod ratio;
+mod tally;
 mod vocabulary;
 
 use self::class::Census;
 pub use self::class::TextClass;
 pub use self::ratio::Ratios;
-use self::ratio::SAMPLE_BYTES_MAX;
+use self::tally::{SAMPLE_BYTES_MAX, Tally};
 use crate::unit::Tokens;
 
 /// Texts longer than this are counted on so much of them, in [`WINDOWS`] parts from the
@@ -92,8 +93,7 @@ impl Families {
 
     /// Loads what counting them takes, so that no request waits for it.
     pub fn load(self) {
-        let text = "a text";
-        let _ = Ratios::measured(self, text, &Census::of(text), Tokens(2));
+        let _ = TokenCounter::new().measuring(self).measure("a text");
     }
 }
 
@@ -125,39 +125,59 @@ impl TokenCounter {
         Self { families }
     }
 
-    /// How other families count a text of this many `o200k` tokens, and its class.
-    #[must_use]
-    pub fn ratios(&self, text: &str, o200k: Tokens) -> (TextClass, Ratios) {
-        let census = Census::of(text);
-        if text.len() <= SAMPLE_BYTES_MAX {
-            let ratios = Ratios::measured(self.families, text, &census, o200k);
-            return (census.class(), ratios);
-        }
-        if self.families == Families::default() {
-            return (census.class(), Ratios::of_class(census.class()));
-        }
-        let (head, tail) = ends(text, SAMPLE_BYTES_MAX / 2);
-        let sample = [head, tail].concat();
-        let o200k = exact(&sample);
-        let ratios = Ratios::measured(self.families, &sample, &census, o200k);
-        (census.class(), ratios)
-    }
-
-    /// o200k tokens of `text`: exact up to [`EXACT_COUNT_BYTES_MAX`] bytes, beyond
-    /// that extrapolated from parts of it.
+    /// o200k tokens of a text: exact up to [`EXACT_COUNT_BYTES_MAX`] bytes, beyond that
+    /// extrapolated from parts of it.
     #[must_use]
     pub fn count(&self, text: &str) -> Tokens {
-        if text.len() <= EXACT_COUNT_BYTES_MAX {
-            return exact(text);
-        }
-        let (mut tokens, mut bytes) = (0, 0);
-        for window in windows(text) {
-            tokens += u64::from(exact(window).0);
-            bytes += window.len() as u64;
-        }
-        let scaled = u128::from(tokens) * text.len() as u128 / u128::from(bytes.max(1));
-        Tokens(u32::try_from(scaled).unwrap_or(u32::MAX))
+        tally(Families::default(), text).1
     }
+
+    /// As [`Self::count`], and what else is told of the text.
+    #[must_use]
+    pub fn measure(&self, text: &str) -> Measure {
+        let census = Census::of(text);
+        let (tally, o200k) = tally(self.families, text);
+        Measure {
+            o200k,
+            class: census.class(),
+            ratios: Ratios::measured(self.families, &census, &tally.sample),
+        }
+    }
+}
+
+/// What is told of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measure {
+    pub o200k: Tokens,
+    pub class: TextClass,
+    /// How families count it in comparison.
+    pub ratios: Ratios,
+}
+
+/// Of as much of a text as is looked at, with its o200k tokens in all.
+fn tally(families: Families, text: &str) -> (Tally, Tokens) {
+    let mut tally = Tally::default();
+    let families = ratio::to_count(families);
+    let sampled = if families == Families::default() {
+        0
+    } else if text.len() <= SAMPLE_BYTES_MAX {
+        text.len()
+    } else {
+        SAMPLE_BYTES_MAX / 2
+    };
+    if text.len() <= EXACT_COUNT_BYTES_MAX {
+        tally.add(families, text, sampled, sampled);
+        let tokens = u32::try_from(tally.o200k);
+        return (tally, Tokens(tokens.unwrap_or(u32::MAX)));
+    }
+    let mut bytes = 0;
+    for (i, window) in windows(text).enumerate() {
+        let of = |end: usize| if i == end { sampled } else { 0 };
+        tally.add(families, window, of(0), of(WINDOWS - 1));
+        bytes += window.len();
+    }
+    let scaled = tally.o200k as u128 * text.len() as u128 / bytes.max(1) as u128;
+    (tally, Tokens(u32::try_from(scaled).unwrap_or(u32::MAX)))
 }
 
 /// Parts of a long text, evenly spread.
@@ -169,17 +189,6 @@ fn windows(text: &str) -> impl Iterator<Item = &str> {
         let start = text.ceil_char_boundary(if i + 1 == WINDOWS { last } else { start });
         &text[start..text.ceil_char_boundary(start + WIDTH)]
     })
-}
-
-fn exact(text: &str) -> Tokens {
-    Tokens(u32::try_from(o200k::count(text)).unwrap_or(u32::MAX))
-}
-
-/// The first and the last bytes, so many of each at the most.
-fn ends(text: &str, bytes: usize) -> (&str, &str) {
-    let head = &text[..text.floor_char_boundary(bytes)];
-    let tail = &text[text.ceil_char_boundary(text.len().saturating_sub(bytes))..];
-    (head, tail)
 }
 
 #[cfg(test)]
@@ -235,7 +244,7 @@ mod tests {
         let counter = TokenCounter::new();
         let paragraph = "Some words about rivers, dams and 1234 litres of water each second.\n";
         let long = paragraph.repeat(1_000);
-        let exact = exact(&long).0;
+        let exact = tiktoken_rs::o200k_base_singleton().count_ordinary(&long) as u32;
         let estimated = counter.count(&long).0;
         assert!(
             estimated.abs_diff(exact) * 100 < exact,
@@ -247,8 +256,11 @@ mod tests {
     fn families_with_a_vocabulary_are_counted_and_the_others_follow() {
         let counter = TokenCounter::new().measuring(Families::ALL);
         let text = "Wir müssen über die Brücke gehen, bevor es dunkel wird.";
-        let o200k = counter.count(text);
-        let (class, ratios) = counter.ratios(text, o200k);
+        let Measure {
+            o200k,
+            class,
+            ratios,
+        } = counter.measure(text);
         assert_eq!(class, TextClass::LatinAccented);
         let llama = tiktoken::get_encoding("llama3").unwrap().count(text) as u32;
         assert_eq!(ratios.count(o200k, Family::Llama3), Tokens(llama));

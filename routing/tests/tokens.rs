@@ -73,9 +73,8 @@ fn tokens_are_estimated_within_their_bounds() {
     println!("family            ours  by class  raw o200k  characters/4");
     for family in Family::ALL {
         let ours = missed(&texts, family, |text| {
-            let o200k = counter.count(&text.text);
-            let (_, ratios) = counter.ratios(&text.text, o200k);
-            f64::from(ratios.count(o200k, family).0)
+            let measure = counter.measure(&text.text);
+            f64::from(measure.ratios.count(measure.o200k, family).0)
         });
         let by_class = missed(&texts, family, |text| {
             let ratios = Ratios::of_class(TextClass::of(&text.text));

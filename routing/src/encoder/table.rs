@@ -13,6 +13,10 @@ const BYTES: &[u8] = include_bytes!("../../encoder/minilm-64.bin");
 const MAGIC: &[u8; 4] = b"SPWE";
 /// Two components a byte.
 const ROW_BYTES: usize = DIMENSIONS / 2;
+/// What makes four bits with a sign, -8 to 7, four bits without one.
+const BIAS: u8 = 8;
+/// So many of the latter fit a byte.
+const RECENT_MAX: u8 = u8::MAX / 15;
 
 /// Read once per process. The bytes are part of the program and a test reads them, so
 /// an empty table never happens.
@@ -22,7 +26,7 @@ pub(super) static TABLE: LazyLock<TokenTable> =
 /// Rows of four-bit components, one step per component.
 #[derive(Debug, Default)]
 pub(super) struct TokenTable {
-    pub(super) vocabulary: Vocabulary<'static>,
+    pub(super) vocabulary: Vocabulary,
     pub(super) steps: Vec<f32>,
     rows: &'static [u8],
 }
@@ -52,16 +56,63 @@ impl TokenTable {
     }
 
     /// Adds a token's row to the sums.
-    pub(super) fn add(&self, token: u16, sums: &mut [i16; DIMENSIONS]) {
+    #[inline]
+    pub(super) fn add(&self, token: u16, sums: &mut Sums) {
         let from = usize::from(token) * ROW_BYTES;
-        let Some(row) = self.rows.get(from..from + ROW_BYTES) else {
-            return;
-        };
-        let (low, high) = sums.split_at_mut(ROW_BYTES);
-        for ((low, high), byte) in low.iter_mut().zip(high).zip(row) {
-            *low += i16::from((*byte << 4).cast_signed() >> 4);
-            *high += i16::from(byte.cast_signed() >> 4);
+        if let Some(row) = self.rows.get(from..).and_then(<[u8]>::first_chunk) {
+            sums.add(row);
         }
+    }
+}
+
+/// Sums of rows.
+#[derive(Clone, Debug)]
+pub(super) struct Sums {
+    whole: [i16; DIMENSIONS],
+    /// Of the last few rows, a byte a component: low halves of the rows' bytes, high ones.
+    /// Components are [`BIAS`] more than they are, so that none is below zero.
+    recent: [[u8; ROW_BYTES]; 2],
+    rows: u8,
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        Self {
+            whole: [0; DIMENSIONS],
+            recent: [[0; ROW_BYTES]; 2],
+            rows: 0,
+        }
+    }
+}
+
+impl Sums {
+    #[inline]
+    fn add(&mut self, row: &[u8; ROW_BYTES]) {
+        let [low, high] = &mut self.recent;
+        for ((low, high), byte) in low.iter_mut().zip(high).zip(row) {
+            let biased = byte ^ (BIAS | BIAS << 4);
+            *low += biased & 0x0f;
+            *high += biased >> 4;
+        }
+        self.rows += 1;
+        if self.rows == RECENT_MAX {
+            self.settle();
+        }
+    }
+
+    fn settle(&mut self) {
+        let bias = i16::from(BIAS) * i16::from(self.rows);
+        let recent = self.recent.as_flattened();
+        for (whole, recent) in self.whole.iter_mut().zip(recent) {
+            *whole += i16::from(*recent) - bias;
+        }
+        (self.recent, self.rows) = ([[0; ROW_BYTES]; 2], 0);
+    }
+
+    /// The sums, component by component.
+    pub(super) fn take(mut self) -> [i16; DIMENSIONS] {
+        self.settle();
+        self.whole
     }
 }
 
@@ -86,10 +137,23 @@ mod tests {
             rows: &[0x9f; ROW_BYTES],
             ..TokenTable::default()
         };
-        let mut sums = [1; DIMENSIONS];
+        let mut sums = Sums::default();
         table.add(0, &mut sums);
-        assert_eq!((sums[0], sums[DIMENSIONS - 1]), (0, -6));
         table.add(1, &mut sums);
-        assert_eq!(sums[0], 0, "a token without a row adds nothing");
+        let components = sums.take();
+        assert_eq!((components[0], components[DIMENSIONS - 1]), (-1, -7));
+    }
+
+    #[test]
+    fn sums_of_many_rows_lose_nothing() {
+        let rows: Vec<[u8; ROW_BYTES]> = (0..100u8)
+            .map(|i| std::array::from_fn(|k| i.wrapping_mul(37) ^ (k as u8).wrapping_mul(91)))
+            .collect();
+        let mut sums = Sums::default();
+        rows.iter().for_each(|row| sums.add(row));
+        let half = |bits: u8| i16::from((bits << 4).cast_signed() >> 4);
+        let sum = |k: usize, shift: u8| rows.iter().map(|row| half(row[k] >> shift)).sum::<i16>();
+        let wanted = (0..DIMENSIONS).map(|i| sum(i % ROW_BYTES, 4 * (i / ROW_BYTES) as u8));
+        assert_eq!(sums.take().to_vec(), wanted.collect::<Vec<_>>());
     }
 }

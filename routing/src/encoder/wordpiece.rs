@@ -6,10 +6,10 @@
 //! holds what the reference tokenizer makes of texts in many scripts; the test here
 //! compares with it.
 //!
-//! A word's pieces are found from its longest prefix down, with the hash of every
-//! prefix taken in one pass: ordinary words cost one probe, and a word of n bytes never
-//! more than n² / 2.
+//! A word's pieces are found from its longest prefix down: ordinary words cost one probe,
+//! and a word of n bytes never more than n times the length of the longest piece.
 
+use crate::octets;
 use unicode_normalization::char::decompose_canonical;
 use unicode_properties::{GeneralCategory, UnicodeGeneralCategory};
 
@@ -23,136 +23,104 @@ const UNKNOWN: u16 = 100;
 /// Slots of the hash table, a power of two: less than half of them are used.
 const SLOTS: usize = 1 << 16;
 /// A slot's lower bits hold an id and one more, its upper ones those of the piece's hash:
-/// most pieces that are not there need not be compared with one.
+/// one text in 2^48 is taken for a piece that it is not.
 const ID_BITS: u32 = 16;
 
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x0100_0000_01b3;
-
 /// Where in a word a piece stands. Pieces inside a word are listed with `##`.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Place {
     Start,
     Inside,
 }
 
 impl Place {
-    fn seed(self) -> u64 {
+    /// The hash of a piece's bytes, told apart by its place.
+    #[inline]
+    fn of(self, hash: u64) -> u64 {
         match self {
-            Self::Start => FNV_OFFSET,
-            Self::Inside => FNV_OFFSET ^ 0x9e37_79b9_7f4a_7c15,
+            Self::Start => hash,
+            Self::Inside => hash.rotate_left(32) ^ 0x9e37_79b9_7f4a_7c15,
         }
     }
 }
 
 /// Pieces by text: an open hash table of token ids.
 #[derive(Debug, Default)]
-pub(super) struct Vocabulary<'a> {
-    /// The text of each token, without its `##`.
-    pieces: Vec<&'a str>,
-    inside: Vec<bool>,
+pub(super) struct Vocabulary {
+    pieces: usize,
     /// See [`ID_BITS`]; 0 is free.
-    slots: Vec<u32>,
+    slots: Vec<u64>,
 }
 
-impl<'a> Vocabulary<'a> {
+impl Vocabulary {
     /// One piece a line, in the order of the ids.
-    pub(super) fn of(lines: &'a str) -> Self {
+    pub(super) fn of(lines: &str) -> Self {
         let mut vocabulary = Self {
+            pieces: 0,
             slots: vec![0; SLOTS],
-            ..Self::default()
         };
         for line in lines.split('\n').take(usize::from(u16::MAX)) {
             let inside = line.strip_prefix("##").filter(|rest| !rest.is_empty());
-            let place = if inside.is_some() {
-                Place::Inside
-            } else {
-                Place::Start
-            };
-            let piece = inside.unwrap_or(line);
-            let hash = piece.bytes().fold(place.seed(), step);
-            vocabulary.pieces.push(piece);
-            vocabulary.inside.push(place == Place::Inside);
-            let mut at = slot(hash);
-            while vocabulary.slots[at] != 0 {
-                at = (at + 1) % SLOTS;
+            let place = inside.map_or(Place::Start, |_| Place::Inside);
+            let piece = inside.unwrap_or(line).as_bytes();
+            let hash = place.of(octets::hash(piece, 0, piece.len()));
+            vocabulary.pieces += 1;
+            let at = vocabulary.slot(hash);
+            if vocabulary.slots[at] == 0 {
+                vocabulary.slots[at] = hash >> ID_BITS << ID_BITS | vocabulary.pieces as u64;
             }
-            vocabulary.slots[at] = mark(hash) | vocabulary.pieces.len() as u32;
         }
         vocabulary
     }
 
     pub(super) fn len(&self) -> usize {
-        self.pieces.len()
+        self.pieces
     }
 
-    fn find(&self, hash: u64, piece: &[u8], place: Place) -> Option<u16> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        let mut at = slot(hash);
-        loop {
-            let slot = self.slots[at];
-            let id = (slot as u16).checked_sub(1)?;
-            let known = usize::from(id);
-            if slot >> ID_BITS == mark(hash) >> ID_BITS
-                && self.pieces[known].as_bytes() == piece
-                && self.inside[known] == (place == Place::Inside)
-            {
-                return Some(id);
-            }
+    /// Where a hash is, or would be.
+    #[inline]
+    fn slot(&self, hash: u64) -> usize {
+        let mut at = (hash >> ID_BITS) as usize % SLOTS;
+        while self.slots[at] != 0 && (self.slots[at] ^ hash) >> ID_BITS != 0 {
             at = (at + 1) % SLOTS;
         }
+        at
     }
 
-    /// The longest piece that `rest` begins with, and its length.
-    fn longest(&self, rest: &[u8], place: Place) -> Option<(u16, usize)> {
-        let rest = &rest[..rest.len().min(PIECE_BYTES_MAX)];
-        let mut hashes = [0; PIECE_BYTES_MAX];
-        let mut hash = place.seed();
-        for (to, byte) in hashes.iter_mut().zip(rest) {
-            hash = step(hash, *byte);
-            *to = hash;
-        }
-        (1..=rest.len()).rev().find_map(|length| {
-            let id = self.find(hashes[length - 1], &rest[..length], place)?;
-            Some((id, length))
+    #[inline]
+    fn find(&self, hash: u64) -> Option<u16> {
+        (self.slots[self.slot(hash)] as u16).checked_sub(1)
+    }
+
+    /// The longest piece of a word that begins at a place, and where it ends.
+    fn longest(&self, word: &[u8], at: usize) -> Option<(u16, usize)> {
+        let place = if at == 0 { Place::Start } else { Place::Inside };
+        let most = word.len().min(at + PIECE_BYTES_MAX);
+        (at + 1..=most).rev().find_map(|end| {
+            let id = self.find(place.of(octets::hash(word, at, end)))?;
+            Some((id, end))
         })
     }
 }
 
-fn step(hash: u64, byte: u8) -> u64 {
-    (hash ^ u64::from(byte)).wrapping_mul(FNV_PRIME)
-}
-
-/// The hash's bits that a slot keeps.
-fn mark(hash: u64) -> u32 {
-    (hash >> 32) as u32 >> ID_BITS << ID_BITS
-}
-
-fn slot(hash: u64) -> usize {
-    // FNV's low bits depend on the low bits of the text alone; fold the high ones in.
-    (hash ^ hash >> 32) as usize % SLOTS
-}
-
 /// Hands every token of a text to `each`, in order.
-pub(super) fn tokens(text: &str, vocabulary: &Vocabulary<'_>, mut each: impl FnMut(u16)) {
+pub(super) fn tokens(text: &str, vocabulary: &Vocabulary, mut each: impl FnMut(u16)) {
+    let bytes = text.as_bytes();
     let mut word = Word::default();
-    for char in text.chars() {
-        match kind(char) {
-            Kind::Letter if char.is_ascii() => word.push_ascii(char as u8),
-            Kind::Letter => decompose_canonical(char, |part| {
-                if part.general_category() != GeneralCategory::NonspacingMark {
-                    let lower = part.to_lowercase();
-                    lower.for_each(|lower| word.add(lower, vocabulary, &mut each));
-                }
-            }),
-            Kind::Space => word.end(vocabulary, &mut each),
-            Kind::Alone => word.alone(char, vocabulary, &mut each),
-            Kind::Nothing => {}
-        }
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        at = match kind_of_byte(*byte) {
+            Kind::Space => at + 1,
+            Kind::Alone => {
+                let hash = octets::hash(bytes, at, at + 1);
+                each(vocabulary.find(hash).unwrap_or(UNKNOWN));
+                at + 1
+            }
+            Kind::Letter | Kind::Nothing => word
+                .ascii(bytes, at, vocabulary, &mut each)
+                .unwrap_or_else(|| word.read(text, at, vocabulary, &mut each)),
+        };
     }
-    word.end(vocabulary, &mut each);
 }
 
 enum Kind {
@@ -163,12 +131,21 @@ enum Kind {
     Nothing,
 }
 
+/// What an ASCII character is; one that is not counts as a letter.
+#[inline]
+fn kind_of_byte(byte: u8) -> Kind {
+    match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | 0x80.. => Kind::Letter,
+        b'\t' | b'\n' | b'\r' | b' ' => Kind::Space,
+        b'!'..=b'~' => Kind::Alone,
+        _ => Kind::Nothing,
+    }
+}
+
 fn kind(char: char) -> Kind {
     match char {
-        'a'..='z' | 'A'..='Z' | '0'..='9' => Kind::Letter,
-        '\t' | '\n' | '\r' | ' ' => Kind::Space,
-        '!'..='~' => Kind::Alone,
-        '\0'..='\x7f' | '\u{fffd}' => Kind::Nothing,
+        '\0'..='\x7f' => kind_of_byte(char as u8),
+        '\u{fffd}' => Kind::Nothing,
         _ if char.is_whitespace() => Kind::Space,
         _ if is_cjk(char) => Kind::Alone,
         _ => wide_kind(char),
@@ -197,7 +174,7 @@ fn is_cjk(char: char) -> bool {
         | 0x2b740..=0x2b81f | 0x2b920..=0x2ceaf | 0xf900..=0xfaff | 0x2f800..=0x2fa1f)
 }
 
-/// The word that is being read.
+/// The word that is being read, character by character.
 struct Word {
     bytes: [u8; WORD_BYTES_MAX],
     length: usize,
@@ -218,12 +195,59 @@ impl Default for Word {
 }
 
 impl Word {
-    fn push_ascii(&mut self, byte: u8) {
-        if self.chars < WORD_CHARS_MAX {
-            self.bytes[self.length] = byte.to_ascii_lowercase();
-            self.length += 1;
+    /// Reads characters from a place on up to where ASCII ends a word; where that is.
+    fn read(
+        &mut self,
+        text: &str,
+        at: usize,
+        vocabulary: &Vocabulary,
+        each: &mut impl FnMut(u16),
+    ) -> usize {
+        let mut end = text.len();
+        for (i, char) in text[at..].char_indices() {
+            let kind = kind(char);
+            if i > 0 && char.is_ascii() && matches!(kind, Kind::Space | Kind::Alone) {
+                end = at + i;
+                break;
+            }
+            match kind {
+                Kind::Letter => decompose_canonical(char, |part| {
+                    if part.general_category() != GeneralCategory::NonspacingMark {
+                        let lower = part.to_lowercase();
+                        lower.for_each(|lower| self.add(lower, vocabulary, each));
+                    }
+                }),
+                Kind::Space => self.end(vocabulary, each),
+                Kind::Alone => self.alone(char, vocabulary, each),
+                Kind::Nothing => {}
+            }
         }
-        self.chars += 1;
+        self.end(vocabulary, each);
+        end
+    }
+
+    /// Reads the word at a place if it is ASCII alone, as nearly all are; where it ends.
+    #[inline]
+    fn ascii(
+        &mut self,
+        text: &[u8],
+        at: usize,
+        vocabulary: &Vocabulary,
+        each: &mut impl FnMut(u16),
+    ) -> Option<usize> {
+        let end = octets::alphanumeric_end(text, at);
+        let ends = |next: &u8| matches!(kind_of_byte(*next), Kind::Space | Kind::Alone);
+        let is_whole = text.get(end).is_none_or(ends);
+        let length = Some(end - at).filter(|n| is_whole && (1..=PIECE_BYTES_MAX).contains(n))?;
+        if let Some(id) = vocabulary.find(octets::lower_hash(text, at, end)) {
+            each(id);
+            return Some(end);
+        }
+        self.bytes[..length].copy_from_slice(&text[at..end]);
+        self.bytes[..length].make_ascii_lowercase();
+        (self.length, self.chars) = (length, length);
+        self.end(vocabulary, each);
+        Some(end)
     }
 
     fn push(&mut self, char: char) {
@@ -234,7 +258,7 @@ impl Word {
     }
 
     /// A part of a decomposed letter: itself one, or a mark that stands alone.
-    fn add(&mut self, part: char, vocabulary: &Vocabulary<'_>, each: &mut impl FnMut(u16)) {
+    fn add(&mut self, part: char, vocabulary: &Vocabulary, each: &mut impl FnMut(u16)) {
         match kind(part) {
             Kind::Space => self.end(vocabulary, each),
             Kind::Alone => self.alone(part, vocabulary, each),
@@ -242,14 +266,14 @@ impl Word {
         }
     }
 
-    fn alone(&mut self, char: char, vocabulary: &Vocabulary<'_>, each: &mut impl FnMut(u16)) {
+    fn alone(&mut self, char: char, vocabulary: &Vocabulary, each: &mut impl FnMut(u16)) {
         self.end(vocabulary, each);
         self.push(char);
         self.end(vocabulary, each);
     }
 
     /// Hands out the word's pieces and starts the next word.
-    fn end(&mut self, vocabulary: &Vocabulary<'_>, each: &mut impl FnMut(u16)) {
+    fn end(&mut self, vocabulary: &Vocabulary, each: &mut impl FnMut(u16)) {
         if self.chars == 0 {
             return;
         }
@@ -264,15 +288,14 @@ impl Word {
 
     /// Cuts the word by greedy longest match; how many pieces it has, or `None` if it
     /// cannot be cut.
-    fn cut(&mut self, vocabulary: &Vocabulary<'_>) -> Option<usize> {
+    fn cut(&mut self, vocabulary: &Vocabulary) -> Option<usize> {
         let word = &self.bytes[..self.length];
-        let (mut count, mut at, mut place) = (0, 0, Place::Start);
+        let (mut count, mut at) = (0, 0);
         while at < word.len() {
-            let (id, length) = vocabulary.longest(&word[at..], place)?;
+            let (id, end) = vocabulary.longest(word, at)?;
             self.pieces[count] = id;
             count += 1;
-            at += length;
-            place = Place::Inside;
+            at = end;
         }
         Some(count)
     }
@@ -310,7 +333,23 @@ mod tests {
         assert!(!cut(&"a".repeat(100)).contains(&UNKNOWN));
     }
 
+    /// With no way around for ASCII.
+    fn one_by_one(text: &str) -> Vec<u16> {
+        let (mut all, mut word, mut at) = (Vec::new(), Word::default(), 0);
+        while at < text.len() {
+            at = word.read(text, at, &TABLE.vocabulary, &mut |token| all.push(token));
+        }
+        all
+    }
+
     proptest! {
+        #[test]
+        fn ascii_is_read_as_it_is_character_by_character(
+            text in "[a-zA-Z0-9 \n\t.,'!\\[ü漢\u{0}\u{7f}\u{301}\u{a0}\u{fffd}-]{0,60}"
+        ) {
+            prop_assert_eq!(cut(&text), one_by_one(&text));
+        }
+
         #[test]
         fn no_text_gives_more_tokens_than_characters_after_decomposition(text in "\\PC{0,300}") {
             let decomposed: usize = text.chars().map(|char| {

@@ -5,6 +5,8 @@
 
 use std::sync::LazyLock;
 
+use crate::octets;
+
 /// By kind; append only: the order is the order of the features `count_*`.
 pub(super) const KINDS: [(&str, &str); 16] = [
     (
@@ -61,55 +63,49 @@ pub(super) const KINDS: [(&str, &str); 16] = [
     ),
 ];
 
-/// No word of the list is longer.
-pub(super) const WORD_BYTES_MAX: usize = 12;
 /// A power of two, some ten times the number of words: most probes of other words end at
 /// a free slot.
 const SLOTS: usize = 2_048;
+/// A slot's lower bits hold the kinds, its upper ones those of the word's hash: one word in
+/// 2^48 is taken for another.
+const KIND_BITS: u32 = KINDS.len() as u32;
 
-/// A word and its kinds, one bit each.
-#[derive(Clone, Copy, Default)]
-struct Entry {
-    word: &'static [u8],
-    kinds: u16,
-}
+/// Kinds by the hashes of lower-case words.
+pub(super) struct Words(Vec<u64>);
 
-static WORDS: LazyLock<Vec<Entry>> = LazyLock::new(|| {
-    let mut slots = vec![Entry::default(); SLOTS];
-    for (kind, (_, words)) in KINDS.iter().enumerate() {
-        for word in words.split(' ') {
-            let mut at = slot(hash(word.as_bytes()));
-            while !slots[at].word.is_empty() && slots[at].word != word.as_bytes() {
-                at = (at + 1) % SLOTS;
-            }
-            slots[at].word = word.as_bytes();
-            slots[at].kinds |= 1 << kind;
+static WORDS: LazyLock<Words> = LazyLock::new(|| {
+    let mut words = Words(vec![0; SLOTS]);
+    for (kind, (_, list)) in KINDS.iter().enumerate() {
+        for word in list.split(' ').map(str::as_bytes) {
+            let hash = octets::hash(word, 0, word.len());
+            let kinds = words.kinds(hash) | 1 << kind;
+            let at = words.slot(hash);
+            words.0[at] = hash >> KIND_BITS << KIND_BITS | u64::from(kinds);
         }
     }
-    slots
+    words
 });
 
-/// FNV-1a.
-pub(super) fn hash(word: &[u8]) -> u64 {
-    word.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
-}
-
-fn slot(hash: u64) -> usize {
-    (hash ^ hash >> 32) as usize % SLOTS
-}
-
-/// The kinds of a lower-case word with this hash: bit i for [`KINDS`]`[i]`.
-pub(super) fn kinds_of(word: &[u8], hash: u64) -> u16 {
-    let mut at = slot(hash);
-    while !WORDS[at].word.is_empty() {
-        if WORDS[at].word == word {
-            return WORDS[at].kinds;
-        }
-        at = (at + 1) % SLOTS;
+impl Words {
+    pub(super) fn get() -> &'static Self {
+        &WORDS
     }
-    0
+
+    /// Where a hash is, or would be.
+    #[inline]
+    fn slot(&self, hash: u64) -> usize {
+        let mut at = (hash >> KIND_BITS) as usize % SLOTS;
+        while self.0[at] != 0 && (self.0[at] ^ hash) >> KIND_BITS != 0 {
+            at = (at + 1) % SLOTS;
+        }
+        at
+    }
+
+    /// The kinds of a word: bit i for [`KINDS`]`[i]`.
+    #[inline]
+    pub(super) fn kinds(&self, hash: u64) -> u16 {
+        self.0[self.slot(hash)] as u16
+    }
 }
 
 #[cfg(test)]
@@ -118,13 +114,11 @@ mod tests {
 
     #[test]
     fn every_word_is_found_under_all_its_kinds() {
+        let kinds = |word: &str| Words::get().kinds(octets::hash(word.as_bytes(), 0, word.len()));
         for (kind, (_, words)) in KINDS.iter().enumerate() {
-            for word in words.split(' ').map(str::as_bytes) {
-                assert!(kinds_of(word, hash(word)) >> kind & 1 == 1);
-                assert!(word.len() <= WORD_BYTES_MAX);
-            }
+            assert!(words.split(' ').all(|word| kinds(word) >> kind & 1 == 1));
         }
-        assert_eq!(kinds_of(b"false", hash(b"false")).count_ones(), 2);
-        assert_eq!(kinds_of(b"spillway", hash(b"spillway")), 0);
+        assert_eq!(kinds("false").count_ones(), 2);
+        assert_eq!(kinds("spillway"), 0);
     }
 }

@@ -3,14 +3,17 @@
 //! Owns: the counters and how they become features. Knows nothing of tokens' prices or
 //! of who asks; what the numbers are called is `features.rs`'s.
 
-use super::kinds::{self, KINDS};
+use super::kinds::{KINDS, Words};
 use super::{FEATURES, Features, HEAD_BYTES_MAX, LATER, MARKS, TOOL_BYTES_MAX};
 use crate::float;
+use crate::octets;
 use crate::prompt::{Form, PromptView};
 use crate::unit::Tokens;
 
 /// Bits that remember words; a text that is read has some four hundred.
 const SEEN_BITS: usize = 2_048;
+/// Of longer words so many bytes are looked at.
+const WORD_BYTES_MAX: usize = 24;
 
 /// Counters filled by one pass over bytes.
 #[derive(Default)]
@@ -37,48 +40,55 @@ impl Reading {
     pub(super) fn read(&mut self, text: &str) {
         let bytes = text.as_bytes();
         self.bytes += bytes.len() as u32;
+        self.upper += count(bytes, |byte| byte.is_ascii_uppercase());
+        self.non_ascii += count(bytes, |byte| !byte.is_ascii());
+        self.cjk += count(bytes, |byte| (0xe3..=0xe9).contains(&byte));
+        let known = Words::get();
         let mut at = 0;
         while at < bytes.len() {
-            let byte = bytes[at];
-            let end = match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | 0x80.. => run(bytes, at, |b| {
-                    b.is_ascii_alphabetic() || b >= 0x80 || b == b'\''
-                }),
-                b'0'..=b'9' => run(bytes, at, |b| b.is_ascii_digit()),
-                _ => at + 1,
+            at = match bytes[at] {
+                b'a'..=b'z' | b'A'..=b'Z' | 0x80.. => self.word(bytes, at, known),
+                b'0'..=b'9' => {
+                    self.numbers += 1;
+                    run(bytes, at, |b| b.is_ascii_digit())
+                }
+                b' ' => at + 1,
+                _ => {
+                    self.mark(bytes, at);
+                    at + 1
+                }
             };
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | 0x80.. => self.word(&bytes[at..end]),
-                b'0'..=b'9' => self.numbers += 1,
-                _ => self.mark(bytes, at),
-            }
-            at = end;
         }
     }
 
-    fn word(&mut self, word: &[u8]) {
+    /// Counts the word that begins here; where it ends.
+    fn word(&mut self, bytes: &[u8], at: usize, known: &Words) -> usize {
+        let mut end = octets::letters_end(bytes, at);
+        let plain = |byte: &u8| byte.is_ascii() && *byte != b'\'';
+        let hash = if bytes.get(end).is_none_or(plain) {
+            octets::lower_hash(bytes, at, end.min(at + WORD_BYTES_MAX))
+        } else {
+            end = run(bytes, end, |b| {
+                b.is_ascii_alphabetic() || b >= 0x80 || b == b'\''
+            });
+            let mut lower = [0u8; WORD_BYTES_MAX];
+            let length = (end - at).min(lower.len());
+            lower[..length].copy_from_slice(&bytes[at..at + length]);
+            lower.make_ascii_lowercase();
+            octets::hash(&lower, 0, length)
+        };
+        let length = (end - at) as u32;
         self.words += 1;
-        self.word_bytes += word.len() as u32;
-        self.longest = self.longest.max(word.len() as u32);
-        self.long_words += u32::from(word.len() > 9);
-        let mut lower = [0u8; 24];
-        let length = word.len().min(lower.len());
-        for (to, from) in lower.iter_mut().zip(word) {
-            *to = from.to_ascii_lowercase();
-            self.upper += u32::from(from.is_ascii_uppercase());
-            self.non_ascii += u32::from(*from >= 0x80);
-            self.cjk += u32::from((0xe3..=0xe9).contains(from));
-        }
-        let lower = &lower[..length];
-        let hash = kinds::hash(lower);
+        self.word_bytes += length;
+        self.longest = self.longest.max(length);
+        self.long_words += u32::from(length > 9);
         self.seen[(hash >> 32) as usize % (SEEN_BITS / 64)] |= 1 << (hash % 64);
-        if word.len() <= kinds::WORD_BYTES_MAX {
-            let mut found = kinds::kinds_of(lower, hash);
-            while found != 0 {
-                self.kinds[found.trailing_zeros() as usize] += 1;
-                found &= found - 1;
-            }
+        let mut kinds = known.kinds(hash);
+        while kinds != 0 {
+            self.kinds[kinds.trailing_zeros() as usize] += 1;
+            kinds &= kinds - 1;
         }
+        end
     }
 
     fn mark(&mut self, bytes: &[u8], at: usize) {
@@ -170,6 +180,13 @@ impl Reading {
             log(clauses),
         ]
     }
+}
+
+/// How many bytes belong. Counts that fit a byte are added sixteen at a time.
+fn count(bytes: &[u8], belongs: impl Fn(u8) -> bool) -> u32 {
+    let few = |bytes: &[u8]| -> u8 { bytes.iter().map(|byte| u8::from(belongs(*byte))).sum() };
+    let chunks = bytes.chunks(usize::from(u8::MAX));
+    chunks.map(|bytes| u32::from(few(bytes))).sum()
 }
 
 fn run(bytes: &[u8], from: usize, belongs: impl Fn(u8) -> bool) -> usize {

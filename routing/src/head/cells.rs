@@ -16,6 +16,9 @@ const NEAREST: usize = 3;
 /// How fast a cluster's weight falls with its cosine distance.
 const SHARPNESS: f64 = 10.0;
 
+/// So many slices are scored without asking for memory.
+const FEW: usize = 64;
+
 /// What was observed in each cell: per model the mean quality, shrunk toward the model's
 /// own mean, and how many labels stand behind it. `[cell][model]`, row after row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,11 +66,20 @@ impl Slices {
             each(known, 1.0);
             return None;
         }
-        // The softmax of the scores; going over them three times takes no memory.
-        let top = self.scores(inputs).fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = self.scores(inputs).map(|s| float::exp(s - top)).sum();
-        for (cell, score) in self.scores(inputs).enumerate() {
-            each(cell, float::exp(score - top) / sum);
+        let (mut few, mut many) = ([0.0; FEW], Vec::new());
+        let shares = match few.get_mut(..self.names.len()) {
+            Some(few) => few,
+            None => {
+                many.resize(self.names.len(), 0.0);
+                &mut many
+            }
+        };
+        for (share, score) in shares.iter_mut().zip(self.scores(inputs)) {
+            *share = score;
+        }
+        float::softmax(shares);
+        for (cell, share) in shares.iter().enumerate() {
+            each(cell, *share);
         }
         let strange = || (!self.familiar.knows(inputs)).then_some(Abstention::UnlikeTraining);
         known.map(|_| Abstention::UnknownSlice).or_else(strange)

@@ -6,10 +6,10 @@
 //! public sets lie beyond every limit, where the encoding alone saw a part of them.
 
 /// A centre's step as a share of a spread.
-const STEPS_PER_SPREAD: i64 = 16;
+const STEPS_PER_SPREAD: i32 = 16;
 /// Inputs have 4096 to a spread; differences are taken in 64ths, to fit.
 const INPUT_SHIFT: u32 = 6;
-const PER_STEP: i64 = 64 / STEPS_PER_SPREAD;
+const PER_STEP: i32 = 64 / STEPS_PER_SPREAD;
 /// Squares of 64ths become whole.
 const SQUARE_SHIFT: u32 = 12;
 
@@ -27,7 +27,7 @@ pub struct Familiar {
 /// A standardised number as a centre.
 #[must_use]
 pub fn centre(standardised: f64) -> i8 {
-    (standardised * STEPS_PER_SPREAD as f64).round() as i8
+    (standardised * f64::from(STEPS_PER_SPREAD)).round() as i8
 }
 
 impl Familiar {
@@ -47,13 +47,14 @@ impl Familiar {
         let features = self.centres.len() / self.limits.len().max(1);
         let row = kind * features..(kind + 1) * features;
         let usual = self.centres[row.clone()].iter().zip(&self.weights[row]);
-        let sum: i64 = inputs
-            .iter()
-            .zip(usual)
-            .fold(0, |sum, (input, (centre, weight))| {
-                let apart = (i64::from(*input) >> INPUT_SHIFT) - i64::from(*centre) * PER_STEP;
-                sum + apart * apart * i64::from(*weight)
-            });
+        let terms = inputs.iter().zip(usual);
+        let sum: u64 = terms
+            .map(|(input, (centre, weight))| {
+                // Below 2^10, so that the product fits; the sum may not.
+                let apart = (i32::from(*input) >> INPUT_SHIFT) - i32::from(*centre) * PER_STEP;
+                u64::from((apart * apart) as u32 * u32::from(*weight))
+            })
+            .sum();
         u32::try_from(sum >> SQUARE_SHIFT).unwrap_or(u32::MAX)
     }
 }

@@ -120,11 +120,15 @@ impl Census {
         let mut rest = text.as_bytes();
         while seen.total < CLASS_CHARS_MAX && !rest.is_empty() {
             let most = (CLASS_CHARS_MAX - seen.total).min(ASCII_RUN_MAX) as usize;
-            let ascii = rest.iter().take(most).take_while(|byte| byte.is_ascii());
-            let ascii = ascii.count();
+            let next = &rest[..most.min(rest.len())];
+            let ascii = if next.is_ascii() {
+                next.len()
+            } else {
+                next.iter().take_while(|byte| byte.is_ascii()).count()
+            };
             seen.add_ascii(&rest[..ascii]);
             rest = &rest[ascii..];
-            if ascii < most {
+            if ascii < next.len() {
                 let at = text.len() - rest.len();
                 let Some(wide) = text[at..].chars().next() else {
                     break;

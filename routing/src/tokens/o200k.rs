@@ -9,9 +9,12 @@
 mod slots;
 mod split;
 
+use std::ops::Range;
+
 use self::slots::{SLOTS, TOKEN_BYTES_MAX};
 use self::split::Pieces;
 use super::memo::Memo;
+use crate::octets;
 
 static TABLE: &[u8; SLOTS * SLOT_BYTES] = include_bytes!(concat!(env!("OUT_DIR"), "/o200k.bin"));
 
@@ -20,41 +23,44 @@ const SLOT_BYTES: usize = size_of::<u64>();
 /// No pair of tokens makes a token.
 const NO_RANK: u32 = u32::MAX;
 
-/// How many tokens a text has.
-pub(super) fn count(text: &str) -> usize {
-    Memo::with(|memo| {
-        let tokens = Pieces::of(text).map(|piece| tokens(piece.as_bytes(), memo));
-        tokens.sum()
-    })
-}
-
-/// What no token reaches across.
-pub(super) fn pieces(text: &str) -> impl Iterator<Item = &str> {
+/// The parts of a text that no token reaches across.
+pub(super) fn pieces(text: &str) -> impl Iterator<Item = Range<usize>> {
     Pieces::of(text)
 }
 
-pub(super) fn hash(piece: &str) -> u64 {
-    slots::hash(piece.as_bytes())
-}
-
-fn tokens(piece: &[u8], memo: &mut Memo) -> usize {
+/// How many tokens a piece of a text has.
+#[inline]
+pub(super) fn tokens(text: &[u8], piece: Range<usize>, memo: &mut Memo) -> usize {
     if piece.len() > TOKEN_BYTES_MAX {
-        let parts = piece.chunks(TOKEN_BYTES_MAX);
-        return parts.map(|part| tokens(part, memo)).sum();
+        return long(&text[piece]);
     }
-    let hash = slots::hash(piece);
+    let hash = octets::hash(text, piece.start, piece.end);
     if find(hash).is_some() {
         return 1;
     }
-    memo.get(hash, || merged(piece) as u64) as usize
+    memo.get(hash, || merged(&text[piece]) as u64) as usize
 }
 
-/// The token that these bytes are.
+/// As [`tokens`], with nothing remembered.
+pub(super) fn count_piece(piece: &[u8]) -> usize {
+    if piece.len() > TOKEN_BYTES_MAX {
+        return long(piece);
+    }
+    rank(piece, 0..piece.len()).map_or_else(|| merged(piece), |_| 1)
+}
+
+#[cold]
+fn long(piece: &[u8]) -> usize {
+    piece.chunks(TOKEN_BYTES_MAX).map(count_piece).sum()
+}
+
+/// The token that a part of these bytes is.
 #[inline]
-fn rank(bytes: &[u8]) -> Option<u32> {
-    find(slots::hash(bytes))
+fn rank(bytes: &[u8], part: Range<usize>) -> Option<u32> {
+    find(octets::hash(bytes, part.start, part.end))
 }
 
+#[inline]
 fn find(hash: u64) -> Option<u32> {
     let mut at = slots::first(hash);
     loop {
@@ -82,7 +88,7 @@ fn merged(piece: &[u8]) -> usize {
     }
     let pair = |starts: &[u8], i: usize, parts: usize| {
         let end = starts[..=parts].get(i + 2)?;
-        rank(&piece[usize::from(starts[i])..usize::from(*end)])
+        rank(piece, usize::from(starts[i])..usize::from(*end))
     };
     for (i, rank) in ranks[..parts].iter_mut().enumerate() {
         *rank = pair(&starts, i, parts).unwrap_or(NO_RANK);
@@ -110,7 +116,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn cut(text: &str) -> Vec<&str> {
-        pieces(text).collect()
+        pieces(text).map(|piece| &text[piece]).collect()
+    }
+
+    fn count(text: &str) -> usize {
+        Memo::with(|memo| {
+            let tokens = pieces(text).map(|piece| tokens(text.as_bytes(), piece, memo));
+            tokens.sum()
+        })
     }
 
     /// By tiktoken-rs.
@@ -123,10 +136,10 @@ mod tests {
         let vocabulary = tiktoken_rs::o200k_base_singleton();
         for wanted in 0..199_998 {
             let token = vocabulary.decode_bytes(&[wanted]).unwrap();
-            assert_eq!(rank(&token), Some(wanted));
+            assert_eq!(rank(&token, 0..token.len()), Some(wanted));
         }
-        assert_eq!(rank(b""), None);
-        assert_eq!(rank(b"spillway of no renown"), None);
+        assert_eq!(rank(b"", 0..0), None);
+        assert_eq!(rank(b"spillway of no renown", 0..21), None);
     }
 
     #[test]

@@ -9,14 +9,12 @@
 //! judges on the other half.
 
 use super::class::{Census, TextClass};
-use super::{Families, Family, memo};
+use super::tally::Counts;
+use super::{Families, Family};
 use crate::float;
 use crate::unit::Tokens;
 
 const CLASSES: usize = TextClass::ALL.len();
-
-/// Bytes of a text that other families count: half from its head, half from its tail.
-pub(super) const SAMPLE_BYTES_MAX: usize = 1_024;
 
 /// Families whose vocabularies the lines need.
 const INPUTS: [Family; 3] = [Family::Cl100k, Family::DeepseekV3, Family::Qwen3];
@@ -86,20 +84,17 @@ impl Ratios {
         Tokens(u32::try_from((scaled + 500) / 1_000).unwrap_or(u32::MAX))
     }
 
-    /// Measures those of `families` on a text that has so many `o200k` tokens.
-    pub(super) fn measured(families: Families, text: &str, census: &Census, o200k: Tokens) -> Self {
+    /// Those of `families` as a sample of a text shows them.
+    pub(super) fn measured(families: Families, census: &Census, sample: &Counts) -> Self {
         let class = census.class();
         let mut ratios = Self::of_class(class);
-        if o200k == Tokens(0) {
+        let [o200k, ..] = sample.tokens;
+        if o200k == 0 {
             return ratios;
         }
-        let guessed = || families.iter().filter_map(|f| Some((f, line(f)?)));
-        let guessing = guessed().next().is_some();
-        let inputs = INPUTS.into_iter().filter(|_| guessing);
-        let counts = memo::counts(families.iter().chain(inputs).collect(), text);
-        let of = |count: u32| f64::from(count.max(1)) / f64::from(o200k.0);
+        let of = |count: u32| f64::from(count.max(1)) / f64::from(o200k);
         let counted = |family: Family| {
-            let count = counts[family as usize];
+            let count = sample.tokens[family as usize];
             (count > 0).then(|| of(count))
         };
         for family in families.iter() {
@@ -107,19 +102,20 @@ impl Ratios {
                 ratios.set(family, ratio);
             }
         }
-        if !guessing {
+        let mut guessed = guessed(families).peekable();
+        if guessed.peek().is_none() {
             return ratios;
         }
         let [cl100k, deepseek, qwen] = INPUTS.map(|family| counted(family).map_or(0.0, float::ln));
         let inputs = [
-            float::ln(of(text.chars().count() as u32)),
+            float::ln(of(sample.chars)),
             census.upper(),
             census.umlauts(),
             cl100k,
             deepseek,
             qwen,
         ];
-        for (family, line) in guessed() {
+        for (family, line) in guessed {
             let terms = line.slopes.iter().zip(inputs);
             let slopes: f64 = terms.map(|(slope, input)| slope * input).sum();
             let ratio = float::exp(line.intercepts[class as usize] + slopes);
@@ -132,6 +128,20 @@ impl Ratios {
         let permille = (ratio * 1_000.0).round().clamp(1.0, f64::from(u16::MAX));
         self.permille[family as usize] = permille as u16;
     }
+}
+
+/// The families to count on a sample, for these ratios to be measured.
+pub(super) fn to_count(families: Families) -> Families {
+    let inputs = INPUTS.into_iter();
+    let inputs = inputs.filter(|_| guessed(families).next().is_some());
+    let measured = families.iter().filter(|family| *family != Family::O200k);
+    measured.chain(inputs).collect()
+}
+
+fn guessed(families: Families) -> impl Iterator<Item = (Family, &'static Line)> {
+    families
+        .iter()
+        .filter_map(|family| Some((family, line(family)?)))
 }
 
 /// Families without a vocabulary in this build.

@@ -34,7 +34,7 @@ fn body(mut framing: Framing, pieces: &[&[u8]]) -> io::Result<(Vec<u8>, BytesMut
 #[test]
 fn a_request_is_written_with_its_host_and_length() {
     let mut request = Request::new(Bytes::from_static(b"{}"));
-    *request.method_mut() = http::Method::POST;
+    *request.method_mut() = Method::POST;
     *request.uri_mut() = "http://host:81/v1/chat?x=1".parse().unwrap();
     request
         .headers_mut()
@@ -46,7 +46,7 @@ fn a_request_is_written_with_its_host_and_length() {
     let wanted =
         "POST /v1/chat?x=1 HTTP/1.1\r\nhost: host:81\r\ncontent-length: 0\r\naccept: a/b\r\n\r\n";
     assert_eq!(request_head(&request), wanted);
-    *request.method_mut() = http::Method::GET;
+    *request.method_mut() = Method::GET;
     let wanted = "GET /v1/chat?x=1 HTTP/1.1\r\nhost: host:81\r\naccept: a/b\r\n\r\n";
     assert_eq!(request_head(&request), wanted);
 }
