@@ -286,15 +286,18 @@ pub(crate) fn text(path: &Path) -> &str {
 }
 
 /// A port that was free a moment ago. It is none of those that the system gives to
-/// outgoing connections, and tests that run at the same time look at different ones.
+/// outgoing connections, and tests that run at the same time look at different ones. A
+/// stand that has used up its own goes on with those of others.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     const FIRST: u16 = 10_000;
-    const TESTS: u32 = 700;
+    const TESTS: u16 = 700;
     const EACH: u16 = 32;
-    let test = u16::try_from(std::process::id() % TESTS).unwrap();
-    (0..EACH)
-        .map(|_| FIRST + test * EACH + NEXT.fetch_add(1, Ordering::Relaxed) % EACH)
+    let test = u16::try_from(std::process::id() % u32::from(TESTS)).unwrap();
+    let next = || NEXT.fetch_add(1, Ordering::Relaxed);
+    let own = (0..EACH).map(|_| next() % EACH);
+    own.chain((EACH..8 * EACH).map(|_| EACH + next() % (7 * EACH)))
+        .map(|port| FIRST + (test * EACH + port) % (TESTS * EACH))
         .find(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port")
 }
