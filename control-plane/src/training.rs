@@ -155,7 +155,7 @@ pub async fn asked(control: &Control) {
 struct Material {
     read_at: UnixMillis,
     audits: Vec<Audit>,
-    live: Vec<(Outcome, Option<Bps>)>,
+    live: Vec<(Outcome, Bps)>,
     draft: Draft,
 }
 
@@ -348,7 +348,8 @@ async fn material(control: &Control) -> Result<Material, ControlError> {
     forgotten.forget(&mut audits);
     let until = now();
     let since = UnixMillis(until.0.saturating_sub(LIVE_WINDOW.0));
-    let mut live = control.history.window(since, until, LIVE_MAX).await?;
+    let live = control.history.judged_window(since, until, LIVE_MAX);
+    let mut live = live.await?;
     live.retain(|(outcome, _)| !forgotten.covers(outcome));
     Ok(Material {
         read_at: until,

@@ -257,9 +257,13 @@ pub(crate) async fn cached(frame: DataFrame) -> Result<DataFrame, HistoryError> 
     within_time(frame.cache()).await
 }
 
-async fn within_time<T>(
-    running: impl Future<Output = Result<T, DataFusionError>>,
-) -> Result<T, HistoryError> {
+/// Ends what takes longer than a query may.
+pub(crate) async fn within_time<T, E>(
+    running: impl Future<Output = Result<T, E>>,
+) -> Result<T, HistoryError>
+where
+    HistoryError: From<E>,
+{
     let seconds = SQL_SECONDS_MAX;
     match tokio::time::timeout(Duration::from_secs(seconds), running).await {
         Ok(result) => Ok(result?),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use datafusion::arrow::array::{RecordBatch, StructArray};
 use datafusion::arrow::datatypes::{UInt16Type, UInt64Type};
 use datafusion::prelude::{SessionContext, col, lit};
+use futures::TryStreamExt as _;
 use spillway_routing::id::RequestId;
 use spillway_routing::outcome::{Audit, Outcome, Split, Verdict};
 use spillway_routing::unit::{Bps, Millis, UnixMillis};
@@ -18,9 +19,9 @@ use crate::history::History;
 use crate::index::{Skipped, View};
 use crate::layout::Table;
 use crate::outcome_columns::{self, AT};
-use crate::query::{Span, Width, collect};
+use crate::query::{Span, Width, collect, within_time};
 
-/// Requests of one window: some 400 MB of records.
+/// Requests of one window: up to a gigabyte of records.
 pub const WINDOW_ROWS_MAX: usize = 200_000;
 /// A request's id holds the time its proxy made it; its arrival is that near.
 const ID_SKEW: Millis = Millis(60 * 60_000);
@@ -140,39 +141,73 @@ impl History {
         until: UnixMillis,
         limit: usize,
     ) -> Result<Vec<(Outcome, Option<Bps>)>, HistoryError> {
-        let (span, limit) = (Span { since, until }, limit.min(WINDOW_ROWS_MAX));
-        match self.try_window(span, limit).await {
-            Err(error) if self.recovers(&error).await => self.try_window(span, limit).await,
+        let every = |outcome, quality| Some((outcome, quality));
+        self.latest(Span { since, until }, limit, every).await
+    }
+
+    /// Of the same requests those whose quality is known: mostly few, and only they take
+    /// memory.
+    ///
+    /// # Errors
+    ///
+    /// The store or a query failed.
+    pub async fn judged_window(
+        &self,
+        since: UnixMillis,
+        until: UnixMillis,
+        limit: usize,
+    ) -> Result<Vec<(Outcome, Bps)>, HistoryError> {
+        let judged = |outcome, quality: Option<Bps>| Some((outcome, quality?));
+        self.latest(Span { since, until }, limit, judged).await
+    }
+
+    async fn latest<Q>(
+        &self,
+        span: Span,
+        limit: usize,
+        keep: impl Fn(Outcome, Option<Bps>) -> Option<(Outcome, Q)> + Copy,
+    ) -> Result<Vec<(Outcome, Q)>, HistoryError> {
+        let limit = limit.min(WINDOW_ROWS_MAX);
+        match self.try_latest(span, limit, keep).await {
+            Err(error) if self.recovers(&error).await => self.try_latest(span, limit, keep).await,
             result => result,
         }
     }
 
-    async fn try_window(
+    async fn try_latest<Q>(
         &self,
         span: Span,
         limit: usize,
-    ) -> Result<Vec<(Outcome, Option<Bps>)>, HistoryError> {
+        keep: impl Fn(Outcome, Option<Bps>) -> Option<(Outcome, Q)>,
+    ) -> Result<Vec<(Outcome, Q)>, HistoryError> {
         if limit == 0 {
             return Ok(Vec::new());
         }
         let session = self.engine.session();
         let view = self.index.view(Table::Outcomes).await?;
         let span = self.last_rows(&session, &view, span, limit).await?;
+        let qualities = self.quality_by_id(&session, span.since).await?;
         let files = &view.visible;
         let frame = self
             .engine
             .frame(&session, Table::Outcomes, files, Width::Whole, span)?;
-        let batches = collect(frame).await?;
-        let decode = move || decoded(&batches, outcome_columns::decode);
-        let mut outcomes = tokio::task::spawn_blocking(decode).await??;
-        outcomes.sort_by_key(|outcome| (outcome.at, outcome.id));
-        outcomes.drain(..outcomes.len().saturating_sub(limit));
-        let qualities = self.quality_by_id(&session, span.since).await?;
-        let judged = |outcome: Outcome| {
-            let quality = qualities.get(&outcome.id).copied();
-            (outcome, quality)
+        let mut latest = Vec::new();
+        // Batch by batch: never columns and records of all at once.
+        let reading = async {
+            let mut batches = frame.execute_stream().await?;
+            while let Some(batch) = batches.try_next().await? {
+                let decode = move || outcome_columns::decode(&batch);
+                for outcome in tokio::task::spawn_blocking(decode).await?? {
+                    let quality = qualities.get(&outcome.id).copied();
+                    latest.extend(keep(outcome, quality));
+                }
+            }
+            Ok::<_, HistoryError>(())
         };
-        Ok(outcomes.into_iter().map(judged).collect())
+        within_time(reading).await?;
+        latest.sort_by_key(|(outcome, _)| (outcome.at, outcome.id));
+        latest.drain(..latest.len().saturating_sub(limit));
+        Ok(latest)
     }
 
     /// The part of `span` with its last `limit` rows, found from the flat columns, so

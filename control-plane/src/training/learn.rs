@@ -43,8 +43,8 @@ impl Lesson {
     }
 }
 
-/// Learns for the models and routes of `draft`. Live requests without a verdict are
-/// left out. The same data and seed give the same lesson.
+/// Learns for the models and routes of `draft`, from audits and from live requests with
+/// their verdicts. The same data and seed give the same lesson.
 ///
 /// # Errors
 ///
@@ -52,7 +52,7 @@ impl Lesson {
 pub fn learn(
     draft: &Draft,
     audits: &[Audit],
-    live: &[(Outcome, Option<Bps>)],
+    live: &[(Outcome, Bps)],
     current: Option<InUse<'_>>,
     seed: u64,
     progress: &mut dyn FnMut(Step, f32),
@@ -76,13 +76,12 @@ pub fn learn(
     })
 }
 
-/// Live requests that have a verdict.
-pub(super) fn labelled(live: &[(Outcome, Option<Bps>)]) -> Vec<Labelled<'_>> {
-    let judged = live
-        .iter()
-        .filter_map(|(outcome, quality)| Some((outcome, (*quality)?)));
-    judged
-        .map(|(outcome, quality)| Labelled { outcome, quality })
+pub(super) fn labelled(live: &[(Outcome, Bps)]) -> Vec<Labelled<'_>> {
+    live.iter()
+        .map(|(outcome, quality)| Labelled {
+            outcome,
+            quality: *quality,
+        })
         .collect()
 }
 

@@ -103,6 +103,11 @@ async fn a_window_gives_its_latest_rows_oldest_first() {
     let judged = Some(Bps::new(100));
     assert_eq!(read, [(13, None), (14, None), (15, judged), (16, None)]);
     assert_eq!(window[0].0, outcome(13));
+    let judged = stand.history.judged_window(since, until, 4).await.unwrap();
+    assert_eq!(judged, [(outcome(15), Bps::new(100))]);
+    // It is none of the last one.
+    let judged = stand.history.judged_window(since, until, 1).await.unwrap();
+    assert_eq!(judged, []);
     assert_eq!(
         stand.history.window(since, until, 100).await.unwrap().len(),
         12
