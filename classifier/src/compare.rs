@@ -12,6 +12,7 @@ use crate::baselines::{nearest_neighbours, ridges};
 use crate::dataset::Dataset;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::offers::{Comparable, Row, Terms};
+use crate::side_by_side::{self, THREADS};
 
 /// Who takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,11 +96,9 @@ pub fn compare(
         let rows = outside.offers(&shown, |_| committee, false);
         contests.push((Contender::CommitteeWithSlices, rows));
     }
-    let judged = contests
-        .into_iter()
-        .map(|(who, rows)| Some((who, judge(&rows)?)));
+    let judged = side_by_side::each(THREADS, &contests, |(who, rows)| Some((*who, judge(rows)?)));
     Some(Comparison {
-        contests: judged.collect::<Option<_>>()?,
+        contests: judged.into_iter().collect::<Option<_>>()?,
         abstained,
     })
 }

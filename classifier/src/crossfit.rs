@@ -13,11 +13,10 @@ use crate::calibrate::{self, Pair};
 use crate::dataset::Dataset;
 use crate::fit::{FitSettings, Shape, fit};
 use crate::mix::Moments;
+use crate::side_by_side::{self, THREADS};
 
 /// Parts that prompts are cut into.
 pub const FOLDS: usize = 4;
-/// Committees fitted side by side: a training run should leave other cores be.
-const THREADS: usize = 2;
 /// Networks of a fold's committee: its predictions are a little noisier than the
 /// whole's, for a third less time.
 const NETWORKS: usize = 2;
@@ -43,34 +42,18 @@ pub fn cross_fit(data: &Dataset, whole: &Committee, seed: u64) -> CrossFit {
         seed,
         shape: Shape::of(whole),
         networks: NETWORKS,
+        threads: 1,
     };
     let without = |k: usize| {
         let rows: Vec<usize> = (0..data.len()).filter(|row| fold[*row] != k).collect();
         fit(&data.rows(&rows), settings)
     };
+    let parts: Vec<usize> = (0..FOLDS).collect();
     CrossFit {
-        committees: side_by_side(&without),
+        committees: side_by_side::each(THREADS, &parts, |part| without(*part)),
         curves: vec![Curve::identity(); data.models.len()],
         fold,
     }
-}
-
-/// One committee per fold, in order.
-fn side_by_side(fitted: &(impl Fn(usize) -> Committee + Sync)) -> Vec<Committee> {
-    let share = FOLDS.div_ceil(THREADS);
-    std::thread::scope(|scope| {
-        let parts: Vec<_> = (0..THREADS)
-            .map(|part| {
-                let folds = part * share..FOLDS.min((part + 1) * share);
-                scope.spawn(move || folds.map(fitted).collect::<Vec<_>>())
-            })
-            .collect();
-        let joined = parts.into_iter().flat_map(|part| match part.join() {
-            Ok(committees) => committees,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        joined.collect()
-    })
 }
 
 impl CrossFit {
@@ -82,10 +65,13 @@ impl CrossFit {
         if heads < 2 || self.committees.iter().any(|c| c.heads.len() != heads) {
             return None;
         }
+        let audits = data.audits();
+        let opinions = side_by_side::rows(&audits, |row| {
+            let committee = &self.committees[self.fold[*row]];
+            committee.opinions(&data.prompts[*row].facts)
+        });
         let mut moments = Moments::new(heads);
-        for row in data.audits() {
-            let committee = &self.committees[self.fold[row]];
-            let opinions = committee.opinions(&data.prompts[row].facts);
+        for (row, opinions) in audits.into_iter().zip(opinions) {
             for model in 0..data.models.len() {
                 let seen = data.quality[[row, model]];
                 if !seen.is_nan() {
@@ -117,10 +103,12 @@ impl CrossFit {
             };
             calibrate::curves(&pairs.iter().map(kept).collect::<Vec<_>>())
         };
-        for (k, committee) in self.committees.iter_mut().enumerate() {
-            committee.calibration = curves(Some(k));
+        let parts: Vec<Option<usize>> = (0..FOLDS).map(Some).chain([None]).collect();
+        let mut bent = side_by_side::each(THREADS, &parts, |without| curves(*without)).into_iter();
+        for (committee, curves) in self.committees.iter_mut().zip(bent.by_ref()) {
+            committee.calibration = curves;
         }
-        self.curves = curves(None);
+        self.curves = bent.next().unwrap_or_default();
         self
     }
 
@@ -128,9 +116,13 @@ impl CrossFit {
     /// are left out: which model they show was chosen by quality, and that biases them.
     fn pairs(&self, data: &Dataset) -> Vec<Vec<(usize, Pair)>> {
         let mut pairs = vec![Vec::new(); data.models.len()];
-        for row in data.audits() {
+        let audits = data.audits();
+        let scores = side_by_side::rows(&audits, |row| {
+            let committee = &self.committees[self.fold[*row]];
+            committee.score(&data.prompts[*row].facts)
+        });
+        for (row, scores) in audits.into_iter().zip(scores) {
             let fold = self.fold[row];
-            let scores = self.committees[fold].score(&data.prompts[row].facts);
             for (model, score) in scores.models.iter().enumerate() {
                 let seen = data.quality[[row, model]];
                 if !seen.is_nan() {

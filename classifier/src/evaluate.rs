@@ -13,15 +13,16 @@ pub mod deployed;
 pub mod hull;
 pub mod metrics;
 pub mod regret;
+mod resampled;
 
-use ndarray::Array2;
 use spillway_routing::float;
 use spillway_routing::id::ModelId;
 
-use crate::offers::{Policy, Row, Truth};
+use crate::offers::{Row, Truth};
 use hull::{Hull, Point};
-use metrics::{Calibration, Interval, bootstrap, calibration};
+use metrics::{Calibration, Interval, bootstrap_by, calibration};
 use regret::{Regret, regrets};
+use resampled::{Curves, TOGETHER, Table};
 
 /// λ of a sweep: 0, then this many in a geometric row.
 const SWEEP: usize = 120;
@@ -109,10 +110,9 @@ pub fn evaluate(
     if rows.is_empty() || models.is_empty() {
         return None;
     }
-    let even = vec![1.0; rows.len()];
     let table = Table::of(rows, truth);
     let singles = singles(rows, truth, models);
-    let curves = table.curves(&even);
+    let curves = table.curves();
     let cheapest = curves.cheapest;
     let last = curves.singles.iter().map(|p| p.cost).fold(0.0, f64::max);
     let first = curves.singles[cheapest].cost;
@@ -125,9 +125,13 @@ pub fn evaluate(
             zero: relative(&curves.zero),
         }
     });
-    let gain = bootstrap(rows.len(), seed, |counts| {
-        let (router, zero) = table.curves(counts).aiq_log(best);
-        router - zero
+    let gain = bootstrap_by(TOGETHER, rows.len(), seed, |draws| {
+        let curves = table.resampled(draws);
+        let gain = |curves: &Curves| {
+            let (router, zero) = curves.aiq_log(best);
+            router - zero
+        };
+        curves.iter().map(gain).collect()
     });
     let (aiq_log, aiq_log_zero) = curves.aiq_log(best);
     let pairs = (0..models.len())
@@ -138,7 +142,7 @@ pub fn evaluate(
         best,
         cheapest,
         oracle: oracle(truth),
-        curve: table.sweep(&even),
+        curve: table.sweep(),
         aiq: curves.router.mean(first, last),
         aiq_zero: curves.zero.mean(first, last),
         aiq_log,
@@ -160,8 +164,7 @@ pub fn policy_value(rows: &[Row], truth: &Truth, best: usize) -> f64 {
     if rows.is_empty() || truth.quality.ncols() == 0 {
         return 0.0;
     }
-    let table = Table::of(rows, truth);
-    table.curves(&vec![1.0; rows.len()]).aiq_log(best).0
+    Curves::of_sweep(rows, truth).aiq_log(best).0
 }
 
 /// λ 0, then [`SWEEP`] of them around the mean cost of a call.
@@ -181,103 +184,6 @@ pub fn lambdas(rows: &[Row]) -> Vec<u64> {
     let mut all: Vec<u64> = std::iter::once(0).chain((0..SWEEP).map(lambda)).collect();
     all.dedup();
     all
-}
-
-/// Truth of what each λ picks, prompt by prompt: any resample is a weighted sum of it.
-struct Table<'a> {
-    truth: &'a Truth,
-    lambdas: Vec<u64>,
-    /// prompts × λ.
-    quality: Array2<f64>,
-    cost: Array2<f64>,
-}
-
-struct Curves {
-    singles: Vec<Point>,
-    cheapest: usize,
-    router: Hull,
-    zero: Hull,
-}
-
-impl Curves {
-    fn aiq_log(&self, best: usize) -> (f64, f64) {
-        let (from, to) = (self.singles[self.cheapest].cost, self.singles[best].cost);
-        (self.router.mean_log(from, to), self.zero.mean_log(from, to))
-    }
-}
-
-impl<'a> Table<'a> {
-    fn of(rows: &[Row], truth: &'a Truth) -> Self {
-        let lambdas = lambdas(rows);
-        let shape = (rows.len(), lambdas.len());
-        let (mut quality, mut cost) = (Array2::zeros(shape), Array2::zeros(shape));
-        for (k, lambda) in lambdas.iter().enumerate() {
-            let policy = Policy::lambda(*lambda);
-            for (i, row) in rows.iter().enumerate() {
-                let pick = policy.pick(row);
-                quality[[i, k]] = truth.quality[[i, pick]];
-                cost[[i, k]] = truth.cost[[i, pick]];
-            }
-        }
-        Self {
-            truth,
-            lambdas,
-            quality,
-            cost,
-        }
-    }
-
-    /// Hulls with each prompt counted so often. The cheapest single model belongs to
-    /// the router's points: λ without end picks it.
-    fn curves(&self, counts: &[f64]) -> Curves {
-        let singles = points(&self.truth.quality, &self.truth.cost, counts);
-        let cheapest = (0..singles.len())
-            .min_by(|a, b| singles[*a].cost.total_cmp(&singles[*b].cost))
-            .unwrap_or(0);
-        let mut router = points(&self.quality, &self.cost, counts);
-        router.push(singles[cheapest]);
-        Curves {
-            router: Hull::of(&router),
-            zero: Hull::of(&singles),
-            singles,
-            cheapest,
-        }
-    }
-
-    fn sweep(&self, counts: &[f64]) -> Vec<SweepPoint> {
-        let points = points(&self.quality, &self.cost, counts);
-        let point = |(lambda, point): (&u64, Point)| SweepPoint {
-            lambda: *lambda,
-            cost: point.cost,
-            quality: point.quality,
-        };
-        self.lambdas.iter().zip(points).map(point).collect()
-    }
-}
-
-/// Weighted column means.
-fn points(quality: &Array2<f64>, cost: &Array2<f64>, counts: &[f64]) -> Vec<Point> {
-    let mut sums = vec![
-        Point {
-            cost: 0.0,
-            quality: 0.0
-        };
-        quality.ncols()
-    ];
-    let mut total = 0.0;
-    for (row, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0.0) {
-        total += count;
-        let values = quality.row(row).into_iter().zip(cost.row(row));
-        for (sum, (q, c)) in sums.iter_mut().zip(values) {
-            sum.quality += count * q;
-            sum.cost += count * c;
-        }
-    }
-    for sum in &mut sums {
-        sum.quality /= total;
-        sum.cost /= total;
-    }
-    sums
 }
 
 fn pairs(rows: &[Row], truth: &Truth, column: usize) -> Vec<(f64, f64)> {

@@ -18,11 +18,13 @@ use ndarray::Array2;
 use spillway_routing::encoder::{DIMENSIONS, EncoderId};
 use spillway_routing::features::FEATURES;
 use spillway_routing::head::curve::Curve;
+use spillway_routing::head::network::Network;
 use spillway_routing::head::weights::INPUT_ONE;
 use spillway_routing::head::{Committee, Head, Lengths, Scaler};
 use spillway_routing::unit::{Bps, Tokens};
 
 use crate::dataset::Dataset;
+use crate::side_by_side;
 
 /// Fewer audited prompts than this give no heads: nothing clearly beats the
 /// prompt-blind means (measured at 100, break-even near 300).
@@ -45,6 +47,8 @@ pub struct FitSettings {
     /// given.
     pub shape: Option<Shape>,
     pub networks: usize,
+    /// How many work on it; the committee is the same for any number.
+    pub threads: usize,
 }
 
 /// What is chosen before heads are fitted.
@@ -109,26 +113,77 @@ pub fn fit(data: &Dataset, settings: FitSettings) -> Committee {
         return committee;
     }
     let inputs = Inputs::of(&committee, data);
-    committee.lengths = lengths::fit(data, &inputs, &means);
-    committee.heads.extend(slices::fit(data, &inputs, &means));
-    let clusters = settings.shape.map(|shape| shape.clusters);
-    let fitted = clusters::fit(data, &inputs, &means, clusters, settings.seed);
-    committee.heads.extend(fitted);
-    committee.labels_min = tables::labels_min(&committee.heads, data, &inputs);
     let more = settings
         .shape
         .map_or(audits >= COMMITTEE_MIN, |shape| shape.leaves.is_some());
+    let labels = more.then(|| Labels::of(data, &inputs, &means));
+    let parts = Part::all(labels.as_ref(), settings);
+    let fitted = side_by_side::each(settings.threads, &parts, |part| {
+        part.fit(data, &inputs, &means, settings)
+    });
+    let mut networks = Vec::new();
+    for fitted in fitted {
+        match fitted {
+            Fitted::Lengths(lengths) => committee.lengths = lengths,
+            Fitted::Head(head) => committee.heads.extend(head),
+            Fitted::Network(network) => networks.push(network),
+        }
+    }
+    committee.labels_min = tables::labels_min(&committee.heads, data, &inputs);
     if more {
-        let labels = Labels::of(data, &inputs, &means);
-        let leaves = settings.shape.and_then(|shape| shape.leaves);
-        let trees = forest::fit(&labels, leaves, settings.seed);
-        committee.heads.push(Head::Forest(trees));
-        let seeds = (0..settings.networks as u64).map(|i| settings.seed.wrapping_add(i));
-        let networks = seeds.map(|seed| network::fit(&labels, seed));
-        committee.heads.push(Head::Networks(networks.collect()));
+        committee.heads.push(Head::Networks(networks));
     }
     committee.mix = vec![Bps::ONE; committee.heads.len()];
     committee
+}
+
+/// What is fitted on its own, and what its fit needs.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    Lengths,
+    Slices,
+    Clusters,
+    Forest(&'a Labels<'a>),
+    /// By its seed.
+    Network(&'a Labels<'a>, u64),
+}
+
+enum Fitted {
+    Lengths(Lengths),
+    Head(Option<Head>),
+    Network(Network),
+}
+
+impl<'a> Part<'a> {
+    /// In the order of the heads. Trees and networks have labels only where these are
+    /// enough for them.
+    fn all(labels: Option<&'a Labels<'a>>, settings: FitSettings) -> Vec<Self> {
+        let mut parts = vec![Self::Lengths, Self::Slices, Self::Clusters];
+        if let Some(labels) = labels {
+            parts.push(Self::Forest(labels));
+            let seeds = (0..settings.networks as u64).map(|i| settings.seed.wrapping_add(i));
+            parts.extend(seeds.map(|seed| Self::Network(labels, seed)));
+        }
+        parts
+    }
+
+    fn fit(self, data: &Dataset, inputs: &Inputs, means: &Means, settings: FitSettings) -> Fitted {
+        let (seed, shape) = (settings.seed, settings.shape);
+        match self {
+            Self::Lengths => Fitted::Lengths(lengths::fit(data, inputs, means)),
+            Self::Slices => Fitted::Head(slices::fit(data, inputs, means)),
+            Self::Clusters => {
+                let count = shape.map(|shape| shape.clusters);
+                Fitted::Head(clusters::fit(data, inputs, means, count, seed))
+            }
+            Self::Forest(labels) => {
+                let leaves = shape.and_then(|shape| shape.leaves);
+                let trees = forest::fit(labels, leaves, seed);
+                Fitted::Head(Some(Head::Forest(trees)))
+            }
+            Self::Network(labels, seed) => Fitted::Network(network::fit(labels, seed)),
+        }
+    }
 }
 
 fn blind(data: &Dataset, means: &Means) -> Committee {

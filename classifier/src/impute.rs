@@ -14,7 +14,7 @@ use spillway_routing::id::SliceId;
 
 use crate::dataset::Dataset;
 use crate::offers::COVERAGE_MIN;
-use crate::ridge::Ridge;
+use crate::ridge::Moments;
 
 /// A model that was seen on a smaller share of the audits is new. Whatever has a column is
 /// a candidate, so it must take part in the comparison that λ is solved on, and that wants
@@ -84,9 +84,10 @@ fn fill(data: &mut Dataset, audits: &[usize], known: &[usize], others: &Array2<f
     if seen.is_empty() || gaps.is_empty() {
         return;
     }
-    let ridge = Ridge::of(others.select(Axis(0), &seen), PENALTY);
+    let rows = others.select(Axis(0), &seen);
     let labels: Array1<f64> = seen.iter().map(|row| data.quality[[*row, model]]).collect();
-    let (weights, offset) = ridge.solve(&labels);
+    let ridge = Moments::of(&rows).ridge(PENALTY);
+    let (weights, offset) = ridge.solve(rows.rows().into_iter(), &labels);
     // Longer and dearer in proportion to what the known models needed.
     let [input, output] = [&data.input, &data.output].map(|tokens| {
         let theirs = |row: &usize| {

@@ -13,6 +13,7 @@ use crate::dataset::Dataset;
 use crate::evaluate::policy_value;
 use crate::fit::{FitSettings, GIVEN, fit};
 use crate::offers::{Comparable, Terms};
+use crate::side_by_side::{self, THREADS};
 
 /// What is not the usual choice must be worth so much more than it: the mean height of
 /// the cost-quality curve, in shares of full quality.
@@ -38,6 +39,7 @@ pub fn learn(
         seed,
         shape: None,
         networks: NETWORKS,
+        threads: THREADS,
     };
     let mut committee = fit(data, settings);
     half_way();
@@ -50,8 +52,10 @@ pub fn learn(
         comparable: Comparable::of(data, prices, &[]),
     };
     let stacked = stack.map(|mix| (folds.mixed(data, Some(&mix)), mix));
-    let better =
-        stacked.filter(|(stacked, _)| judge.worth(stacked) > judge.worth(&even) + WORTH_MORE);
+    let better = stacked.filter(|(stacked, _)| {
+        let worth = side_by_side::each(THREADS, &[&even, stacked], |folds| judge.worth(folds));
+        worth[1] > worth[0] + WORTH_MORE
+    });
     let mut folds = match better {
         Some((folds, mix)) => {
             committee.mix = mix;
@@ -95,13 +99,15 @@ impl Judge<'_> {
             return GIVEN[0];
         }
         let shown = self.data.with_slices_shown();
-        let mut folds = folds.clone();
-        let mut best = (f64::NEG_INFINITY, GIVEN[0]);
-        for given in GIVEN {
+        let worths = side_by_side::each(THREADS, &GIVEN, |given| {
+            let mut folds = folds.clone();
             for fold in &mut folds.committees {
-                fold.given = given;
+                fold.given = *given;
             }
-            let worth = self.worth_on(&shown, &folds);
+            self.worth_on(&shown, &folds)
+        });
+        let mut best = (f64::NEG_INFINITY, GIVEN[0]);
+        for (given, worth) in GIVEN.into_iter().zip(worths) {
             if worth > best.0 + WORTH_MORE {
                 best = (worth, given);
             }

@@ -28,10 +28,12 @@ pub mod mix;
 pub mod multiplier;
 pub mod offers;
 pub mod offlog;
+mod picks;
 pub mod price;
 pub mod report;
 mod ridge;
 pub mod run;
+mod side_by_side;
 
 #[cfg(test)]
 mod synthetic;

@@ -5,6 +5,8 @@
 //! mean (measured). Predictions must be out of fold, or λ would trust them too much.
 //! Every choice is `routing::decide::choose`'s. Knows nothing of how offers were made.
 
+use std::borrow::Borrow;
+
 use spillway_routing::table::{Certificate, Choice};
 use spillway_routing::unit::Bps;
 
@@ -12,6 +14,7 @@ use crate::certificate::{ALLOWED, DELTA, certified, order};
 use crate::evaluate::metrics::mean_and_error;
 use crate::evaluate::{SweepPoint, lambdas};
 use crate::offers::{Policy, Row, Truth};
+use crate::picks::Fronts;
 
 /// A floor counts as kept when the mean paired shortfall (bar × best − policy) is at
 /// most a quarter point and its one-sided 90 % upper bound (central limit theorem) at
@@ -68,50 +71,142 @@ impl Solved {
     }
 }
 
-/// The cheapest λ that keeps `bar` of column `best`'s mean quality: the best of the
-/// sweep, then of a finer row up to the sweep's next λ. `guard` and `default` are taken
-/// from `route`; its choice is ignored.
-#[must_use]
-pub fn solve(rows: &[Row], truth: &Truth, best: usize, bar: Bps, route: Policy) -> Solved {
-    let sweep = lambdas(rows);
-    let order = order(rows.len());
-    let attempt = |lambda: u64| {
-        let choice = Choice::Multiplier(lambda);
-        trial(rows, truth, best, bar, Policy { choice, ..route }, &order)
-    };
-    let mut tried: Vec<Solved> = sweep.iter().map(|lambda| attempt(*lambda)).collect();
-    in_sequence(&mut tried);
-    let point = |solved: &Solved| SweepPoint {
-        lambda: solved.lambda(),
-        cost: solved.cost,
-        quality: solved.quality,
-    };
-    let curve = tried.iter().map(point).collect();
-    let mut solved = tried
-        .into_iter()
-        .reduce(better)
-        .unwrap_or_else(|| attempt(0));
-    let from = solved.lambda();
-    let next = sweep.get(sweep.partition_point(|lambda| *lambda <= from));
-    if let Some(next) = next.filter(|_| solved.kept) {
-        let step = (next - from) / (FINER + 1);
-        let mut finer: Vec<Solved> = (1..=FINER).map(|i| attempt(from + i * step)).collect();
-        in_sequence(&mut finer);
-        solved = finer.into_iter().fold(solved, better);
-    }
-    solved.curve = curve;
-    solved
+/// One way to pick at every λ of a sweep, over the same prompts: bars that share it cost
+/// little more than one.
+#[derive(Debug)]
+pub struct Sweep<'a> {
+    truth: &'a Truth,
+    fronts: Fronts,
+    route: Policy,
+    order: Vec<usize>,
+    lambdas: Vec<u64>,
+    /// One per λ.
+    trials: Vec<Trial>,
 }
 
-/// From the safest on, the first λ without a certificate takes it from all that follow,
-/// and without one the bar does not count as kept.
-fn in_sequence(tried: &mut [Solved]) {
-    let mut held = true;
-    for solved in tried {
-        held &= solved.certified;
-        solved.certified = held;
-        solved.kept &= held;
+/// What one λ picks, prompt by prompt, and what that gives.
+#[derive(Debug)]
+struct Trial {
+    choice: Choice,
+    picks: Vec<u16>,
+    /// Means, as in [`Solved`].
+    quality: f64,
+    cost: f64,
+}
+
+impl<'a> Sweep<'a> {
+    /// Guard and default are taken from `route`; its choice is ignored.
+    #[must_use]
+    pub fn of(rows: &[Row], truth: &'a Truth, route: Policy) -> Self {
+        let mut sweep = Self {
+            truth,
+            fronts: Fronts::of(rows),
+            route,
+            order: order(rows.len()),
+            lambdas: lambdas(rows),
+            trials: Vec::new(),
+        };
+        sweep.trials = sweep.lambdas.iter().map(|l| sweep.trial(*l)).collect();
+        sweep
     }
+
+    fn trial(&self, lambda: u64) -> Trial {
+        let choice = Choice::Multiplier(lambda);
+        let (mut quality, mut cost) = (0.0, 0.0);
+        let picks = self.fronts.picks(Policy {
+            choice,
+            ..self.route
+        });
+        let picked = |(row, pick): (usize, usize)| {
+            quality += self.truth.quality[[row, pick]];
+            cost += self.truth.cost[[row, pick]];
+            pick as u16
+        };
+        let picks: Vec<u16> = picks.enumerate().map(picked).collect();
+        let n = picks.len().max(1) as f64;
+        Trial {
+            choice,
+            picks,
+            quality: quality / n,
+            cost: cost / n,
+        }
+    }
+
+    /// The cheapest λ that keeps `bar` of column `best`'s mean quality: the best of the
+    /// sweep, then of a finer row up to the sweep's next λ.
+    #[must_use]
+    pub fn solve(&self, best: usize, bar: Bps) -> Solved {
+        let floor = (best, bar);
+        let tried = self.in_sequence(self.trials.iter(), floor);
+        let point = |solved: &Solved| SweepPoint {
+            lambda: solved.lambda(),
+            cost: solved.cost,
+            quality: solved.quality,
+        };
+        let curve = tried.iter().map(point).collect();
+        let attempt = |lambda: u64| self.judge(&self.trial(lambda), floor, true);
+        let mut solved = tried
+            .into_iter()
+            .reduce(better)
+            .unwrap_or_else(|| attempt(0));
+        let from = solved.lambda();
+        let next = self.lambdas.partition_point(|lambda| *lambda <= from);
+        if let Some(next) = self.lambdas.get(next).filter(|_| solved.kept) {
+            let step = (next - from) / (FINER + 1);
+            let finer = (1..=FINER).map(|i| self.trial(from + i * step));
+            let finer = self.in_sequence(finer, floor);
+            solved = finer.into_iter().fold(solved, better);
+        }
+        solved.curve = curve;
+        solved
+    }
+
+    /// From the safest on, the first λ without a certificate takes it from all that
+    /// follow, and without one the bar does not count as kept.
+    fn in_sequence<T: Borrow<Trial>>(
+        &self,
+        trials: impl Iterator<Item = T>,
+        floor: (usize, Bps),
+    ) -> Vec<Solved> {
+        let mut held = true;
+        let judged = trials.map(|trial| {
+            let solved = self.judge(trial.borrow(), floor, held);
+            held = solved.certified;
+            Solved {
+                kept: solved.kept && held,
+                ..solved
+            }
+        });
+        judged.collect()
+    }
+
+    /// Asks for a certificate only where one would still count.
+    fn judge(&self, trial: &Trial, (best, bar): (usize, Bps), ask: bool) -> Solved {
+        let quality = &self.truth.quality;
+        let difference = |(row, pick): (usize, &u16)| {
+            quality[[row, usize::from(*pick)]] - bar.share() * quality[[row, best]]
+        };
+        let differences: Vec<f64> = trial.picks.iter().enumerate().map(difference).collect();
+        let (mean, error) = mean_and_error(&differences);
+        let margin = mean - SHORTFALL_Z * error;
+        let losses = self.order.iter().map(|row| -differences[*row]);
+        Solved {
+            choice: trial.choice,
+            kept: mean >= -SHORTFALL_MEAN_MAX && margin >= -SHORTFALL_MAX,
+            quality: trial.quality,
+            cost: trial.cost,
+            margin,
+            certified: ask && certified(losses, ALLOWED, DELTA),
+            audits: differences.len(),
+            curve: Vec::new(),
+        }
+    }
+}
+
+/// [`Sweep::solve`] for a single bar.
+#[must_use]
+pub fn solve(rows: &[Row], truth: &Truth, best: usize, bar: Bps, route: Policy) -> Solved {
+    Sweep::of(rows, truth, route).solve(best, bar)
 }
 
 /// Of two that keep the bar the cheaper, on a tie the later (λ grows); one that keeps
@@ -123,38 +218,6 @@ fn better(held: Solved, tried: Solved) -> Solved {
         (_, keeps) => keeps,
     };
     if replace { tried } else { held }
-}
-
-fn trial(
-    rows: &[Row],
-    truth: &Truth,
-    best: usize,
-    bar: Bps,
-    policy: Policy,
-    order: &[usize],
-) -> Solved {
-    let (mut quality, mut cost) = (0.0, 0.0);
-    let mut differences = Vec::with_capacity(rows.len());
-    for (i, row) in rows.iter().enumerate() {
-        let pick = policy.pick(row);
-        quality += truth.quality[[i, pick]];
-        cost += truth.cost[[i, pick]];
-        differences.push(truth.quality[[i, pick]] - bar.share() * truth.quality[[i, best]]);
-    }
-    let (mean, error) = mean_and_error(&differences);
-    let margin = mean - SHORTFALL_Z * error;
-    let losses = order.iter().map(|row| -differences[*row]);
-    let n = rows.len().max(1) as f64;
-    Solved {
-        choice: policy.choice,
-        kept: mean >= -SHORTFALL_MEAN_MAX && margin >= -SHORTFALL_MAX,
-        quality: quality / n,
-        cost: cost / n,
-        margin,
-        certified: certified(losses, ALLOWED, DELTA),
-        audits: rows.len(),
-        curve: Vec::new(),
-    }
 }
 
 #[cfg(test)]

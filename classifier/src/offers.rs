@@ -17,6 +17,7 @@ use spillway_routing::unit::{Bps, NanoUsd, Tokens, UnixMillis};
 
 use crate::dataset::{Dataset, Prompt};
 use crate::price::{Charge, price_of};
+use crate::side_by_side;
 
 /// What is needed to price a model's answer before it is written.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -210,7 +211,7 @@ impl Comparable {
     pub fn offers<'a>(
         &self,
         data: &Dataset,
-        of_row: impl Fn(usize) -> &'a Committee,
+        of_row: impl Fn(usize) -> &'a Committee + Sync,
         blind: bool,
     ) -> Vec<Row> {
         let scores = |row: usize| {
@@ -230,7 +231,7 @@ impl Comparable {
 
     /// Offers by whatever predicts; scores are in the order of the data set's models.
     #[must_use]
-    pub fn offers_of(&self, data: &Dataset, scores: impl Fn(usize) -> Scores) -> Vec<Row> {
+    pub fn offers_of(&self, data: &Dataset, scores: impl Fn(usize) -> Scores + Sync) -> Vec<Row> {
         let row = |row: &usize| {
             let scores = scores(*row);
             Row {
@@ -238,7 +239,7 @@ impl Comparable {
                 abstained: scores.abstention.is_some(),
             }
         };
-        self.rows.iter().map(row).collect()
+        side_by_side::rows(&self.rows, row)
     }
 
     fn price(&self, prompt: &Prompt, scores: &Scores) -> Vec<Offer> {

@@ -27,7 +27,7 @@ use crate::offers::{Comparable, Row, Terms, terms};
 use crate::report::{Decline, ModelReport, PriceSource, RouteReport, Rows, RunReport, heads};
 pub use in_use::InUse;
 use in_use::{Former, Rival};
-use routes::{Beside, Gated, Part, finish, gate, slices, unseen};
+use routes::{Beside, Gated, Part, finish, gates, slices, unseen};
 
 /// A route that wants a λ.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -298,8 +298,8 @@ fn measure(
         slices,
         flips_max: settings.flips_max,
     };
-    let gated = |bar: &Bar| gate(bar, &trained, &tested, &beside, report, settings.seed);
-    settings.bars.iter().map(gated).collect()
+    let (bars, seed) = (settings.bars, settings.seed);
+    gates(bars, &trained, &tested, &beside, report, seed)
 }
 
 fn model_reports(

@@ -1,8 +1,9 @@
 //! Metrics against cases worked by hand.
 
-use super::deployed::deployed;
+use super::deployed::{Tried, deployed, deployed_all};
 use super::*;
-use ndarray::array;
+use crate::offers::Policy;
+use ndarray::{Array2, array};
 use spillway_routing::decide::Offer;
 use spillway_routing::unit::{Bps, NanoUsd};
 
@@ -100,6 +101,21 @@ fn a_deployed_point_counts_what_was_picked() {
     assert!((d.quality - 0.75).abs() < 1e-12 && (d.cost - 2.5).abs() < 1e-12);
     assert!((d.floor - 0.675).abs() < 1e-12 && (d.best_cost - 4.0).abs() < 1e-12);
     assert!(d.shortfall.low <= d.floor - d.quality && d.shortfall.high >= d.floor - d.quality);
+}
+
+#[test]
+fn policies_held_against_their_bars_together_come_to_the_same() {
+    let some = rows([[0.9, 0.9], [0.9, 0.9], [0.1, 0.9], [0.1, 0.9]]);
+    let others = rows([[0.2, 0.9], [0.9, 0.3], [0.1, 0.9], [0.9, 0.1]]);
+    let tried = |rows, lambda, bar| Tried {
+        rows,
+        policy: Policy::lambda(lambda),
+        bar: Bps::new(bar),
+    };
+    let tried = [tried(&some, 1, 9_000), tried(&others, 2_000, 9_900)];
+    let alone = |t: &Tried<'_>| deployed(t.rows, &truth(), t.policy, 1, t.bar, 5);
+    let expected: Vec<_> = tried.iter().map(alone).collect();
+    assert_eq!(deployed_all(&tried, &truth(), 1, 5), expected);
 }
 
 #[test]

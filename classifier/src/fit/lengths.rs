@@ -3,14 +3,14 @@
 //! Owns: the correction that makes predicted tokens right on average, which money is
 //! counted by. Prices come later, from the catalogue: a price change needs no new fit.
 
-use ndarray::{Array1, Axis};
+use ndarray::{Array1, Array2, ArrayView1, Axis};
 use spillway_routing::float;
 use spillway_routing::head::Lengths;
 use spillway_routing::head::weights::Weights;
 
 use super::{Inputs, Means};
 use crate::dataset::Dataset;
-use crate::ridge::Ridge;
+use crate::ridge::{Moments, Ridge};
 
 /// Weight of the L2 penalty against the summed squared error; inputs have spread 1.
 const PENALTY: f64 = 100.0;
@@ -18,22 +18,30 @@ const PENALTY: f64 = 100.0;
 pub(super) fn fit(data: &Dataset, inputs: &Inputs, means: &Means) -> Lengths {
     let width = inputs.real.ncols();
     let (mut weights, mut bias) = (Vec::new(), Vec::new());
-    let mut solved: Option<(Vec<usize>, Ridge)> = None;
+    // Audits show most models on the same prompts, whose moments are taken once; verdicts on
+    // live requests add a few to each.
+    let answered = |row: usize, model: usize| !data.output[[row, model]].is_nan();
+    let by_all = |row: usize| (0..data.models.len()).all(|model| answered(row, model));
+    let (shared, others): (Vec<usize>, Vec<usize>) = (0..data.len()).partition(|row| by_all(*row));
+    let shared = Seen::of(inputs, shared);
+    let mut own = Seen::of(inputs, Vec::new());
+    let mut solver = shared.moments.ridge(PENALTY);
     for model in 0..data.models.len() {
-        let seen = |row: &usize| !data.output[[*row, model]].is_nan();
-        let rows: Vec<usize> = (0..data.len()).filter(seen).collect();
-        // Most models were seen on the same prompts: one factor serves them all.
-        if solved.as_ref().is_none_or(|(known, _)| *known != rows) {
-            let chosen = inputs.real.select(Axis(0), &rows).mapv(f64::from);
-            solved = Some((rows.clone(), Ridge::of(chosen, PENALTY)));
-        }
-        let Some((_, solver)) = &solved else { continue };
-        let tokens: Array1<f64> = rows
+        let rows: Vec<usize> = others
             .iter()
+            .copied()
+            .filter(|row| answered(*row, model))
+            .collect();
+        if rows != own.rows {
+            own = Seen::of(inputs, rows);
+            solver = shared.moments.with(&own.moments).ridge(PENALTY);
+        }
+        let parts = [&shared, &own];
+        let tokens = parts.iter().flat_map(|seen| &seen.rows);
+        let tokens: Array1<f64> = tokens
             .map(|row| data.output[[*row, model]].max(1.0))
             .collect();
-        let (coefficients, mean) = solver.solve(&tokens.mapv(float::ln));
-        let (coefficients, mean) = right_on_average(solver, coefficients, mean, &tokens)
+        let (coefficients, mean) = right_on_average(&solver, parts, &tokens)
             .unwrap_or_else(|| (Array1::zeros(width), float::ln(means.output[model])));
         weights.extend(coefficients.iter().map(|w| *w as f32));
         bias.push(mean as f32);
@@ -44,19 +52,39 @@ pub(super) fn fit(data: &Dataset, inputs: &Inputs, means: &Means) -> Lengths {
     }
 }
 
-/// The offset moved until predicted tokens sum to the observed ones (a smearing
-/// correction, Duan 1983, as a ratio). `None` without rows.
+/// Prompts that a model was seen on.
+struct Seen {
+    rows: Vec<usize>,
+    inputs: Array2<f64>,
+    moments: Moments,
+}
+
+impl Seen {
+    fn of(inputs: &Inputs, rows: Vec<usize>) -> Self {
+        let inputs = inputs.real.select(Axis(0), &rows).mapv(f64::from);
+        Self {
+            moments: Moments::of(&inputs),
+            inputs,
+            rows,
+        }
+    }
+
+    fn inputs(&self) -> impl Iterator<Item = ArrayView1<'_, f64>> {
+        self.inputs.rows().into_iter()
+    }
+}
+
+/// Coefficients, and an offset that is moved until predicted tokens sum to the observed ones
+/// (a smearing correction, Duan 1983, as a ratio). `None` without rows.
 fn right_on_average(
     solver: &Ridge,
-    coefficients: Array1<f64>,
-    mean: f64,
+    seen: [&Seen; 2],
     tokens: &Array1<f64>,
 ) -> Option<(Array1<f64>, f64)> {
-    let predicted: f64 = solver
-        .rows
-        .dot(&coefficients)
-        .iter()
-        .map(|log| float::exp(log + mean))
+    let inputs = || seen.into_iter().flat_map(Seen::inputs);
+    let (coefficients, mean) = solver.solve(inputs(), &tokens.mapv(float::ln));
+    let predicted: f64 = inputs()
+        .map(|input| float::exp(input.dot(&coefficients) + mean))
         .sum();
     let ratio = tokens.sum() / predicted;
     (ratio.is_finite() && ratio > 0.0).then(|| (coefficients, mean + float::ln(ratio)))
@@ -65,22 +93,30 @@ fn right_on_average(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ndarray::Array2;
+
+    fn inputs(rows: usize) -> Inputs {
+        let number = |(r, c): (usize, usize)| ((r * 7 + c * 3) % 11) as f32 / 5.0 - 1.0;
+        Inputs {
+            fixed: Vec::new(),
+            real: Array2::from_shape_fn((rows, 2), number),
+        }
+    }
 
     #[test]
     fn predicted_tokens_sum_to_the_observed() {
-        let rows =
-            Array2::from_shape_fn((50, 2), |(r, c)| ((r * 7 + c * 3) % 11) as f64 / 5.0 - 1.0);
+        let inputs = inputs(50);
+        // As though one part were seen by all models and the other by this one.
+        let parts = [
+            &Seen::of(&inputs, (0..40).collect()),
+            &Seen::of(&inputs, (40..50).collect()),
+        ];
         let tokens: Array1<f64> = (0..50).map(|r| 10.0 + 40.0 * f64::from(r % 9)).collect();
-        let solver = Ridge::of(rows, PENALTY);
-        let (x, offset) = solver.solve(&tokens.mapv(float::ln));
-        let (x, offset) = right_on_average(&solver, x, offset, &tokens).unwrap();
-        let predicted: f64 = solver
-            .rows
-            .dot(&x)
-            .iter()
-            .map(|log| float::exp(log + offset))
-            .sum();
+        let solver = parts[0].moments.with(&parts[1].moments).ridge(PENALTY);
+        let (x, offset) = right_on_average(&solver, parts, &tokens).unwrap();
+        let logs = inputs.real.mapv(f64::from).dot(&x) + offset;
+        let predicted = logs.mapv(float::exp).sum();
         assert!((predicted / tokens.sum() - 1.0).abs() < 1e-9);
+        let none = Seen::of(&inputs, Vec::new());
+        assert!(right_on_average(&solver, [&none, &none], &Array1::zeros(0)).is_none());
     }
 }

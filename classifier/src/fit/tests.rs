@@ -17,6 +17,7 @@ fn learnt(data: &Dataset) -> Committee {
             seed: 9,
             shape: None,
             networks: 1,
+            threads: 1,
         },
     )
 }
@@ -47,6 +48,21 @@ fn assert_recovered(committee: &Committee, within: f64) {
             );
         }
     }
+}
+
+#[test]
+fn any_number_of_threads_fits_the_same_committee() {
+    let data = data(true, true);
+    let fitted = |threads: usize| {
+        let settings = FitSettings {
+            seed: 9,
+            shape: None,
+            networks: 2,
+            threads,
+        };
+        fit(&data, settings)
+    };
+    assert_eq!(fitted(1), fitted(3));
 }
 
 #[test]

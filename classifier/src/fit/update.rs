@@ -55,6 +55,7 @@ mod tests {
             seed: 9,
             shape: None,
             networks: 1,
+            threads: 1,
         };
         fit(data, settings)
     }

@@ -101,45 +101,72 @@ impl Rival {
     }
 }
 
-/// The new policy against that of the heads in use, at the same λ, on all new prompts of
-/// some parts; `None` where they are too few.
-pub(super) fn compared(
-    parts: [&Part; 2],
-    models: &[ModelId],
-    policy: Policy,
-    flips_max: Bps,
-    seed: u64,
-) -> Option<Running> {
-    let lambda = match policy.choice {
-        Choice::Multiplier(lambda) => lambda as f64 * 1e-4,
-        Choice::Floor(_) => 0.0,
-    };
-    let (mut gains, mut flips) = (Vec::new(), 0);
-    for part in parts {
-        let rival = part.rival.as_ref()?;
-        let (rows, ours) = part.all.narrow(&part.offers.0, models);
-        let (_, theirs) = part.all.narrow(&rival.offers, models);
-        let truth = &rows.truth;
-        let worth =
-            |row: usize, pick: usize| truth.quality[[row, pick]] - lambda * truth.cost[[row, pick]];
-        for row in (0..ours.len()).filter(|row| rival.new[*row]) {
-            let (our, their) = (policy.pick(&ours[row]), policy.pick(&theirs[row]));
-            gains.push(worth(row, our) - worth(row, their));
-            flips += usize::from(our != their);
+/// New policies against that of the heads in use, on all new prompts of some parts.
+pub(super) struct Compared<'a> {
+    parts: Vec<Side<'a>>,
+}
+
+/// One part's offers among some models, ours and theirs.
+struct Side<'a> {
+    rows: Comparable,
+    ours: Vec<Row>,
+    theirs: Vec<Row>,
+    new: &'a [bool],
+}
+
+impl<'a> Compared<'a> {
+    /// `None` where no heads are in use, or too few prompts are new.
+    pub(super) fn of(parts: [&'a Part; 2], models: &[ModelId]) -> Option<Self> {
+        let rivals = parts.map(|part| part.rival.as_ref());
+        let new = |rival: &Rival| rival.new.iter().filter(|new| **new).count();
+        let count: usize = rivals.into_iter().flatten().map(new).sum();
+        if count < NEW_PROMPTS_MIN {
+            return None;
+        }
+        let side = |part: &'a Part| {
+            let rival = part.rival.as_ref()?;
+            let (rows, ours) = part.all.narrow(&part.offers.0, models);
+            let (_, theirs) = part.all.narrow(&rival.offers, models);
+            Some(Side {
+                rows,
+                ours,
+                theirs,
+                new: &rival.new,
+            })
+        };
+        let parts = parts.into_iter().map(side).collect::<Option<_>>()?;
+        Some(Self { parts })
+    }
+
+    /// Both at the same λ.
+    pub(super) fn at(&self, policy: Policy, flips_max: Bps, seed: u64) -> Running {
+        let lambda = match policy.choice {
+            Choice::Multiplier(lambda) => lambda as f64 * 1e-4,
+            Choice::Floor(_) => 0.0,
+        };
+        let (mut gains, mut flips) = (Vec::new(), 0);
+        for side in &self.parts {
+            let truth = &side.rows.truth;
+            let worth = |row: usize, pick: usize| {
+                truth.quality[[row, pick]] - lambda * truth.cost[[row, pick]]
+            };
+            for row in (0..side.ours.len()).filter(|row| side.new[*row]) {
+                let our = policy.pick(&side.ours[row]);
+                let their = policy.pick(&side.theirs[row]);
+                gains.push(worth(row, our) - worth(row, their));
+                flips += usize::from(our != their);
+            }
+        }
+        let n = gains.len() as f64;
+        Running {
+            gain: bootstrap(gains.len(), seed, |counts| {
+                let pairs = gains.iter().zip(counts);
+                pairs.map(|(gain, count)| gain * count).sum::<f64>() / n
+            }),
+            flips: flips as f64 / n,
+            flips_max,
         }
     }
-    if gains.len() < NEW_PROMPTS_MIN {
-        return None;
-    }
-    let n = gains.len() as f64;
-    Some(Running {
-        gain: bootstrap(gains.len(), seed, |counts| {
-            let pairs = gains.iter().zip(counts);
-            pairs.map(|(gain, count)| gain * count).sum::<f64>() / n
-        }),
-        flips: flips as f64 / n,
-        flips_max,
-    })
 }
 
 #[cfg(test)]
@@ -159,6 +186,7 @@ mod tests {
             seed: 1,
             shape: None,
             networks: 1,
+            threads: 1,
         };
         let fitted = fit(&Dataset::of(before, None), settings);
         let counted = refreshed(&fitted, &all, &[]).unwrap();

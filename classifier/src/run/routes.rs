@@ -10,17 +10,18 @@ use spillway_routing::table::Choice;
 use spillway_routing::unit::Bps;
 
 use super::Bar;
-use super::in_use::{Rival, compared};
+use super::in_use::{Compared, Rival};
 use crate::calibrate::Pair;
 use crate::crossfit::CrossFit;
 use crate::dataset::Dataset;
-use crate::evaluate::deployed::deployed;
-use crate::evaluate::evaluate;
+use crate::evaluate::deployed::{Tried, deployed_all};
 use crate::evaluate::metrics::calibration;
+use crate::evaluate::{Evaluation, evaluate};
 use crate::gate::{Evidence, SLICE_PROMPTS_MIN, SliceCalibration, check};
-use crate::multiplier::{Solved, solve};
+use crate::multiplier::{Solved, Sweep};
 use crate::offers::{Comparable, Policy, Row, Terms};
 use crate::report::{RouteReport, RunReport};
+use crate::side_by_side::{self, THREADS};
 
 /// Offers by the committees that did not see their rows, learned and blind.
 pub(super) fn unseen(data: &Dataset, all: &Comparable, folds: &CrossFit) -> (Vec<Row>, Vec<Row>) {
@@ -74,66 +75,139 @@ pub(super) fn slices(data: &Dataset, all: &Comparable, learned: &[Row]) -> Vec<S
         .collect()
 }
 
-pub(super) fn gate(
-    bar: &Bar,
+/// Asks the gate about every bar; the answers are in the bars' order.
+pub(super) fn gates(
+    bars: &[Bar],
     train: &Part,
     held: &Part,
     beside: &Beside,
     report: &RunReport,
     seed: u64,
-) -> Gated {
-    let (inside, learned_rows) = train.all.narrow(&train.offers.0, &bar.models);
-    let (_, blind_rows) = train.all.narrow(&train.offers.1, &bar.models);
-    let (outside, learned) = held.all.narrow(&held.offers.0, &bar.models);
-    let (_, blind) = held.all.narrow(&held.offers.1, &bar.models);
-    let mut gated = Gated {
+) -> Vec<Gated> {
+    by_group(bars, |members| {
+        let group: Vec<&Bar> = members.iter().map(|i| &bars[*i]).collect();
+        Group::of(group[0], train, held, report, seed).map_or_else(
+            || group.iter().map(|bar| shut(bar)).collect(),
+            |shared| shared.gated(&group, [train, held], beside, seed),
+        )
+    })
+}
+
+fn shut(bar: &Bar) -> Gated {
+    Gated {
         report: unsolved(bar),
         open: false,
-    };
-    if inside.rows.is_empty() || inside.models.is_empty() || outside.rows.is_empty() {
-        return gated;
     }
-    let best = inside.best();
-    let route = policy(bar, &inside);
-    let solved = solve(&learned_rows, &inside.truth, best, bar.bar, route);
-    let solved_blind = solve(&blind_rows, &inside.truth, best, bar.bar, route);
-    let with = |choice: Choice| Policy { choice, ..route };
-    let truth = &outside.truth;
-    let reached = deployed(&learned, truth, with(solved.choice), best, bar.bar, seed);
-    let reached_blind = deployed(
-        &blind,
-        truth,
-        with(solved_blind.choice),
-        best,
-        bar.bar,
-        seed,
-    );
-    // Routes over all models share the report's evaluation.
-    let shared = report.learned.clone().filter(|_| bar.models.is_empty());
-    let own = || evaluate(&learned, truth, &outside.models, best, seed);
-    let Some(evaluation) = shared.or_else(own) else {
-        return gated;
-    };
-    let running = compared(
-        [train, held],
-        &bar.models,
-        with(solved.choice),
-        beside.flips_max,
-        seed,
-    );
-    let checks = check(&Evidence {
-        solved: &solved,
-        deployed: &reached,
-        evaluation: &evaluation,
-        bar: bar.bar,
-        slices: &beside.slices,
-        running,
-    });
-    gated.open = checks.iter().all(|checked| checked.held);
-    gated.report.checks = checks;
-    gated.report.deployed = Some(reached);
-    gated.report.deployed_blind = Some(reached_blind);
-    gated
+}
+
+/// Works on bars together that choose alike among the same models: only how much of the
+/// best quality they keep differs. `work` gets a group's places among the bars; the results
+/// are in the order of all bars.
+fn by_group<T>(bars: &[Bar], work: impl Fn(&[usize]) -> Vec<T>) -> Vec<T> {
+    let alike =
+        |a: &Bar, b: &Bar| (&a.models, a.guard, &a.default) == (&b.models, b.guard, &b.default);
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    for (i, bar) in bars.iter().enumerate() {
+        match groups.iter_mut().find(|group| alike(&bars[group[0]], bar)) {
+            Some(group) => group.push(i),
+            None => groups.push(vec![i]),
+        }
+    }
+    let mut done: Vec<(usize, T)> = Vec::with_capacity(bars.len());
+    for group in groups {
+        let made = work(&group);
+        done.extend(group.into_iter().zip(made));
+    }
+    done.sort_by_key(|(i, _)| *i);
+    done.into_iter().map(|(_, made)| made).collect()
+}
+
+/// What the bars of a group share.
+struct Group {
+    inside: Comparable,
+    outside: Comparable,
+    /// Learned and blind, of the two.
+    inside_rows: [Vec<Row>; 2],
+    outside_rows: [Vec<Row>; 2],
+    best: usize,
+    route: Policy,
+    evaluation: Evaluation,
+}
+
+impl Group {
+    /// `None` where nothing can be compared.
+    fn of(bar: &Bar, train: &Part, held: &Part, report: &RunReport, seed: u64) -> Option<Self> {
+        let (inside, learned_inside) = train.all.narrow(&train.offers.0, &bar.models);
+        let (_, blind_inside) = train.all.narrow(&train.offers.1, &bar.models);
+        let (outside, learned) = held.all.narrow(&held.offers.0, &bar.models);
+        let (_, blind) = held.all.narrow(&held.offers.1, &bar.models);
+        if inside.rows.is_empty() || inside.models.is_empty() || outside.rows.is_empty() {
+            return None;
+        }
+        let best = inside.best();
+        // Routes over all models share the report's evaluation.
+        let shared = report.learned.clone().filter(|_| bar.models.is_empty());
+        let own = || evaluate(&learned, &outside.truth, &outside.models, best, seed);
+        let evaluation = shared.or_else(own)?;
+        Some(Self {
+            best,
+            route: policy(bar, &inside),
+            evaluation,
+            inside,
+            outside,
+            inside_rows: [learned_inside, blind_inside],
+            outside_rows: [learned, blind],
+        })
+    }
+
+    fn gated(&self, bars: &[&Bar], parts: [&Part; 2], beside: &Beside, seed: u64) -> Vec<Gated> {
+        let sweeps = side_by_side::each(THREADS, &self.inside_rows, |rows| {
+            Sweep::of(rows, &self.inside.truth, self.route)
+        });
+        let solved = side_by_side::each(THREADS, bars, |bar| {
+            let solve = |sweep: &Sweep<'_>| sweep.solve(self.best, bar.bar);
+            sweeps.iter().map(solve).collect::<Vec<Solved>>()
+        });
+        let with = |choice: Choice| Policy {
+            choice,
+            ..self.route
+        };
+        let tried = bars.iter().zip(&solved).flat_map(|(bar, solved)| {
+            let pairs = solved.iter().zip(&self.outside_rows);
+            pairs.map(|(solved, rows)| Tried {
+                rows,
+                policy: with(solved.choice),
+                bar: bar.bar,
+            })
+        });
+        let tried: Vec<Tried<'_>> = tried.collect();
+        let reached = deployed_all(&tried, &self.outside.truth, self.best, seed);
+        let rival = Compared::of(parts, &bars[0].models);
+        let running = side_by_side::each(THREADS, &solved, |solved| {
+            let rival = rival.as_ref()?;
+            Some(rival.at(with(solved[0].choice), beside.flips_max, seed))
+        });
+        let each = bars.iter().zip(&solved).zip(reached.chunks_exact(2));
+        let gated = each
+            .zip(running)
+            .map(|(((bar, solved), reached), running)| {
+                let checks = check(&Evidence {
+                    solved: &solved[0],
+                    deployed: &reached[0],
+                    evaluation: &self.evaluation,
+                    bar: bar.bar,
+                    slices: &beside.slices,
+                    running,
+                });
+                let mut gated = shut(bar);
+                gated.open = checks.iter().all(|checked| checked.held);
+                gated.report.checks = checks;
+                gated.report.deployed = Some(reached[0]);
+                gated.report.deployed_blind = Some(reached[1]);
+                gated
+            });
+        gated.collect()
+    }
 }
 
 /// λ of every route on all prompts, with the heads where the gate is open.
@@ -146,25 +220,40 @@ pub(super) fn finish(
 ) -> Vec<RouteReport> {
     let all = Comparable::of(data, prices, &[]);
     let (learned, blind) = unseen(data, &all, folds);
-    let mut gates = gates.into_iter();
-    let finished = |bar: &Bar| {
-        let gated = gates.next();
-        let open = gated.as_ref().is_some_and(|gated| gated.open);
-        let mut report = gated.map_or_else(|| unsolved(bar), |gated| gated.report);
-        let (some, learned) = all.narrow(&learned, &bar.models);
-        let (_, blind) = all.narrow(&blind, &bar.models);
+    let is_open = |i: usize| gates.get(i).is_some_and(|gated| gated.open);
+    let solved = by_group(bars, |members| {
+        let first = &bars[members[0]];
+        let (some, learned) = all.narrow(&learned, &first.models);
+        let (_, blind) = all.narrow(&blind, &first.models);
         if some.rows.is_empty() || some.models.is_empty() {
-            return report;
+            return members.iter().map(|_| None).collect();
         }
-        let best = some.best();
-        let solved = |rows: &[Row]| solve(rows, &some.truth, best, bar.bar, policy(bar, &some));
-        let with_heads: Option<Solved> = open.then(|| solved(&learned)).filter(|s| s.kept);
-        report.learned = with_heads.is_some();
-        report.solved = Some(with_heads.unwrap_or_else(|| solved(&blind)));
-        report.best = some.models.get(best).cloned();
-        report
-    };
-    bars.iter().map(finished).collect()
+        let (best, route) = (some.best(), policy(first, &some));
+        let sweeps = side_by_side::each(THREADS, &[learned, blind], |rows| {
+            Sweep::of(rows, &some.truth, route)
+        });
+        side_by_side::each(THREADS, members, |i| {
+            let solve = |sweep: usize| sweeps[sweep].solve(best, bars[*i].bar);
+            let with_heads = is_open(*i).then(|| solve(0)).filter(|s| s.kept);
+            let learned = with_heads.is_some();
+            let solved = with_heads.unwrap_or_else(|| solve(1));
+            Some((learned, solved, some.models.get(best).cloned()))
+        })
+    });
+    let mut gates = gates.into_iter();
+    let finished = bars.iter().zip(solved).map(|(bar, solved)| {
+        let gated = gates.next().unwrap_or_else(|| shut(bar));
+        let Some((learned, solved, best)) = solved else {
+            return gated.report;
+        };
+        RouteReport {
+            learned,
+            solved: Some(solved),
+            best,
+            ..gated.report
+        }
+    });
+    finished.collect()
 }
 
 fn unsolved(bar: &Bar) -> RouteReport {

@@ -137,6 +137,26 @@ fn the_same_run_twice_is_the_same_to_the_bit() {
 }
 
 #[test]
+fn a_bar_among_others_is_worth_what_it_is_alone() {
+    let audits = audits(1_200, true, true, 2);
+    let cheap = Bar {
+        models: MODELS[..2]
+            .iter()
+            .map(|model| ModelId::new(model))
+            .collect(),
+        ..bar(9_000)
+    };
+    let bars = [bar(9_500), cheap, bar(10_000)];
+    let together = trained(&audits, &bars).unwrap().report.routes;
+    assert_eq!(together.len(), bars.len());
+    for (report, bar) in together.iter().zip(bars) {
+        let alone = trained(&audits, &[bar]).unwrap().report.routes;
+        assert_eq!(*report, alone[0]);
+    }
+    assert_ne!(together[0].solved, together[2].solved);
+}
+
+#[test]
 fn few_prompts_are_prompt_blind_and_say_so() {
     let trained = trained(&audits(120, true, true, 2), &[bar(9_500)]).unwrap();
     assert_eq!(
