@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-fast goldens proto bench bench-decide bench-gateway bench-promises bench-day measure-tokens measure-learning
+.PHONY: help demo test check test-fast goldens proto bench bench-decide bench-gateway bench-promises bench-day bench-scale measure-tokens measure-learning
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ bench-promises: ## A storm of retries, clients that leave, five thousand open st
 
 bench-day: ## A simulated day of requests that may wait for cheap tiers
 	cargo bench --profile dev --bench day
+
+bench-scale: ## Training, history and the push of tables as sizes grow; ARGS="training --sizes 10000"
+	ulimit -n $$(ulimit -Hn); cargo bench --locked -p spillway --bench scale -- $(ARGS)
 
 measure-tokens: ## How well tokens are estimated; texts are read from ../shared/tokens
 	cargo nextest run --workspace -E 'binary(tokens)' --no-capture
