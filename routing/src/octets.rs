@@ -11,6 +11,8 @@ const HIGH: u64 = ONES << 7;
 /// What upper-case letters lack to be lower-case ones; digits have it.
 const LOWER: u64 = ONES << 5;
 
+pub(crate) const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
 const KEYS: [u64; 2] = [0x9e37_79b9_7f4a_7c15, 0xd6e8_feb8_6659_fd93];
 
 /// The bytes from a place on, the first one lowest; zeros stand beyond the text's end.
@@ -81,6 +83,29 @@ pub(crate) fn lower_hash(text: &[u8], from: usize, to: usize) -> u64 {
     hashed(text, from, to, LOWER)
 }
 
+/// FNV-1a of a part of a text that is letters and digits, in lower case. Of a short part
+/// the hashes of all its beginnings are taken and more: the loop has no end to be guessed.
+#[inline]
+pub(crate) fn lower_fnv(text: &[u8], from: usize, to: usize) -> u64 {
+    let mut eight = load(text, from) | LOWER;
+    let mut hashes = [FNV_OFFSET; 9];
+    for i in 0..8 {
+        hashes[i + 1] = fnv(hashes[i], eight as u8);
+        eight >>= 8;
+    }
+    let (whole, rest) = (hashes[8], text.get(from + 8..to));
+    match rest {
+        Some(rest) => rest.iter().fold(whole, |hash, byte| fnv(hash, byte | 0x20)),
+        None => hashes[to - from],
+    }
+}
+
+/// A step of FNV-1a.
+#[inline]
+pub(crate) fn fnv(hash: u64, byte: u8) -> u64 {
+    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+}
+
 /// Eight bytes at a time, each multiplied into twice its width and folded.
 #[inline(always)]
 fn hashed(text: &[u8], from: usize, to: usize, set: u64) -> u64 {
@@ -135,6 +160,8 @@ mod tests {
             let (from, to) = (before.len(), before.len() + part.len());
             prop_assert_eq!(hash(text.as_bytes(), from, to), hash(part.as_bytes(), 0, part.len()));
             let lower = part.to_ascii_lowercase();
+            let fnv = lower.bytes().fold(FNV_OFFSET, fnv);
+            prop_assert_eq!(lower_fnv(text.as_bytes(), from, to), fnv);
             let wanted = hash(lower.as_bytes(), 0, lower.len());
             prop_assert_eq!(lower_hash(text.as_bytes(), from, to), wanted);
         }

@@ -70,14 +70,14 @@ const SLOTS: usize = 2_048;
 /// 2^48 is taken for another.
 const KIND_BITS: u32 = KINDS.len() as u32;
 
-/// Kinds by the hashes of lower-case words.
+/// Kinds by the hashes of lower-case words: [`octets::lower_fnv`].
 pub(super) struct Words(Vec<u64>);
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| {
     let mut words = Words(vec![0; SLOTS]);
     for (kind, (_, list)) in KINDS.iter().enumerate() {
         for word in list.split(' ').map(str::as_bytes) {
-            let hash = octets::hash(word, 0, word.len());
+            let hash = octets::lower_fnv(word, 0, word.len());
             let kinds = words.kinds(hash) | 1 << kind;
             let at = words.slot(hash);
             words.0[at] = hash >> KIND_BITS << KIND_BITS | u64::from(kinds);
@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn every_word_is_found_under_all_its_kinds() {
-        let kinds = |word: &str| Words::get().kinds(octets::hash(word.as_bytes(), 0, word.len()));
+        let hash = |word: &str| octets::lower_fnv(word.as_bytes(), 0, word.len());
+        let kinds = |word: &str| Words::get().kinds(hash(word));
         for (kind, (_, words)) in KINDS.iter().enumerate() {
             assert!(words.split(' ').all(|word| kinds(word) >> kind & 1 == 1));
         }

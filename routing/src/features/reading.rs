@@ -66,22 +66,21 @@ impl Reading {
         let mut end = octets::letters_end(bytes, at);
         let plain = |byte: &u8| byte.is_ascii() && *byte != b'\'';
         let hash = if bytes.get(end).is_none_or(plain) {
-            octets::lower_hash(bytes, at, end.min(at + WORD_BYTES_MAX))
+            octets::lower_fnv(bytes, at, end.min(at + WORD_BYTES_MAX))
         } else {
             end = run(bytes, end, |b| {
                 b.is_ascii_alphabetic() || b >= 0x80 || b == b'\''
             });
-            let mut lower = [0u8; WORD_BYTES_MAX];
-            let length = (end - at).min(lower.len());
-            lower[..length].copy_from_slice(&bytes[at..at + length]);
-            lower.make_ascii_lowercase();
-            octets::hash(&lower, 0, length)
+            let word = bytes[at..end.min(at + WORD_BYTES_MAX)].iter();
+            word.map(u8::to_ascii_lowercase)
+                .fold(octets::FNV_OFFSET, octets::fnv)
         };
         let length = (end - at) as u32;
         self.words += 1;
         self.word_bytes += length;
         self.longest = self.longest.max(length);
         self.long_words += u32::from(length > 9);
+        // What words are counted by has to stay: outcomes were recorded and tables learnt so.
         self.seen[(hash >> 32) as usize % (SEEN_BITS / 64)] |= 1 << (hash % 64);
         let mut kinds = known.kinds(hash);
         while kinds != 0 {
