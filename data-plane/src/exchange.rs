@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::response::Response;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use spillway_routing::catalogue::Upstream;
 use spillway_routing::conditions::Conditions;
 use spillway_routing::decide::{
@@ -58,8 +60,16 @@ impl Reading {
     }
 }
 
-/// From a request to its response.
-pub(crate) async fn exchange(proxy: &Proxy, inbound: Inbound) -> Result<Response, Failure> {
+/// From a request to its response. Boxed: it is large, and whatever waits for it would be
+/// copied with it from caller to caller.
+pub(crate) fn exchange(
+    proxy: &Proxy,
+    inbound: Inbound,
+) -> BoxFuture<'_, Result<Response, Failure>> {
+    exchanged(proxy, inbound).boxed()
+}
+
+async fn exchanged(proxy: &Proxy, inbound: Inbound) -> Result<Response, Failure> {
     let table = proxy.table()?; // One version, from here to the report.
     let reading = read(proxy, &inbound).await?;
     let draw = Draw::of(inbound.id);

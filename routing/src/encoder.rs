@@ -12,6 +12,7 @@
 mod table;
 mod wordpiece;
 
+use crate::float;
 use table::{Sums, TABLE};
 
 /// Numbers in an encoding.
@@ -102,7 +103,7 @@ impl Encoder {
         let mut encoding = Encoding::default();
         if largest > 0.0 {
             for (part, x) in encoding.0.iter_mut().zip(scaled) {
-                *part = (x / largest * 127.0).round() as i8;
+                *part = float::round(x / largest * 127.0) as i8;
             }
         }
         encoding

@@ -20,6 +20,27 @@ const INVERSE_FACTORIALS: [f64; 9] = [
     1.0 / 40_320.0,
 ];
 
+/// 1/(2n + 1) from 0 to 11.
+const INVERSE_ODDS: [f64; 12] = {
+    let mut inverse = [1.0; 12];
+    let mut n = 1;
+    while n < inverse.len() {
+        inverse[n] = 1.0 / (2 * n + 1) as f64;
+        n += 1;
+    }
+    inverse
+};
+
+/// To the nearest whole number, halves away from zero, for what fits a number of 32 bits.
+/// The platform's `round` is a call of it for each.
+#[must_use]
+pub fn round(x: f32) -> i32 {
+    let whole = x as i32;
+    // Exact: both have the same exponent or nearly so.
+    let rest = x - whole as f32;
+    whole + i32::from(rest >= 0.5) - i32::from(rest <= -0.5)
+}
+
 /// e to the power `x`; saturates outside ±700.
 #[must_use]
 pub fn exp(x: f64) -> f64 {
@@ -47,10 +68,8 @@ pub fn ln(x: f64) -> f64 {
     // ln m = 2 atanh((m-1)/(m+1)); the argument is at most 1/3.
     let z = (mantissa - 1.0) / (mantissa + 1.0);
     let square = z * z;
-    let mut sum = 0.0;
-    for n in (0..12).rev() {
-        sum = sum * square + 1.0 / f64::from(2 * n + 1);
-    }
+    let terms = INVERSE_ODDS.iter().rev();
+    let sum = terms.fold(0.0, |sum, term| sum * square + term);
     2.0 * z * sum + f64::from(exponent) * LN_2
 }
 
@@ -98,6 +117,14 @@ mod tests {
         #[test]
         fn ln_is_the_platforms_ln(x in 1e-300f64..1e300) {
             prop_assert!((ln(x) - x.ln()).abs() < 1e-7 * x.ln().abs().max(1.0));
+        }
+
+        #[test]
+        fn round_is_the_platforms_round(x in -1e6f32..1e6, half in -1_000i32..1_000) {
+            let halves = half as f32 / 2.0;
+            for x in [x, halves, halves.next_up(), halves.next_down()] {
+                prop_assert_eq!(round(x) as f32, x.round());
+            }
         }
 
         #[test]

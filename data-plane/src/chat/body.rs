@@ -178,7 +178,17 @@ fn put(body: &mut BytesMut, name: &str, value: &str) {
     if body.len() > 1 {
         body.put_u8(b',');
     }
-    body.put_slice(quoted(name).as_bytes());
+    if name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    {
+        // As all names are that an API has.
+        body.put_u8(b'"');
+        body.put_slice(name.as_bytes());
+        body.put_u8(b'"');
+    } else {
+        body.put_slice(quoted(name).as_bytes());
+    }
     body.put_u8(b':');
     body.put_slice(value.as_bytes());
 }

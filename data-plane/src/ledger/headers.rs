@@ -20,7 +20,7 @@ pub(crate) const POSSIBLE_CHARGE: &str = "x-spillway-possible-charge";
 
 /// A header of the request's id alone.
 pub(crate) fn request_id(id: RequestId) -> (HeaderName, HeaderValue) {
-    let value = HeaderValue::from_str(&id.to_string());
+    let value = HeaderValue::from_bytes(&id.text());
     // A UUID is always a valid header; the fallback only spares a panic path.
     (
         HeaderName::from_static(REQUEST_ID),
@@ -32,7 +32,6 @@ pub(super) fn of(record: &Record) -> HeaderMap {
     let opening = &record.opening;
     let table = &opening.table;
     let mut headers = HeaderMap::with_capacity(HEADERS);
-    headers.extend([request_id(opening.id)]);
     put(
         &mut headers,
         "x-spillway-table-version",
