@@ -16,6 +16,9 @@ pub(super) const SAMPLE_BYTES_MAX: usize = 1_024;
 /// Counts of longer pieces, which are rare, may need more than [`BITS`].
 const REMEMBERED_BYTES_MAX: usize = 30;
 const BITS: usize = 5;
+/// Of longer ones so many bytes are counted: a run of letters is what vocabularies are
+/// slowest at.
+const LONG_BYTES_MAX: usize = 256;
 
 /// What a sample has of everything.
 #[derive(Clone, Copy, Default)]
@@ -61,7 +64,7 @@ impl Counts {
     ) -> usize {
         if piece.len() > REMEMBERED_BYTES_MAX {
             let begins = &text[piece.clone()];
-            let begins = &begins[..begins.floor_char_boundary(SAMPLE_BYTES_MAX / 2)];
+            let begins = &begins[..begins.floor_char_boundary(LONG_BYTES_MAX)];
             self.sum(Self::of(families, begins));
             return o200k::tokens(text.as_bytes(), piece, memo);
         }
@@ -144,7 +147,7 @@ mod tests {
     fn of_a_very_long_piece_the_beginning_is_sampled() {
         let text = "x".repeat(5_000);
         let all = tally(&text, text.len(), 0);
-        assert_eq!(all.sample.chars as usize, SAMPLE_BYTES_MAX / 2);
+        assert_eq!(all.sample.chars as usize, LONG_BYTES_MAX);
         assert_eq!(all.o200k, tally(&text, 0, 0).o200k);
     }
 
