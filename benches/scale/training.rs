@@ -2,8 +2,8 @@
 //!
 //! Owns: a control plane's data directory with audits and live requests in its history, and
 //! the control plane's own training step on it, twice: on a fresh install, and with the
-//! heads of the first run in use, which a new run is compared with on prompts that came
-//! after it.
+//! heads of the first run in use, if it was promoted, which a new run is compared with on
+//! prompts that came after it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -81,7 +81,7 @@ pub(crate) async fn train(dir: &Path, prompts: u64) -> Value {
     let policy = world::policy(world::MODELS, 0.95);
     control.put_policy(&policy, 0, "bench").await.unwrap();
     let first = run(&control).await;
-    assert_eq!(first["result"], "promoted", "{first}");
+    assert_ne!(first["result"], "failed", "{first}");
     let later = world::audits(prompts..prompts + LATER, |_| now());
     control
         .history
