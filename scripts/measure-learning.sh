@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every figure on learning in the README and in docs/learning.md, from labelled sets.
+# Every figure on learning in the README, from labelled sets.
 #   measure-learning.sh DATA   where DATA/<set>/{prompts,outcomes}.jsonl[.zst] are
 set -euo pipefail
 cd "$(dirname "$0")/.."
