@@ -3,9 +3,9 @@
 //! `make bench-decide`. Each call is timed by itself over prompts that all differ, with
 //! words as often as in real texts (few of them most of the time), so that what is
 //! remembered of one helps the next no more than in production; memory asked for is counted
-//! (the median). A request pays
-//! "facts" and "decide" once each. All families means that the table has models of all
-//! eleven families of tokenizers, each of which is measured on every prompt.
+//! (the median). A request pays "facts" and "decide" once each. All families means that the
+//! table has models of all eleven families of tokenizers, each of which is measured on every
+//! prompt.
 
 #![expect(
     clippy::print_stdout,

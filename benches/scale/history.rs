@@ -167,6 +167,19 @@ pub(crate) fn door(stand: &Stand) -> String {
     )
 }
 
+/// Stores so many outcomes and reads them: seconds until all are acknowledged, the control
+/// plane's peak in MiB, and what the reader says.
+async fn grown(requests: &Arc<Requests>, size: u64) -> (f64, f64, Value) {
+    let policy = world::policy(LANES, 0.95);
+    let mut stand = Stand::new().policy(&policy).proxies(0).start().await;
+    let seconds = ingest(&door(&stand), requests, size).await;
+    let peak = peak_mib(stand.control.pid());
+    stand.control.kill().await;
+    stand.control = Process::none();
+    let dir = stand.dir.path().join("control");
+    (seconds, peak, child("scan", &[text(&dir)]).await)
+}
+
 pub(crate) async fn measure(sizes: &[u64]) {
     println!(
         "\nHistory: {STREAMS} proxies report at once to one `spillway control` process, {BATCH} \
@@ -200,14 +213,7 @@ pub(crate) async fn measure(sizes: &[u64]) {
             size.is_multiple_of(STREAMS),
             "a size is {STREAMS} times something"
         );
-        let policy = world::policy(LANES, 0.95);
-        let mut stand = Stand::new().policy(&policy).proxies(0).start().await;
-        let seconds = ingest(&door(&stand), &requests, *size).await;
-        let peak = peak_mib(stand.control.pid());
-        stand.control.kill().await;
-        stand.control = Process::none();
-        let dir = stand.dir.path().join("control");
-        let said = child("scan", &[text(&dir)]).await;
+        let (seconds, peak, said) = grown(&requests, *size).await;
         // The overview joins in bounded memory; it says so where a day is too large for it.
         if let Some(failed) = said["failed"].as_str() {
             failures.push(format!("{size} outcomes: the overview failed: {failed}"));

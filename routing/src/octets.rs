@@ -2,8 +2,8 @@
 //! a branch for each byte.
 //!
 //! Owns: the loads, the arithmetic on eight bytes in one number (as in Lamport, "Multiple
-//! byte processing with full-word instructions", 1975), and the hash that the tables of
-//! words share. Compiled twice, into the build script too, so it may use nothing but
+//! byte processing with full-word instructions", 1975), the hash that the tables of words
+//! share, and the one that features were recorded by. Compiled twice, into the build script too, so it may use nothing but
 //! `core`. Knows no vocabulary.
 
 const ONES: u64 = u64::from_le_bytes([1; 8]);
@@ -95,7 +95,9 @@ pub(crate) fn lower_fnv(text: &[u8], from: usize, to: usize) -> u64 {
     }
     let (whole, rest) = (hashes[8], text.get(from + 8..to));
     match rest {
-        Some(rest) => rest.iter().fold(whole, |hash, byte| fnv(hash, byte | 0x20)),
+        Some(rest) => rest
+            .iter()
+            .fold(whole, |hash, byte| fnv(hash, byte | LOWER as u8)),
         None => hashes[to - from],
     }
 }

@@ -1,8 +1,8 @@
 //! The vocabulary as a hash table that needs no loading: what `build.rs` writes and
 //! [`super`] reads.
 //!
-//! Owns: where the hash of a token's bytes is looked for, and what a slot holds. Compiled twice, into the build
-//! script too, so it may use nothing but `core`.
+//! Owns: where the hash of a token's bytes is looked for, and what a slot holds. Compiled
+//! twice, into the build script too, so it may use nothing but `core`.
 
 /// A power of two; the 199,998 tokens fill two fifths of them.
 pub(crate) const SLOTS: usize = 1 << 19;
