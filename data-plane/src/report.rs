@@ -141,15 +141,16 @@ impl Reporter {
     /// Waits for records and makes a batch of them. False when there will be no more.
     async fn fill(&mut self, closing: &CancellationToken) -> bool {
         while self.pending.is_empty() {
-            match (self.queue.encoded(), self.queue.len()) {
-                (0, 0) if closing.is_cancelled() => return false,
-                (0, 0) => tokio::select! {
-                    () = self.queue.wake.notified() => {}
-                    () = closing.cancelled() => {}
-                },
-                // What is closed is being encoded.
-                (0, _) => self.queue.wake.notified().await,
-                (1..BATCH_MAX, _) => tokio::select! {
+            match self.queue.len() {
+                0 if closing.is_cancelled() => return false,
+                0 => {
+                    tokio::select! {
+                        () = self.queue.wake.notified() => {}
+                        () = closing.cancelled() => {}
+                    }
+                    continue;
+                }
+                1..BATCH_MAX => tokio::select! {
                     () = tokio::time::sleep(LINGER) => {}
                     () = closing.cancelled() => {}
                 },
@@ -163,10 +164,12 @@ impl Reporter {
 
     fn batch(&mut self) -> Option<Batch> {
         while !self.filling.is_full() {
-            let Some(record) = self.queue.pop() else {
-                break;
-            };
-            self.filling.add(&record);
+            match self.queue.pop() {
+                Some(record) => self.filling.add(&record),
+                // What was too little for a turn.
+                None if self.queue.encode_next() => {}
+                None => break,
+            }
         }
         let batch = self.filling.seal(&self.proxy, self.next)?;
         self.next = batch.last + 1;

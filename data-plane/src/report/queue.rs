@@ -7,16 +7,17 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use prost::Message as _;
+use prost::Message;
 use spillway_proto::pb;
 use spillway_routing::outcome::{Audit, Outcome, Verdict};
 use tokio::sync::Notify;
 
 use crate::metrics::Metrics;
 
-/// Records encoded before others get their turn on the thread: more where more were closed
-/// than that since the last turn, so that none are left behind for long.
-const TURN_MIN: usize = 8;
+/// So many are encoded one after the other, by code that is still at hand, before others get
+/// their turn on the thread: more where more were closed since the last turn, so that none
+/// are left behind for long.
+const TURN_MIN: usize = 16;
 const TURN_MAX: usize = 128;
 
 enum Item {
@@ -26,17 +27,24 @@ enum Item {
 }
 
 impl Item {
-    /// As a batch of one: messages of one type that follow each other are one message with
-    /// the fields of all.
+    /// As a field of a [`pb::Batch`]: a batch is its fields, one after the other. The
+    /// lengths in a record are taken once less than for a batch of one.
     fn encoded(&self) -> Vec<u8> {
-        let mut part = pb::Batch::default();
         match self {
-            Self::Outcome(outcome) => part.outcomes.push(pb::Outcome::from(&**outcome)),
-            Self::Audit(audit) => part.audits.push(pb::Audit::from(&**audit)),
-            Self::Verdict(verdict) => part.verdicts.push(pb::Verdict::from(verdict)),
+            Self::Outcome(outcome) => field(4, &pb::Outcome::from(&**outcome)),
+            Self::Verdict(verdict) => field(5, &pb::Verdict::from(verdict)),
+            Self::Audit(audit) => field(6, &pb::Audit::from(&**audit)),
         }
-        part.encode_to_vec()
     }
+}
+
+/// A message under its number in the one that has it.
+fn field(number: u8, message: &impl Message) -> Vec<u8> {
+    /// Its wire type: bytes after their length.
+    const DELIMITED: u8 = 2;
+    let mut field = vec![number << 3 | DELIMITED];
+    field.extend(message.encode_length_delimited_to_vec());
+    field
 }
 
 #[derive(Default)]
@@ -59,9 +67,9 @@ pub(crate) struct Queue {
     max: usize,
     /// Without a control plane nothing is kept: nobody would ever fetch it.
     kept: bool,
-    /// A record was closed.
-    closed: Notify,
-    /// A record was encoded.
+    /// Enough were closed for a turn.
+    due: Notify,
+    /// There is a record.
     pub(super) wake: Notify,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -72,7 +80,7 @@ impl Queue {
             waiting: Mutex::default(),
             max,
             kept,
-            closed: Notify::new(),
+            due: Notify::new(),
             wake: Notify::new(),
             metrics,
         }
@@ -108,20 +116,28 @@ impl Queue {
             self.metrics.outcomes_dropped.inc();
         }
         waiting.closed.push_back(item);
-        self.metrics.outcomes_queued.set(waiting.len() as i64);
+        let (closed, all) = (waiting.closed.len(), waiting.len());
+        self.metrics.outcomes_queued.set(all as i64);
         drop(waiting);
         drop(dropped);
-        self.closed.notify_one();
+        if all == 1 {
+            self.wake.notify_one();
+        }
+        if closed >= TURN_MIN {
+            self.due.notify_one();
+        }
     }
 
-    /// Encodes what is closed, as long as it is polled.
+    /// Encodes what is closed whenever it is worth a turn, as long as it is polled.
     pub(super) async fn encode(&self) {
         loop {
-            let turn = self.waiting().closed.len().clamp(TURN_MIN, TURN_MAX);
-            for _ in 0..turn {
-                if !self.encode_next() {
-                    self.closed.notified().await;
-                }
+            let closed = self.waiting().closed.len();
+            if closed < TURN_MIN {
+                self.due.notified().await;
+                continue;
+            }
+            for _ in 0..closed.min(TURN_MAX) {
+                self.encode_next();
             }
             tokio::task::yield_now().await;
         }
@@ -135,7 +151,6 @@ impl Queue {
         // Others close records meanwhile.
         let encoded = item.encoded();
         self.waiting().encoded.push_back(encoded);
-        self.wake.notify_one();
         true
     }
 
@@ -149,10 +164,5 @@ impl Queue {
 
     pub(super) fn len(&self) -> usize {
         self.waiting().len()
-    }
-
-    /// How many can be taken.
-    pub(super) fn encoded(&self) -> usize {
-        self.waiting().encoded.len()
     }
 }

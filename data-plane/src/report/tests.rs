@@ -80,7 +80,6 @@ async fn batches_are_numbered_without_gaps_whatever_was_dropped() {
         for n in 0..pushed {
             queue.push_verdict(verdict(n));
         }
-        while queue.encode_next() {}
         let batch = read(&reporter.batch().unwrap());
         assert!(is_sound(&batch));
         assert_eq!(batch.first, next);
@@ -88,6 +87,22 @@ async fn batches_are_numbered_without_gaps_whatever_was_dropped() {
         next = batch.last + 1;
     }
     assert_eq!(queue.metrics.outcomes_dropped.get(), 7);
+}
+
+#[tokio::test]
+async fn what_is_closed_within_a_moment_is_one_batch() {
+    let (queue, closing) = (queue(9), CancellationToken::new());
+    let mut reporter = reporter(&queue);
+    let closes = async {
+        for n in 0..3 {
+            queue.push_verdict(verdict(n));
+            tokio::task::yield_now().await;
+        }
+    };
+    let (filled, ()) = tokio::join!(reporter.fill(&closing), closes);
+    assert!(filled);
+    let lengths: Vec<usize> = reporter.pending.iter().map(Batch::len).collect();
+    assert_eq!(lengths, [3]);
 }
 
 #[test]
