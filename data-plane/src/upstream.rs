@@ -337,7 +337,7 @@ async fn next(proxy: &Proxy, call: &Call<'_>, walk: &mut Walk) -> Option<(Step, 
 
 /// How lanes that make requests wait began one, or did not.
 fn remember(proxy: &Proxy, seen: Vec<(LaneId, Began)>) {
-    let (metrics, at) = (&proxy.metrics, clock::now());
+    let metrics = &proxy.metrics;
     for (lane, began) in seen {
         let result = match began {
             Began::After(waited) => {
@@ -349,7 +349,7 @@ fn remember(proxy: &Proxy, seen: Vec<(LaneId, Began)>) {
         };
         let labels = [lane.as_str(), result];
         metrics.starts.with_label_values(&labels).inc();
-        proxy.health.began(&lane, began, at);
+        proxy.health.began(&lane, began, clock::now());
     }
 }
 

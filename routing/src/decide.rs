@@ -19,7 +19,7 @@ use crate::head::Abstention;
 use crate::id::{LaneId, ModelId, RequestId, RouteId, RuleId};
 use crate::overflow::Cause;
 use crate::table::{Choice, Table};
-use crate::unit::{Bps, Millis, NanoUsd, Ppm, Tokens, UnixMillis};
+use crate::unit::{Bps, Millis, NanoUsd, Ppm, Tokens, UnixMillis, product_over};
 
 /// The dice of one request: a hash of the id its proxy made. A replay draws the same,
 /// and a client cannot pick its own luck.
@@ -413,7 +413,7 @@ impl Offer {
         let quality = i128::from(self.quality.get()) * 1_000_000;
         let utility = match choice {
             Choice::Multiplier(lambda) => {
-                quality - i128::from(lambda) * i128::from(self.cost.0) / 1_000
+                quality - i128::from(product_over::<1_000>(lambda, self.cost.0, 0))
             }
             Choice::Floor(floor) if self.quality >= floor => -i128::from(self.cost.0),
             Choice::Floor(_) => i128::from(i64::MIN / 2) + quality,

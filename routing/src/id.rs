@@ -38,6 +38,13 @@ macro_rules! name {
             }
         }
 
+        /// A quarter of the work that `to_string` is.
+        impl From<&$name> for String {
+            fn from(name: &$name) -> Self {
+                name.as_str().to_owned()
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)

@@ -74,16 +74,28 @@ impl NanoUsdPerMtok {
     /// What `tokens` cost at this rate, rounded to the nearest billionth.
     #[must_use]
     pub fn cost(self, tokens: Tokens) -> NanoUsd {
-        let exact = u128::from(self.0) * u128::from(tokens.0) + 500_000;
-        NanoUsd(u64::try_from(exact / 1_000_000).unwrap_or(u64::MAX))
+        NanoUsd(product_over::<1_000_000>(self.0, tokens.0.into(), 500_000))
     }
 
     /// This rate times `permille`/1000.
     #[must_use]
     pub fn scaled(self, permille: u32) -> Self {
-        let exact = u128::from(self.0) * u128::from(permille) / 1_000;
-        Self(u64::try_from(exact).unwrap_or(u64::MAX))
+        Self(product_over::<1_000>(self.0, permille.into(), 0))
     }
+}
+
+/// `(a * b + more) / OVER`, at most `u64::MAX`. Nearly always the product fits 64 bits, and
+/// nothing is divided by a variable: twenty candidates' money takes a microsecond less.
+#[inline]
+pub(crate) fn product_over<const OVER: u64>(a: u64, b: u64, more: u64) -> u64 {
+    let product = a.checked_mul(b).and_then(|ab| ab.checked_add(more));
+    product.map_or_else(
+        || {
+            let exact = u128::from(a) * u128::from(b) + u128::from(more);
+            u64::try_from(exact / u128::from(OVER)).unwrap_or(u64::MAX)
+        },
+        |product| product / OVER,
+    )
 }
 
 /// A count of tokens in some tokenizer.
@@ -237,6 +249,15 @@ mod tests {
             let rate = NanoUsdPerMtok(rate);
             let (low, high) = (a.min(b), a.max(b));
             prop_assert!(rate.cost(Tokens(low)) <= rate.cost(Tokens(high)));
+        }
+
+        #[test]
+        fn a_product_is_exact_or_the_most(a: u64, b: u64, small in 0u64..1 << 30, more: u64) {
+            for b in [b, small, 0, 1] {
+                let exact = (u128::from(a) * u128::from(b) + u128::from(more)) / 1_000;
+                let most = exact.min(u128::from(u64::MAX));
+                prop_assert_eq!(u128::from(product_over::<1_000>(a, b, more)), most);
+            }
         }
 
         #[test]

@@ -18,39 +18,55 @@ const HEADERS: usize = 24;
 pub(crate) const REQUEST_ID: &str = "x-spillway-request-id";
 pub(crate) const POSSIBLE_CHARGE: &str = "x-spillway-possible-charge";
 
+/// As names that are checked when this is compiled, not for every response.
+mod name {
+    use http::HeaderName;
+
+    pub(super) static REQUEST_ID: HeaderName = HeaderName::from_static(super::REQUEST_ID);
+    pub(super) static POSSIBLE_CHARGE: HeaderName = HeaderName::from_static(super::POSSIBLE_CHARGE);
+    pub(super) static TABLE_VERSION: HeaderName =
+        HeaderName::from_static("x-spillway-table-version");
+    pub(super) static ATTEMPTS: HeaderName = HeaderName::from_static("x-spillway-attempts");
+    pub(super) static ROUTE: HeaderName = HeaderName::from_static("x-spillway-route");
+    pub(super) static DECISION: HeaderName = HeaderName::from_static("x-spillway-decision");
+    pub(super) static MODEL: HeaderName = HeaderName::from_static("x-spillway-model");
+    pub(super) static UPSTREAM: HeaderName = HeaderName::from_static("x-spillway-upstream");
+    pub(super) static LANE: HeaderName = HeaderName::from_static("x-spillway-lane");
+    pub(super) static TIER: HeaderName = HeaderName::from_static("x-spillway-tier");
+    pub(super) static DIALECT: HeaderName = HeaderName::from_static("x-spillway-dialect");
+    pub(super) static LOSSY: HeaderName = HeaderName::from_static("x-spillway-lossy");
+    pub(super) static COST: HeaderName = HeaderName::from_static("x-spillway-cost-usd");
+    pub(super) static ESTIMATE: HeaderName =
+        HeaderName::from_static("x-spillway-cost-estimate-usd");
+}
+
 /// A header of the request's id alone.
 pub(crate) fn request_id(id: RequestId) -> (HeaderName, HeaderValue) {
     let value = HeaderValue::from_bytes(&id.text());
     // A UUID is always a valid header; the fallback only spares a panic path.
-    (
-        HeaderName::from_static(REQUEST_ID),
-        value.unwrap_or(HeaderValue::from_static("")),
-    )
+    let value = value.unwrap_or(HeaderValue::from_static(""));
+    (name::REQUEST_ID.clone(), value)
 }
 
 pub(super) fn of(record: &Record) -> HeaderMap {
     let opening = &record.opening;
     let table = &opening.table;
     let mut headers = HeaderMap::with_capacity(HEADERS);
-    put(
-        &mut headers,
-        "x-spillway-table-version",
-        &table.version().to_string(),
-    );
+    headers.insert(&name::TABLE_VERSION, HeaderValue::from(table.version().0));
     // Where the served attempt is still open, it counts as well.
     let attempts = record.attempts.len() + usize::from(record.under_way.is_some());
-    put(&mut headers, "x-spillway-attempts", &attempts.to_string());
+    headers.insert(&name::ATTEMPTS, HeaderValue::from(attempts));
     let charges = record
         .attempts
         .iter()
         .filter(|a| a.result.possibly_charged())
         .count();
     if charges > 0 {
-        put(&mut headers, POSSIBLE_CHARGE, &charges.to_string());
+        headers.insert(&name::POSSIBLE_CHARGE, HeaderValue::from(charges));
     }
     if let Some(decision) = &opening.decision {
-        put(&mut headers, "x-spillway-route", decision.route.as_str());
-        put(&mut headers, "x-spillway-decision", &explanation(record));
+        put(&mut headers, &name::ROUTE, decision.route.as_str());
+        put(&mut headers, &name::DECISION, &explanation(record));
     }
     // Where nobody served, the last lane that was tried is the one to ask about.
     let tried = record
@@ -60,19 +76,19 @@ pub(super) fn of(record: &Record) -> HeaderMap {
     if let Some(lane) = record.served.or(tried) {
         let tier = record.reported.tier.unwrap_or(table.lane(lane).tier);
         let names = [
-            ("x-spillway-model", table.model_of(lane).id.as_str()),
-            ("x-spillway-upstream", table.upstream_of(lane).id.as_str()),
-            ("x-spillway-lane", table.lane(lane).id.as_str()),
-            ("x-spillway-tier", tier.name()),
+            (&name::MODEL, table.model_of(lane).id.as_str()),
+            (&name::UPSTREAM, table.upstream_of(lane).id.as_str()),
+            (&name::LANE, table.lane(lane).id.as_str()),
+            (&name::TIER, tier.name()),
         ];
         for (name, value) in names {
             put(&mut headers, name, value);
         }
     }
     if let Some((dialect, losses)) = &record.spoken {
-        put(&mut headers, "x-spillway-dialect", dialect.name());
+        put(&mut headers, &name::DIALECT, dialect.name());
         if !losses.is_empty() {
-            put(&mut headers, "x-spillway-lossy", &losses.to_string());
+            put(&mut headers, &name::LOSSY, &losses.to_string());
         }
     }
     if let Some(lane) = record.served {
@@ -86,11 +102,7 @@ pub(super) fn of(record: &Record) -> HeaderMap {
 fn cost(record: &Record, lane: usize, headers: &mut HeaderMap) {
     let (usage, source) = account::usage(record);
     if source == UsageSource::Reported {
-        return put(
-            headers,
-            "x-spillway-cost-usd",
-            &usd(account::cost(record, &usage)),
-        );
+        return put(headers, &name::COST, &usd(account::cost(record, &usage)));
     }
     let id = &record.opening.table.lane(lane).id;
     let trail = record
@@ -100,7 +112,7 @@ fn cost(record: &Record, lane: usize, headers: &mut HeaderMap) {
         .map_or(&[][..], |d| &d.trail);
     let line = trail.iter().find(|line| line.lane == *id);
     if let Some(cost) = line.and_then(|line| account::expected(record, lane, line)) {
-        put(headers, "x-spillway-cost-estimate-usd", &usd(cost));
+        put(headers, &name::ESTIMATE, &usd(cost));
     }
 }
 
@@ -137,7 +149,7 @@ fn explanation(record: &Record) -> String {
     }
 }
 
-fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
+fn put(headers: &mut HeaderMap, name: &'static HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
         headers.insert(name, value);
     }

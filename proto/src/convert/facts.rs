@@ -61,9 +61,9 @@ impl From<&Facts> for pb::Facts {
             value: value.clone(),
         };
         Self {
-            route: facts.route.as_ref().map(ToString::to_string),
-            key: facts.key.as_ref().map(ToString::to_string),
-            slice: facts.slice.as_ref().map(ToString::to_string),
+            route: facts.route.as_ref().map(String::from),
+            key: facts.key.as_ref().map(String::from),
+            slice: facts.slice.as_ref().map(String::from),
             tags: facts.tags.iter().map(tag).collect(),
             class: class_to_pb(facts.class).into(),
             stream: facts.stream,
@@ -93,7 +93,7 @@ impl From<&Facts> for pb::Facts {
             dialect: facts.dialect.name().to_owned(),
             reach: facts.requirements.reach.bits(),
             start: facts.start.name().to_owned(),
-            own_keys: facts.own_keys.iter().map(ToString::to_string).collect(),
+            own_keys: facts.own_keys.iter().map(String::from).collect(),
             kept_by: facts.kept_by.map(|account| account.0),
         }
     }
@@ -166,7 +166,7 @@ impl TryFrom<pb::Facts> for Facts {
 
 pub(super) fn state_to_pb((lane, state): &(LaneId, LaneState)) -> pb::LaneState {
     pb::LaneState {
-        lane: lane.to_string(),
+        lane: String::from(lane),
         gate: state.gate.name().to_owned(),
         in_flight: state.in_flight,
         first_token_ms: state.first_token.map(|ms| ms.0),
@@ -203,7 +203,7 @@ impl From<&Why> for pb::Why {
             Why::CheapestAboveFloor => Kind::CheapestAboveFloor(true),
             Why::Guarded => Kind::Guarded(true),
             Why::Default(reason) => Kind::DefaultLane(reason.name().to_owned()),
-            Why::Pinned(rule) => Kind::PinnedByRule(rule.to_string()),
+            Why::Pinned(rule) => Kind::PinnedByRule(rule.into()),
             Why::Cached => Kind::Cached(true),
             Why::Explored => Kind::Explored(true),
             Why::OnlyOne => Kind::OnlyOne(true),
@@ -244,7 +244,7 @@ impl From<&Removal> for pb::Removal {
             has_tokens: has.0,
         };
         let kind = match removal {
-            Removal::Rule(rule) => Kind::Rule(rule.to_string()),
+            Removal::Rule(rule) => Kind::Rule(rule.into()),
             Removal::Lacks(need) => Kind::Lacks(need.name().to_owned()),
             Removal::ContextTooSmall { needs, has } => Kind::ContextTooSmall(size(needs, has)),
             Removal::OutputTooShort { needs, has } => Kind::OutputTooShort(size(needs, has)),
@@ -333,8 +333,8 @@ impl From<&Considered> for pb::Considered {
             Verdict::Removed(removal) => Kind::Removed(removal.into()),
         };
         Self {
-            lane: considered.lane.to_string(),
-            model: considered.model.to_string(),
+            lane: String::from(&considered.lane),
+            model: String::from(&considered.model),
             quality_bps: considered.quality.map(|q| q.get().into()),
             quality_low_bps: considered.quality_low.map(|q| q.get().into()),
             cost_nano_usd: considered.cost.map(|cost| cost.0),
@@ -387,11 +387,11 @@ impl TryFrom<pb::Considered> for Considered {
 impl From<&Decision> for pb::Decision {
     fn from(decision: &Decision) -> Self {
         let step = |step: &Step| pb::Step {
-            lane: step.lane.to_string(),
+            lane: String::from(&step.lane),
             give_up_ms: step.give_up.0,
         };
         Self {
-            route: decision.route.to_string(),
+            route: String::from(&decision.route),
             plan: decision.plan.iter().map(step).collect(),
             trail: decision.trail.iter().map(Into::into).collect(),
             abstention: decision.abstention.map(|reason| reason.name().to_owned()),

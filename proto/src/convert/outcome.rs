@@ -28,7 +28,7 @@ fn id_of(bytes: &[u8], path: &str) -> Result<RequestId, Invalid> {
 impl From<&Attempt> for pb::Attempt {
     fn from(attempt: &Attempt) -> Self {
         Self {
-            lane: attempt.lane.to_string(),
+            lane: String::from(&attempt.lane),
             start_ms: attempt.start.0,
             end_ms: attempt.end.0,
             result: attempt.result.name().to_owned(),
@@ -67,7 +67,7 @@ impl From<&Outcome> for pb::Outcome {
         Self {
             id: outcome.id.0.to_vec(),
             at_ms: outcome.at.0,
-            proxy: outcome.proxy.to_string(),
+            proxy: String::from(&outcome.proxy),
             table_version: outcome.table.0,
             facts: Some((&outcome.facts).into()),
             conditions: outcome.conditions.iter().map(state_to_pb).collect(),
@@ -75,8 +75,8 @@ impl From<&Outcome> for pb::Outcome {
             attempts: outcome.attempts.iter().map(Into::into).collect(),
             ending: outcome.ending.name().to_owned(),
             status: outcome.status.into(),
-            served_lane: outcome.served.as_ref().map(ToString::to_string),
-            served_model: outcome.served_model.as_ref().map(ToString::to_string),
+            served_lane: outcome.served.as_ref().map(String::from),
+            served_model: outcome.served_model.as_ref().map(String::from),
             served_tier: outcome.served_tier.map(|tier| tier.name().to_owned()),
             usage: Some(usage),
             cost_nano_usd: outcome.cost.0,

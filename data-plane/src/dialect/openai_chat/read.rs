@@ -3,6 +3,9 @@
 //! Owns: what its fields mean in words that all dialects share. Lenient: a message it
 //! cannot read is the provider's to judge, and stays with this dialect.
 
+use std::borrow::Cow;
+
+use serde::Deserialize;
 use serde_json::Value;
 use spillway_routing::prompt::Role;
 
@@ -166,7 +169,34 @@ fn tool_choice(value: &Value, into: &mut Conversation) {
     };
 }
 
+/// A message that is a role and a text, as most are: no value is made of it.
+fn plain(raw: &str) -> Option<Turn> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Plain<'a> {
+        #[serde(borrow)]
+        role: Cow<'a, str>,
+        content: String,
+    }
+    let plain: Plain<'_> = serde_json::from_str(raw).ok()?;
+    let role = role(Some(&plain.role));
+    let parts = vec![Part::Text(plain.content)];
+    (role != Role::Tool).then_some(Turn { role, parts })
+}
+
+fn role(name: Option<&str>) -> Role {
+    match name {
+        Some("system" | "developer") => Role::System,
+        Some("assistant") => Role::Assistant,
+        Some("tool" | "function") => Role::Tool,
+        _ => Role::User,
+    }
+}
+
 fn message(raw: &str, into: &mut Conversation) {
+    if let Some(turn) = plain(raw) {
+        return into.turns.push(turn);
+    }
     let Ok(mut message) = serde_json::from_str::<Value>(raw) else {
         // Serde refuses lone surrogates; the raw text is near enough to route by.
         into.own.own("message");
@@ -176,12 +206,7 @@ fn message(raw: &str, into: &mut Conversation) {
             parts,
         });
     };
-    let role = match text(&message, "role") {
-        Some("system" | "developer") => Role::System,
-        Some("assistant") => Role::Assistant,
-        Some("tool" | "function") => Role::Tool,
-        _ => Role::User,
-    };
+    let role = role(text(&message, "role"));
     into.own
         .add_if(at(&message, "name").is_some(), Loss::SpeakerName);
     let mut parts = Vec::new();

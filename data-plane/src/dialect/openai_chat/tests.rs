@@ -148,6 +148,25 @@ proptest! {
     }
 
     #[test]
+    fn a_plain_message_means_what_any_other_does(
+        role in "system|developer|user|assistant|tool|critic|\\PC{0,4}",
+        content in "[a-z\"\\\\\n\u{0}é😀]{0,20}",
+        turned in any::<bool>(),
+    ) {
+        let (role, content) = (quoted(&role), quoted(&content));
+        let mut fields = [format!("\"role\":{role}"), format!("\"content\":{content}")];
+        if turned {
+            fields.reverse();
+        }
+        let meant = |more: &str| {
+            let messages = format!("[{{{}{more}}}]", fields.join(","));
+            let body = format!("{{\"model\":\"auto\",\"messages\":{messages}}}");
+            read(&Body::parse(&body.into()).unwrap()).unwrap().conversation
+        };
+        prop_assert_eq!(meant(""), meant(",\"name\":null"));
+    }
+
+    #[test]
     fn no_frame_panics(bytes in prop::collection::vec(any::<u8>(), 0..120)) {
         let _ = meaning(&bytes);
         let _ = answer(&bytes);
