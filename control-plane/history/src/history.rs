@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 
 use crate::error::HistoryError;
 use crate::index::Index;
-use crate::query::Engine;
+use crate::query::{Engine, QUERY_BYTES_MAX};
 use crate::shelf::Shelf;
 
 /// Outcomes, verdicts and audits of one installation. Share it in an `Arc`.
@@ -33,7 +33,7 @@ impl History {
     ///
     /// The query engine cannot be set up.
     pub fn open(store: Arc<dyn ObjectStore>, prefix: &str) -> Result<Self, HistoryError> {
-        Self::on(Shelf::remote(store, prefix))
+        Self::on(Shelf::remote(store, prefix), QUERY_BYTES_MAX)
     }
 
     /// In a local directory, which is made if need be. What it acknowledges is synced.
@@ -42,14 +42,15 @@ impl History {
     ///
     /// The directory cannot be written to.
     pub fn local(dir: &Path) -> Result<Self, HistoryError> {
-        Self::on(Shelf::local(dir)?)
+        Self::on(Shelf::local(dir)?, QUERY_BYTES_MAX)
     }
 
-    fn on(shelf: Shelf) -> Result<Self, HistoryError> {
+    /// One whose queries share so much memory.
+    pub(crate) fn on(shelf: Shelf, query_bytes_max: usize) -> Result<Self, HistoryError> {
         let shelf = Arc::new(shelf);
         Ok(Self {
             index: Index::new(Arc::clone(&shelf)),
-            engine: Engine::new(&shelf)?,
+            engine: Engine::new(&shelf, query_bytes_max)?,
             shelf,
             compacting: Mutex::new(()),
         })

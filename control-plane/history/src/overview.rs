@@ -5,7 +5,7 @@
 
 use datafusion::arrow::array::{AsArray, RecordBatch, StructArray};
 use datafusion::arrow::datatypes::{Float64Type, Int64Type, UInt64Type};
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{JoinType, SessionContext};
 use spillway_routing::decide::Why;
 use spillway_routing::id::{ModelId, RouteId};
 use spillway_routing::unit::{Bps, Millis, NanoUsd, UnixMillis};
@@ -120,7 +120,9 @@ impl History {
         let frame = self
             .engine
             .frame(&session, Table::Outcomes, files, Width::Flat, span)?;
-        let mut frame = self.with_quality(&session, frame, span.since).await?;
+        // A join holds its left side in memory, and of a busy day only the verdicts fit.
+        let qualities = self.qualities(&session, span.since).await?;
+        let mut frame = qualities.join(frame, JoinType::Right, &["judged"], &["id"], None)?;
         let rows: u64 = files.iter().map(|listed| listed.file.rows).sum();
         session.register_table("judged_outcomes", frame.clone().into_view())?;
         frame = session.sql(&prepared(span, step)).await?;

@@ -38,7 +38,12 @@ use crate::visibility::Listed;
 /// The store's name inside the engine.
 const ROOT: &str = "spillway://history/";
 /// Memory that running queries share.
-const QUERY_BYTES_MAX: usize = 512 * 1024 * 1024;
+pub(crate) const QUERY_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Parts that a query runs in at once, and what part of the memory each sort of each part
+/// keeps for itself: a query has up to three, and on a machine with fifty cores they would
+/// leave it nothing.
+const PARTITIONS_MAX: usize = 8;
+const SORT_SHARE: usize = 50;
 /// Rows that [`History::sql`] returns; further ones are cut off.
 pub const SQL_ROWS_MAX: usize = 10_000;
 /// How long [`History::sql`] may take, and any other query too: replaced files stay
@@ -73,15 +78,16 @@ impl Span {
 #[derive(Debug)]
 pub(crate) struct Engine {
     runtime: Arc<RuntimeEnv>,
+    sort_bytes: usize,
     outcomes: SchemaRef,
     verdicts: SchemaRef,
     audits: SchemaRef,
 }
 
 impl Engine {
-    pub(crate) fn new(shelf: &Shelf) -> Result<Self, HistoryError> {
+    pub(crate) fn new(shelf: &Shelf, bytes_max: usize) -> Result<Self, HistoryError> {
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_limit(QUERY_BYTES_MAX, 1.0)
+            .with_memory_limit(bytes_max, 1.0)
             // Listings are our own affair, see `index`.
             .with_object_list_cache_limit(0)
             .build_arc()?;
@@ -89,6 +95,7 @@ impl Engine {
         runtime.register_object_store(root.as_ref(), Arc::clone(shelf.store()));
         Ok(Self {
             runtime,
+            sort_bytes: bytes_max / SORT_SHARE,
             outcomes: outcome_columns::schema()?,
             verdicts: verdict_schema()?,
             audits: audit_schema()?,
@@ -96,12 +103,12 @@ impl Engine {
     }
 
     pub(crate) fn session(&self) -> SessionContext {
-        let mut config = SessionConfig::new().with_collect_statistics(false);
-        config
-            .options_mut()
-            .execution
-            .parquet
-            .schema_force_view_types = false;
+        let config = SessionConfig::new().with_collect_statistics(false);
+        let partitions = config.target_partitions().min(PARTITIONS_MAX);
+        let mut config = config.with_target_partitions(partitions);
+        let execution = &mut config.options_mut().execution;
+        execution.parquet.schema_force_view_types = false;
+        execution.sort_spill_reservation_bytes = self.sort_bytes;
         SessionContext::new_with_config_rt(config, Arc::clone(&self.runtime))
     }
 

@@ -140,26 +140,15 @@ impl History {
         }
         let order = || vec![col(AT).sort(false, true), col("id").sort(false, true)];
         let frame = frame.sort(order())?.limit(0, Some(limit))?;
-        let frame = self
-            .with_quality(&session, frame, span.since)
-            .await?
-            .sort(order())?;
+        // So few rows are the side that a join holds in memory.
+        let qualities = self.qualities(&session, span.since).await?;
+        let frame = frame.join(qualities, JoinType::Left, &["id"], &["judged"], None)?;
+        let frame = frame.sort(order())?;
         let mut rows = Vec::new();
         for batch in collect(frame).await? {
             decode(batch, &mut rows)?;
         }
         Ok(rows)
-    }
-
-    /// Adds the column `quality_bps` to a frame of outcomes that arrived after `since`.
-    pub(crate) async fn with_quality(
-        &self,
-        session: &SessionContext,
-        outcomes: DataFrame,
-        since: UnixMillis,
-    ) -> Result<DataFrame, HistoryError> {
-        let qualities = self.qualities(session, since).await?;
-        Ok(outcomes.join(qualities, JoinType::Left, &["id"], &["judged"], None)?)
     }
 
     /// `judged` and `quality_bps` of whatever was judged after `since`.

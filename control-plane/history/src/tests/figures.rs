@@ -8,7 +8,8 @@ use spillway_routing::outcome::{Ending, Outcome, VerdictSource};
 use spillway_routing::unit::{Bps, Millis, NanoUsd, UnixMillis};
 
 use super::stand::{HOUR, NINE, Stand, batch, clock, outcome, verdict};
-use crate::{Endings, HistoryError, RequestFilter};
+use crate::shelf::Shelf;
+use crate::{Endings, History, HistoryError, RequestFilter};
 
 /// Number, ending, model, cost.
 fn row(number: u64, ending: Ending, model: Option<&str>, cost: u64) -> Outcome {
@@ -169,6 +170,26 @@ async fn too_fine_a_series_is_refused() {
 }
 
 /// `cargo nextest run -p spillway-history --run-ignored all --no-capture how_fast`.
+/// So many outcomes take more than a query may hold, and a tenth of them are judged.
+#[tokio::test]
+async fn a_busy_window_is_summed_without_being_held() {
+    let stand = Stand::new();
+    stand.append(1, 48_000).await;
+    // Too many to be kept in memory, where their number would be known.
+    let judged: Vec<_> = (1..=5_000)
+        .map(|number| verdict(number, VerdictSource::App, 9_000, 100))
+        .collect();
+    let batch = batch(1, 5_000);
+    let stored = stand.history.append_verdicts(&batch, &judged).await;
+    assert!(stored.unwrap().new);
+    let shelf = Shelf::local(stand.dir.path()).unwrap();
+    let small = History::on(shelf, 6 * 1024 * 1024).unwrap();
+    let until = UnixMillis(NINE.0 + 24 * HOUR);
+    let overview = small.overview(NINE, until, Millis(HOUR)).await.unwrap();
+    assert_eq!(overview.totals.requests, 48_000);
+    assert_eq!(overview.totals.scored, 5_000);
+}
+
 #[tokio::test]
 #[ignore = "prints times, asserts none"]
 async fn how_fast_ten_thousand_outcomes_are() {
