@@ -3,9 +3,9 @@
 //! Owns: [`Overview`] and the SQL that makes it. One list of sums serves every
 //! grouping, so that a total is always the sum of its parts. Knows no page.
 
-use datafusion::arrow::array::{AsArray, RecordBatch, StructArray};
-use datafusion::arrow::datatypes::{Float64Type, Int64Type, UInt64Type};
-use datafusion::prelude::{JoinType, SessionContext};
+use datafusion::arrow::array::{RecordBatch, StructArray};
+use datafusion::arrow::datatypes::{Float64Type, Int32Type, Int64Type, UInt64Type};
+use datafusion::prelude::JoinType;
 use spillway_routing::decide::Why;
 use spillway_routing::id::{ModelId, RouteId};
 use spillway_routing::unit::{Bps, Millis, NanoUsd, UnixMillis};
@@ -14,13 +14,10 @@ use crate::columns::{Rows, number_at, text_at};
 use crate::error::HistoryError;
 use crate::history::History;
 use crate::layout::Table;
-use crate::query::{Span, Width, cached, collect};
+use crate::query::{Span, Width, collect};
 
 /// Steps of one series: more than a page has pixels for.
 pub const POINTS_MAX: u64 = 2_000;
-/// Up to so many rows of a window are joined and kept once; beyond it they are read
-/// again for each grouping, to bound memory (about 200 MB).
-const CACHED_ROWS_MAX: u64 = 1_000_000;
 
 /// Requests by how they ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,35 +119,26 @@ impl History {
             .frame(&session, Table::Outcomes, files, Width::Flat, span)?;
         // A join holds its left side in memory, and of a busy day only the verdicts fit.
         let qualities = self.qualities(&session, span.since).await?;
-        let mut frame = qualities.join(frame, JoinType::Right, &["judged"], &["id"], None)?;
-        let rows: u64 = files.iter().map(|listed| listed.file.rows).sum();
-        session.register_table("judged_outcomes", frame.clone().into_view())?;
-        frame = session.sql(&prepared(span, step)).await?;
-        if rows <= CACHED_ROWS_MAX {
-            frame = cached(frame).await?;
-        }
+        let frame = qualities.join(frame, JoinType::Right, &["judged"], &["id"], None)?;
+        session.register_table("judged_outcomes", frame.into_view())?;
+        let frame = session.sql(&prepared(span, step)).await?;
         session.register_table("requests", frame.into_view())?;
-        let totals = groups(&session, "CAST(0 AS BIGINT)", "").await?;
-        let series = groups(&session, "step", "").await?;
-        let by_model = groups(&session, "served_model", "WHERE served_model IS NOT NULL").await?;
-        let by_route = groups(&session, "route", "WHERE route IS NOT NULL").await?;
-        let named = |(key, figures)| match key {
-            Key::Name(name) => Some((name, figures)),
-            Key::Step(_) => None,
+        let mut overview = Overview {
+            series: empty(span, step),
+            ..Overview::default()
         };
-        let models = by_model.into_iter().filter_map(named);
-        let routes = by_route.into_iter().filter_map(named);
-        Ok(Overview {
-            totals: totals
-                .into_iter()
-                .next()
-                .map(|(_, f)| f)
-                .unwrap_or_default(),
-            series: filled(series, span, step),
-            by_model: models.map(|(name, f)| (ModelId::new(&name), f)).collect(),
-            by_route: routes.map(|(name, f)| (RouteId::new(&name), f)).collect(),
-        })
+        for batch in collect(session.sql(&grouped()).await?).await? {
+            decode(batch, &mut overview)?;
+        }
+        ranked(&mut overview.by_model);
+        ranked(&mut overview.by_route);
+        Ok(overview)
     }
+}
+
+/// The most requests first.
+fn ranked<N: Ord>(groups: &mut [(N, Figures)]) {
+    groups.sort_by(|(a, few), (b, many)| many.requests.cmp(&few.requests).then_with(|| a.cmp(b)));
 }
 
 /// The columns the sums need, and the step each row falls into.
@@ -168,92 +156,104 @@ fn prepared(span: Span, step: Millis) -> String {
     )
 }
 
-/// What a group has in common.
-enum Key {
-    Step(u64),
-    Name(String),
+/// All groupings at once: a busy day is read a single time.
+fn grouped() -> String {
+    format!(
+        "SELECT step, served_model, route, grouping(step) AS any_step, \
+         grouping(served_model) AS any_model, grouping(route) AS any_route, {SUMS} FROM requests \
+         GROUP BY GROUPING SETS ((), (step), (served_model), (route))"
+    )
 }
 
-async fn groups(
-    session: &SessionContext,
-    key: &str,
-    filter: &str,
-) -> Result<Vec<(Key, Figures)>, HistoryError> {
-    let sql = format!(
-        "SELECT {key} AS key, {SUMS} FROM requests {filter} GROUP BY {key} \
-         ORDER BY requests DESC, key"
-    );
-    let mut groups = Vec::new();
-    for batch in collect(session.sql(&sql).await?).await? {
-        decode(batch, &mut groups)?;
+/// What a row of [`grouped`] sums up.
+enum Group {
+    All,
+    Step(usize),
+    Model(ModelId),
+    Route(RouteId),
+    /// Requests that no model served, or that named no route.
+    Nameless,
+}
+
+impl Group {
+    fn of(rows: &Rows<'_>, i: usize) -> Result<Self, HistoryError> {
+        let grouped =
+            |any: &'static str| Ok::<_, HistoryError>(rows.number::<Int32Type>(any)?.value(i) == 0);
+        let name = |column: &'static str| Ok::<_, HistoryError>(text_at(rows.text(column)?, i));
+        if grouped("any_step")? {
+            let step = rows.number::<Int64Type>("step")?.value(i);
+            return Ok(Self::Step(usize::try_from(step).unwrap_or(usize::MAX)));
+        }
+        let named = if grouped("any_model")? {
+            name("served_model")?.map(|name| Self::Model(ModelId::new(name)))
+        } else if grouped("any_route")? {
+            name("route")?.map(|name| Self::Route(RouteId::new(name)))
+        } else {
+            Some(Self::All)
+        };
+        Ok(named.unwrap_or(Self::Nameless))
     }
-    Ok(groups)
 }
 
-fn decode(batch: RecordBatch, into: &mut Vec<(Key, Figures)>) -> Result<(), HistoryError> {
-    let key = batch.column(0).clone();
+fn decode(batch: RecordBatch, into: &mut Overview) -> Result<(), HistoryError> {
     let columns = StructArray::from(batch);
     let rows = Rows::new(&columns);
-    let count = |name, i| {
-        let column = rows.number::<Int64Type>(name)?;
-        Ok::<_, HistoryError>(u64::try_from(column.value(i)).unwrap_or(0))
-    };
-    let sum = |name, i| {
-        let column = rows.number::<UInt64Type>(name)?;
-        Ok::<_, HistoryError>(number_at(column, i))
-    };
     for i in 0..rows.len() {
-        let key = match (
-            key.as_string_opt::<i32>(),
-            key.as_primitive_opt::<Int64Type>(),
-        ) {
-            (Some(names), _) => Key::Name(text_at(names, i).unwrap_or("").to_owned()),
-            (_, Some(steps)) => Key::Step(u64::try_from(steps.value(i)).unwrap_or(0)),
-            (None, None) => return Err(HistoryError::malformed("key")),
-        };
-        let quality = number_at(rows.number::<Float64Type>("quality")?, i);
-        let figures = Figures {
-            requests: count("requests", i)?,
-            endings: Endings {
-                answered: count("answered", i)?,
-                failed: count("failed", i)?,
-                cut: count("cut", i)?,
-                client_gone: count("client_gone", i)?,
-                refused: count("refused", i)?,
-            },
-            spend: NanoUsd(sum("spend", i)?.unwrap_or(0)),
-            baseline: NanoUsd(sum("baseline", i)?.unwrap_or(0)),
-            quality: quality.map(|bps| Bps::from_share(bps / 10_000.0)),
-            scored: count("scored", i)?,
-            total_p50: sum("total_p50", i)?.map(Millis),
-            total_p95: sum("total_p95", i)?.map(Millis),
-            first_token_p50: sum("first_token_p50", i)?.map(Millis),
-            failovers: count("failovers", i)?,
-            abstained: count("abstained", i)?,
-            explored: count("explored", i)?,
-        };
-        into.push((key, figures));
+        let figures = figures(&rows, i)?;
+        match Group::of(&rows, i)? {
+            Group::All => into.totals = figures,
+            Group::Step(step) => {
+                if let Some(point) = into.series.get_mut(step) {
+                    point.figures = figures;
+                }
+            }
+            Group::Model(model) => into.by_model.push((model, figures)),
+            Group::Route(route) => into.by_route.push((route, figures)),
+            Group::Nameless => {}
+        }
     }
     Ok(())
 }
 
-/// One point per step of the window.
-fn filled(groups: Vec<(Key, Figures)>, span: Span, step: Millis) -> Vec<Point> {
+fn figures(rows: &Rows<'_>, i: usize) -> Result<Figures, HistoryError> {
+    let count = |name| {
+        let column = rows.number::<Int64Type>(name)?;
+        Ok::<_, HistoryError>(u64::try_from(column.value(i)).unwrap_or(0))
+    };
+    let sum = |name| {
+        let column = rows.number::<UInt64Type>(name)?;
+        Ok::<_, HistoryError>(number_at(column, i))
+    };
+    let quality = number_at(rows.number::<Float64Type>("quality")?, i);
+    Ok(Figures {
+        requests: count("requests")?,
+        endings: Endings {
+            answered: count("answered")?,
+            failed: count("failed")?,
+            cut: count("cut")?,
+            client_gone: count("client_gone")?,
+            refused: count("refused")?,
+        },
+        spend: NanoUsd(sum("spend")?.unwrap_or(0)),
+        baseline: NanoUsd(sum("baseline")?.unwrap_or(0)),
+        quality: quality.map(|bps| Bps::from_share(bps / 10_000.0)),
+        scored: count("scored")?,
+        total_p50: sum("total_p50")?.map(Millis),
+        total_p95: sum("total_p95")?.map(Millis),
+        first_token_p50: sum("first_token_p50")?.map(Millis),
+        failovers: count("failovers")?,
+        abstained: count("abstained")?,
+        explored: count("explored")?,
+    })
+}
+
+/// One point per step of a window in which nothing happened.
+fn empty(span: Span, step: Millis) -> Vec<Point> {
     let points = span.until.since(span.since).0.div_ceil(step.0);
     let at = |point: u64| UnixMillis(span.since.0.saturating_add(point.saturating_mul(step.0)));
-    let empty = |point| Point {
+    let point = |point| Point {
         at: at(point),
         figures: Figures::default(),
     };
-    let mut series: Vec<_> = (0..points).map(empty).collect();
-    for (key, figures) in groups {
-        let index = match key {
-            Key::Step(index) => usize::try_from(index).unwrap_or(usize::MAX),
-            Key::Name(_) => continue,
-        };
-        if let Some(point) = series.get_mut(index) {
-            point.figures = figures;
-        }
-    }
-    series
+    (0..points).map(point).collect()
 }

@@ -259,11 +259,6 @@ pub(crate) async fn collect(frame: DataFrame) -> Result<Vec<RecordBatch>, Histor
     within_time(frame.collect()).await
 }
 
-/// Runs a frame and keeps its rows in memory, to be asked several things.
-pub(crate) async fn cached(frame: DataFrame) -> Result<DataFrame, HistoryError> {
-    within_time(frame.cache()).await
-}
-
 /// Ends what takes longer than a query may.
 pub(crate) async fn within_time<T, E>(
     running: impl Future<Output = Result<T, E>>,

@@ -169,7 +169,6 @@ async fn too_fine_a_series_is_refused() {
     assert!(matches!(error, HistoryError::TooManyPoints { .. }));
 }
 
-/// `cargo nextest run -p spillway-history --run-ignored all --no-capture how_fast`.
 /// So many outcomes take more than a query may hold, and a tenth of them are judged.
 #[tokio::test]
 async fn a_busy_window_is_summed_without_being_held() {
@@ -190,6 +189,7 @@ async fn a_busy_window_is_summed_without_being_held() {
     assert_eq!(overview.totals.scored, 5_000);
 }
 
+/// `cargo nextest run -p spillway-history --run-ignored all --no-capture how_fast`.
 #[tokio::test]
 #[ignore = "prints times, asserts none"]
 async fn how_fast_ten_thousand_outcomes_are() {
