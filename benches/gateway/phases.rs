@@ -31,8 +31,11 @@ const CONNECTIONS: u64 = 64;
 const STREAMS: u64 = 100;
 const TOKENS: u64 = 200;
 const GAP_MS: u64 = 20;
-/// No multiple of the gap, so that streams do not speak all at once.
-const RAMP: f64 = 1.73;
+/// Streams at one pace: the case, their tokens, and over how many seconds they begin, which
+/// is no multiple of the gap, so that they do not speak all at once. Both have as many
+/// tokens a second; of the short ones as many begin as there are requests at the first of
+/// the rates.
+const PACED: [(&str, u64, f64); 2] = [("25 streams/s", TOKENS, 1.73), ("500 streams/s", 10, 0.173)];
 const HELD: u64 = 2_000;
 /// Nothing comes on a held stream for so long.
 const SILENCE_MS: u64 = 600_000;
@@ -98,7 +101,8 @@ impl Bench<'_> {
             Phase::Rate => self.rate(gateway, capacity).await,
             Phase::Bodies => self.bodies(gateway).await,
             Phase::Max => self.max(gateway).await,
-            Phase::Unpaced | Phase::Paced => self.streams(gateway, phase).await,
+            Phase::Unpaced => self.unpaced(gateway).await,
+            Phase::Paced => self.paced(gateway).await,
             Phase::Idle => self.idle(gateway).await,
             Phase::Failover => self.failover(gateway, capacity).await,
             Phase::Soak => self.soak(gateway).await,
@@ -267,38 +271,57 @@ impl Bench<'_> {
         self.records.add(row)
     }
 
-    async fn streams(&mut self, gateway: &Gateway, phase: Phase) -> Result<()> {
-        let paced = phase == Phase::Paced;
-        let gap = if paced { GAP_MS } else { 0 };
-        self.provider.script(TOKENS, gap, gap).await?;
+    async fn unpaced(&mut self, gateway: &Gateway) -> Result<()> {
+        self.provider.script(TOKENS, 0, 0).await?;
         let request = gateway.plain.request(&prose(SHORT_PROMPT), true);
         let mut load = self.load(Mode::Streams, &gateway.plain, &request);
         (load.connections, load.tokens) = (STREAMS, TOKENS);
-        load.ramp = if paced { RAMP } else { 0.0 };
-        // Paced ones are watched once all speak, for at least one of each connection.
-        load.warm = if paced { RAMP + 0.5 } else { 1.0 };
-        load.seconds = self.seconds(6.0).max(if paced { 4.5 } else { 1.5 });
+        load.warm = 1.0;
+        load.seconds = self.seconds(6.0).max(1.5);
         let seen = load.run(self.folder, gateway.pid).await?;
-        let mut row = self.row(gateway.kind, phase, "", 0);
+        self.records
+            .add(self.of_streams(gateway, Phase::Unpaced, "", &seen))
+    }
+
+    async fn paced(&mut self, gateway: &Gateway) -> Result<()> {
+        for (case, tokens, ramp) in PACED {
+            self.provider.script(tokens, GAP_MS, GAP_MS).await?;
+            let request = gateway.plain.request(&prose(SHORT_PROMPT), true);
+            let mut load = self.load(Mode::Streams, &gateway.plain, &request);
+            (load.connections, load.tokens, load.ramp) = (STREAMS, tokens, ramp);
+            // They are watched once all speak, for at least one of each connection.
+            load.warm = ramp + 0.5;
+            load.seconds = self.seconds(6.0).max(4.5);
+            let seen = load.run(self.folder, gateway.pid).await?;
+            let mut row = self.of_streams(gateway, Phase::Paced, case, &seen);
+            let direct = self
+                .records
+                .find(self.run, Kind::Direct, Phase::Paced, case, None);
+            for name in ["first_token", "transit"] {
+                for share in ["p50", "p99"] {
+                    let us = seen.number(&format!("/{name}_us/{share}"));
+                    row.set(&format!("{name}_{share}_us"), us);
+                    if let Some(direct) = direct.filter(|_| gateway.kind != Kind::Direct) {
+                        let base = direct.get(&format!("{name}_{share}_us"));
+                        row.set(&format!("added_{name}_{share}_us"), us - base);
+                    }
+                }
+            }
+            self.records.add(row)?;
+        }
+        Ok(())
+    }
+
+    /// What is told of all streams.
+    fn of_streams(&self, gateway: &Gateway, phase: Phase, case: &str, seen: &Measured) -> Row {
+        let mut row = self.row(gateway.kind, phase, case, 0);
         row.set("tokens_per_second", seen.number("/tokens_per_second"));
         if gateway.pid.is_some() {
             row.set("cpu_us", seen.cpu_us("/all_tokens"));
             row.set("core_percent", 100.0 * seen.cpu_seconds / seen.wall);
         }
-        let kinds = ["first_token", "transit"];
-        for name in kinds.into_iter().filter(|_| paced) {
-            for share in ["p50", "p99"] {
-                let us = seen.number(&format!("/{name}_us/{share}"));
-                row.set(&format!("{name}_{share}_us"), us);
-                let direct = self.records.find(self.run, Kind::Direct, phase, "", None);
-                if let Some(direct) = direct.filter(|_| gateway.kind != Kind::Direct) {
-                    let base = direct.get(&format!("{name}_{share}_us"));
-                    row.set(&format!("added_{name}_{share}_us"), us - base);
-                }
-            }
-        }
-        common(&mut row, &seen);
-        self.records.add(row)
+        common(&mut row, seen);
+        row
     }
 
     async fn idle(&mut self, gateway: &Gateway) -> Result<()> {

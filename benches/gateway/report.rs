@@ -96,7 +96,6 @@ impl Records {
         })
     }
 
-    /// How many times nginx's figure of the same run a row's is.
     /// What nginx had in the same run.
     fn of_nginx(&self, row: &Row, name: &str) -> f64 {
         // Some gateways have cases of their own.
@@ -301,7 +300,7 @@ const TABLES: [Table; 9] = [
     },
     Table {
         phase: Phase::Paced,
-        title: "100 streams at 50 tokens/s; first token less the provider's own wait",
+        title: "100 streams at 50 tokens/s, by how many begin; first token less the provider's own wait",
         columns: &[
             is("first token p50 µs", "first_token_p50_us", 0),
             is("added p50 µs", "added_first_token_p50_us", 0),
