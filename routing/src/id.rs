@@ -38,7 +38,7 @@ macro_rules! name {
             }
         }
 
-        /// A quarter of the work that `to_string` is.
+        /// A copy, where `to_string` goes by way of a formatter.
         impl From<&$name> for String {
             fn from(name: &$name) -> Self {
                 name.as_str().to_owned()

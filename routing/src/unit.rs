@@ -84,8 +84,8 @@ impl NanoUsdPerMtok {
     }
 }
 
-/// `(a * b + more) / OVER`, at most `u64::MAX`. Nearly always the product fits 64 bits, and
-/// nothing is divided by a variable: twenty candidates' money takes a microsecond less.
+/// `(a * b + more) / OVER`, at most `u64::MAX`. Nearly always the product fits 64 bits, where
+/// to divide by a constant is to multiply: a decision takes a twentieth less.
 #[inline]
 pub(crate) fn product_over<const OVER: u64>(a: u64, b: u64, more: u64) -> u64 {
     let product = a.checked_mul(b).and_then(|ab| ab.checked_add(more));
