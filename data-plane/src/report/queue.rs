@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use prost::Message;
+use prost::Message as _;
 use spillway_proto::pb;
 use spillway_routing::outcome::{Audit, Outcome, Verdict};
 use tokio::sync::Notify;
@@ -27,24 +27,17 @@ enum Item {
 }
 
 impl Item {
-    /// As a field of a [`pb::Batch`]: a batch is its fields, one after the other. The
-    /// lengths in a record are taken once less than for a batch of one.
+    /// As a batch of one: messages of one type that follow each other are one message with
+    /// the fields of all.
     fn encoded(&self) -> Vec<u8> {
+        let mut part = pb::Batch::default();
         match self {
-            Self::Outcome(outcome) => field(4, &pb::Outcome::from(&**outcome)),
-            Self::Verdict(verdict) => field(5, &pb::Verdict::from(verdict)),
-            Self::Audit(audit) => field(6, &pb::Audit::from(&**audit)),
+            Self::Outcome(outcome) => part.outcomes.push(pb::Outcome::from(&**outcome)),
+            Self::Audit(audit) => part.audits.push(pb::Audit::from(&**audit)),
+            Self::Verdict(verdict) => part.verdicts.push(pb::Verdict::from(verdict)),
         }
+        part.encode_to_vec()
     }
-}
-
-/// A message under its number in the one that has it.
-fn field(number: u8, message: &impl Message) -> Vec<u8> {
-    /// Its wire type: bytes after their length.
-    const DELIMITED: u8 = 2;
-    let mut field = vec![number << 3 | DELIMITED];
-    field.extend(message.encode_length_delimited_to_vec());
-    field
 }
 
 #[derive(Default)]
