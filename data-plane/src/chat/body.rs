@@ -105,6 +105,14 @@ impl Body {
         Ok(())
     }
 
+    /// All fields, those after the others that say something of them: callers send them in
+    /// any order.
+    pub(crate) fn ending_with(&self, last: &[&str]) -> impl Iterator<Item = &Field> {
+        let is_last = |field: &&Field| last.contains(&field.name.as_str());
+        let (last, first): (Vec<&Field>, Vec<&Field>) = self.0.iter().partition(is_last);
+        first.into_iter().chain(last)
+    }
+
     /// A field that is there and not null.
     pub(crate) fn raw(&self, name: &str) -> Option<&str> {
         let field = self.0.iter().find(|field| field.name == name)?;

@@ -39,6 +39,47 @@ fn stamp() -> Stamp {
     }
 }
 
+#[test]
+fn tools_that_may_not_be_called_are_told_to_nobody() {
+    let openai = r#""type":"function","name""#;
+    let nested = r#""type":"function","function":{"name""#;
+    let cases = [
+        (
+            Dialect::OpenAiChat,
+            r#""messages":[{"role":"user","content":"?"}]"#.to_owned(),
+            format!(
+                r#""tool_choice":{{"type":"allowed_tools","allowed_tools":{{"mode":"auto","tools":[{{{nested}:"read"}}}}]}}}}"#
+            ),
+            format!(r#""tools":[{{{nested}:"read"}}}},{{{nested}:"delete"}}}}]"#),
+        ),
+        (
+            Dialect::OpenAiResponses,
+            r#""input":"?""#.to_owned(),
+            format!(
+                r#""tool_choice":{{"type":"allowed_tools","mode":"auto","tools":[{{{openai}:"read"}}]}}"#
+            ),
+            format!(r#""tools":[{{{openai}:"read"}},{{{openai}:"delete"}}]"#),
+        ),
+        (
+            Dialect::GeminiGenerate,
+            r#""contents":[{"parts":[{"text":"?"}]}]"#.to_owned(),
+            r#""toolConfig":{"functionCallingConfig":{"mode":"VALIDATED","allowedFunctionNames":["read"]}}"#.to_owned(),
+            r#""tools":[{"functionDeclarations":[{"name":"read"},{"name":"delete"}]}]"#.to_owned(),
+        ),
+    ];
+    for (own, asked, choice, tools) in cases {
+        for fields in [[&asked, &choice, &tools], [&tools, &choice, &asked]] {
+            let body = format!(
+                r#"{{"model":"auto",{}}}"#,
+                fields.map(String::as_str).join(",")
+            );
+            let names = chat(own, &body).conversation.tools;
+            let names: Vec<String> = names.into_iter().map(|tool| tool.name).collect();
+            assert_eq!(names, ["read"], "{body}");
+        }
+    }
+}
+
 /// What events say together.
 fn folded(events: Vec<Event>) -> Said {
     let mut assembly = Assembly::default();

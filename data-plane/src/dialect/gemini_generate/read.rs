@@ -74,7 +74,8 @@ pub(in crate::dialect) fn read(body: &Body, asking: &Asking) -> Result<Read, Fai
             }
         }
     }
-    for field in &body.0 {
+    // Which tools may be called leaves some of them out.
+    for field in body.ending_with(&["toolConfig", "tool_config"]) {
         setting(field, &mut conversation);
     }
     Ok(Read {
@@ -200,7 +201,7 @@ fn tool_config(value: &Value, into: &mut Conversation) {
         ("AUTO" | "VALIDATED" | "MODE_UNSPECIFIED", _) => ToolChoice::Auto,
         _ => return into.own.own("toolConfig"),
     };
-    if names.len() > 1 {
+    if !names.is_empty() && !matches!(into.tool_choice, ToolChoice::Named(_)) {
         into.tools.retain(|tool| names.contains(&tool.name));
     }
 }

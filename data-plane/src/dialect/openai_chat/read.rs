@@ -48,7 +48,8 @@ pub(in crate::dialect) fn read(body: &Body) -> Result<Read, Failure> {
         .count("max_completion_tokens")
         .or_else(|| body.count("max_tokens"));
     conversation.max_output = most;
-    for field in &body.0 {
+    // Which tools may be called leaves some of them out.
+    for field in body.ending_with(&["tool_choice"]) {
         setting(field, &mut conversation);
     }
     let options = body.value("stream_options").unwrap_or_default();

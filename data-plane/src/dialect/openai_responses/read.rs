@@ -70,7 +70,8 @@ pub(in crate::dialect) fn read(body: &Body) -> Result<Read, Failure> {
     conversation.max_output = body.count("max_output_tokens");
     let previous = body.text(PREVIOUS);
     conversation.kept_by = previous.and_then(|id| kept::opened(&id).1);
-    for field in &body.0 {
+    // Which tools may be called leaves some of them out.
+    for field in body.ending_with(&["tool_choice"]) {
         setting(field, &mut conversation);
     }
     Ok(Read {
