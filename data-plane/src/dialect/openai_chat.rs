@@ -30,6 +30,9 @@ pub(super) use self::write::{audio_format, losses, write};
 
 pub(super) const PATH: &str = "/chat/completions";
 
+/// Ends of what is no whole answer, as JSON.
+const GIVEN_UP: [&str; 3] = ["\"error\"", "\"insufficient_system_resource\"", "\"abort\""];
+
 /// Settings that other dialects know as well, under their names here.
 const SETTINGS: [(Setting, &str); 13] = [
     (Setting::Temperature, "temperature"),
@@ -123,6 +126,14 @@ struct Choice<'a> {
     finish_reason: Option<&'a RawValue>,
 }
 
+impl Choice<'_> {
+    /// By hosts that broke off: OpenRouter, DeepSeek, vLLM.
+    fn is_given_up(&self) -> bool {
+        let reason = given(self.finish_reason);
+        reason.is_some_and(|reason| GIVEN_UP.contains(&reason))
+    }
+}
+
 /// Fields of a delta or message that are an answer; a role alone is none.
 #[derive(Default, Deserialize)]
 struct Parts<'a> {
@@ -202,9 +213,7 @@ pub(super) fn meaning(data: &[u8]) -> Meaning {
     let mut ends = choices
         .iter()
         .filter_map(|choice| given(choice.finish_reason));
-    // Hosts that gave up: OpenRouter, DeepSeek, vLLM.
-    let broken = ["\"error\"", "\"insufficient_system_resource\"", "\"abort\""];
-    let broke = ends.clone().any(|reason| broken.contains(&reason));
+    let broke = choices.iter().any(Choice::is_given_up);
     let error = given(chunk.error).map(|error| {
         let error: Value = serde_json::from_str(error).unwrap_or_default();
         blame_of(StatusCode::OK, Some(&error))
@@ -221,7 +230,7 @@ pub(super) fn meaning(data: &[u8]) -> Meaning {
     }
 }
 
-/// A whole answer: JSON with at least one choice, or it is none.
+/// A whole answer: JSON with at least one choice, none of them broken off, or it is none.
 pub(super) fn answer(body: &[u8]) -> Result<Answer, Garbled> {
     let chunk: Chunk<'_> = serde_json::from_slice(body).map_err(|_| Garbled)?;
     let choices = chunk
@@ -229,7 +238,8 @@ pub(super) fn answer(body: &[u8]) -> Result<Answer, Garbled> {
         .as_deref()
         .filter(|c| !c.is_empty())
         .ok_or(Garbled)?;
-    if choices.iter().all(|choice| choice.delta.is_none()) || given(chunk.error).is_some() {
+    let broke = given(chunk.error).is_some() || choices.iter().any(Choice::is_given_up);
+    if broke || choices.iter().all(|choice| choice.delta.is_none()) {
         return Err(Garbled);
     }
     Ok(Answer {

@@ -93,6 +93,10 @@ fn an_answer_has_choices() {
         r#"{"choices":[]}"#,
         r#"{"choices":[{}]}"#,
         r#"{"error":{},"choices":[{"message":{}}]}"#,
+        // Hosts that gave up half-way.
+        r#"{"choices":[{"message":{"content":"x"},"finish_reason":"insufficient_system_resource"}]}"#,
+        r#"{"choices":[{"message":{"content":null},"finish_reason":"error"}]}"#,
+        r#"{"choices":[{"message":{"content":"x"},"finish_reason":"abort"}]}"#,
     ] {
         assert_eq!(answer(body.as_bytes()), Err(Garbled), "{body}");
     }
