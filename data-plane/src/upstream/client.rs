@@ -1,8 +1,10 @@
 //! Connections towards providers.
 //!
 //! Owns: where a request may go (hosts from the configuration only, addresses checked
-//! when connecting), TLS, which version of HTTP is spoken, and that nothing is followed: no
-//! redirect, no proxy variable. Knows nothing of lanes or dialects.
+//! when connecting), TLS, and that nothing is followed: no redirect, no proxy variable.
+//! HTTP/1.1 is spoken, to all: on one connection of HTTP/2 a caller who reads slowly holds
+//! up every other caller of the provider, and what is beyond its streams waits unseen.
+//! Knows nothing of lanes or dialects.
 
 mod framing;
 mod line;
@@ -17,24 +19,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, Uri};
-use http_body::Frame;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::client::conn::http2;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
-use hyper_util::client::legacy::connect::{Connection as _, HttpConnector};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt as _};
 
-use self::line::{Line, LineBody};
-use self::pool::{Found, Origin, Pool, Shared};
+pub(super) use self::line::Body;
+use self::line::Line;
+use self::pool::{Origin, Pool};
 use crate::config::is_private;
 
-/// A dead link is noticed within the sum of both.
-const PING_EVERY: Duration = Duration::from_secs(10);
-const PING_WITHIN: Duration = Duration::from_secs(5);
 /// Connections that nobody uses are looked at so often.
 const SWEEP_EVERY: Duration = Duration::from_secs(15);
 
@@ -175,7 +171,7 @@ impl Client {
         } else {
             https.https_only()
         };
-        let inner = https.enable_http1().enable_http2().wrap_connector(http);
+        let inner = https.enable_http1().wrap_connector(http);
         let connector = Bounded {
             inner,
             within: connect,
@@ -193,79 +189,20 @@ impl Client {
     ) -> Result<Response<Body>, Error> {
         let nowhere = || Error::Unconnected("the URL has no host".into());
         let origin = Origin::of(request.uri()).ok_or_else(nowhere)?;
-        let found = match self.pool.take(&origin) {
-            // It may have ended a moment ago.
-            Some(Found::Shared(mut shared)) => {
-                let ready = shared.ready().await.is_ok();
-                ready.then_some(Found::Shared(shared))
-            }
-            found => found,
-        };
-        let found = match found {
-            Some(found) => found,
+        let line = match self.pool.take(&origin) {
+            Some(line) => line,
             // Seldom, and large.
-            None => Box::pin(self.connect(request.uri(), &origin)).await?,
+            None => Box::pin(self.connect(request.uri())).await?,
         };
         connected();
-        match found {
-            Found::Line(line) => {
-                let home = self.pool.home(origin);
-                line.send(request, home).await.map_err(Error::Broken)
-            }
-            Found::Shared(shared) => Box::pin(send_shared(shared, request)).await,
-        }
+        let home = self.pool.home(origin);
+        line.send(request, home).await.map_err(Error::Broken)
     }
 
-    async fn connect(&self, uri: &Uri, origin: &Origin) -> Result<Found, Error> {
+    async fn connect(&self, uri: &Uri) -> Result<Box<Line>, Error> {
         let connecting = self.connector.clone().oneshot(uri.clone());
         let connection = connecting.await.map_err(Error::Unconnected)?;
-        if !connection.connected().is_negotiated_h2() {
-            return Ok(Found::Line(Box::new(Line::new(TokioIo::new(connection)))));
-        }
-        let handshake = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(PING_EVERY)
-            .keep_alive_timeout(PING_WITHIN)
-            .handshake(connection)
-            .await;
-        let (shared, driver) = handshake.map_err(|error| Error::Unconnected(error.into()))?;
-        tokio::spawn(driver);
-        self.pool.share(origin.clone(), shared.clone());
-        Ok(Found::Shared(shared))
-    }
-}
-
-async fn send_shared(mut shared: Shared, request: Request<Bytes>) -> Result<Response<Body>, Error> {
-    let broken = |error| Error::Broken(io::Error::other(error));
-    let answer = shared.send_request(request.map(Full::new)).await;
-    Ok(answer.map_err(broken)?.map(Body::Shared))
-}
-
-/// A response's body.
-pub(crate) enum Body {
-    Line(LineBody),
-    Shared(Incoming),
-}
-
-impl http_body::Body for Body {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match self.get_mut() {
-            Self::Line(body) => body.poll(cx).map_ok(Frame::data),
-            Self::Shared(body) => Pin::new(body).poll_frame(cx).map_err(io::Error::other),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Line(body) => body.is_over(),
-            Self::Shared(body) => body.is_end_stream(),
-        }
+        Ok(Box::new(Line::new(TokioIo::new(connection))))
     }
 }
 

@@ -12,11 +12,12 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::buf::Chain;
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{Request, Response};
+use http_body::Frame;
 use tokio_util::io::{poll_read_buf, poll_write_buf};
 
+use super::Io;
 use super::framing::{self, Framing, Head, Part};
 use super::pool::Home;
-use super::{Body, Io};
 
 /// A block that is read into; an answer's head and, mostly, its body.
 const READ_BYTES: usize = 4 * 1024;
@@ -74,13 +75,13 @@ impl Line {
         };
         let head = std::future::poll_fn(|cx| sending.poll_head(cx)).await?;
         let whole = !sending.left.has_remaining() && sending.refused.is_none();
-        let mut body = LineBody {
+        let mut body = Body {
             home: (head.stays && whole).then_some(home),
             line: Some(sending.line),
             framing: head.framing,
         };
         body.ends();
-        Ok(head.response.map(|()| Body::Line(body)))
+        Ok(head.response.map(|()| body))
     }
 }
 
@@ -121,7 +122,7 @@ impl Sending {
 
 /// A response's body. Dropped before its end, the connection is closed, and the provider
 /// knows that nobody waits any more.
-pub(crate) struct LineBody {
+pub(crate) struct Body {
     /// `None` once the body is over.
     line: Option<Box<Line>>,
     framing: Framing,
@@ -129,13 +130,25 @@ pub(crate) struct LineBody {
     home: Option<Home>,
 }
 
-impl LineBody {
-    pub(super) fn is_over(&self) -> bool {
-        self.line.is_none()
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.get_mut().poll(cx).map_ok(Frame::data)
     }
 
+    fn is_end_stream(&self) -> bool {
+        self.line.is_none()
+    }
+}
+
+impl Body {
     /// The next bytes; `None` at the end.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         loop {
             let Some(line) = &mut self.line else {
                 return Poll::Ready(None);

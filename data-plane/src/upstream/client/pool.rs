@@ -1,22 +1,18 @@
 //! Connections that wait for their next request, by where they lead.
 //!
-//! Owns: how many are kept and for how long; the connections of HTTP/2, which take many
-//! requests at once. Knows nothing of what is sent.
+//! Owns: how many are kept and for how long. Knows nothing of what is sent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use http::Uri;
 use http::uri::{Authority, Scheme};
-use http_body_util::Full;
-use hyper::client::conn::http2::SendRequest;
 
 use super::line::Line;
 
 /// Idle connections kept per host: a burst's worth.
-const IDLE_PER_HOST_MAX: usize = 64;
+const IDLE_PER_HOST_MAX: usize = 256;
 /// Providers close idle connections after a minute or more; leaving first avoids the race.
 const IDLE_FOR: Duration = Duration::from_secs(45);
 
@@ -36,24 +32,11 @@ impl Origin {
     }
 }
 
-/// Takes requests as long as the connection lasts.
-pub(super) type Shared = SendRequest<Full<Bytes>>;
-
-#[derive(Default)]
-struct Free {
-    /// The last one was used last.
-    lines: Vec<(Box<Line>, Instant)>,
-    shared: Option<Shared>,
-}
+/// Connections that wait for a request, and since when; the last one was used last.
+type Free = Vec<(Box<Line>, Instant)>;
 
 #[derive(Clone, Default)]
 pub(super) struct Pool(Arc<Mutex<HashMap<Origin, Free>>>);
-
-/// A connection that is there.
-pub(super) enum Found {
-    Line(Box<Line>),
-    Shared(Shared),
-}
 
 impl Pool {
     fn lock(&self) -> MutexGuard<'_, HashMap<Origin, Free>> {
@@ -61,25 +44,15 @@ impl Pool {
     }
 
     /// The one used last, which is the warmest, and the others may go.
-    pub(super) fn take(&self, origin: &Origin) -> Option<Found> {
+    pub(super) fn take(&self, origin: &Origin) -> Option<Box<Line>> {
         let mut free = self.lock();
         let free = free.get_mut(origin)?;
-        if let Some(shared) = &free.shared {
-            if !shared.is_closed() {
-                return Some(Found::Shared(shared.clone()));
-            }
-            free.shared = None;
-        }
-        while let Some((mut line, since)) = free.lines.pop() {
+        while let Some((mut line, since)) = free.pop() {
             if since.elapsed() < IDLE_FOR && line.is_free() {
-                return Some(Found::Line(line));
+                return Some(line);
             }
         }
         None
-    }
-
-    pub(super) fn share(&self, origin: Origin, shared: Shared) {
-        self.lock().entry(origin).or_default().shared = Some(shared);
     }
 
     pub(super) fn home(&self, origin: Origin) -> Home {
@@ -97,10 +70,8 @@ impl Pool {
     /// Closes what nobody has used for long, or the other side has closed.
     pub(super) fn sweep(&self) {
         self.lock().retain(|_, free| {
-            free.lines
-                .retain_mut(|(line, since)| since.elapsed() < IDLE_FOR && line.is_free());
-            free.shared.take_if(|shared| shared.is_closed());
-            free.shared.is_some() || !free.lines.is_empty()
+            free.retain_mut(|(line, since)| since.elapsed() < IDLE_FOR && line.is_free());
+            !free.is_empty()
         });
     }
 }
@@ -114,7 +85,7 @@ pub(super) struct Home {
 impl Home {
     pub(super) fn put(self, line: Box<Line>) {
         let mut free = self.pool.lock();
-        let lines = &mut free.entry(self.origin).or_default().lines;
+        let lines = free.entry(self.origin).or_default();
         if lines.len() < IDLE_PER_HOST_MAX {
             lines.push((line, Instant::now()));
         }
