@@ -80,6 +80,12 @@ impl Store {
         self.create(&object(id, &name), &()).await
     }
 
+    /// It was begun, and nothing came of it that anybody could charge.
+    pub(super) async fn withdraw(&self, id: &JobId, begun: u32) -> Result<(), StoreError> {
+        let name = format!("begun-{begun}");
+        self.delete(object(id, &name).as_ref()).await
+    }
+
     /// Answers it; `false` where it has an answer.
     pub(crate) async fn answer(&self, id: &JobId, answer: &Answer) -> Result<bool, StoreError> {
         let first = self.create(&object(id, "answer"), answer).await?;
@@ -318,6 +324,10 @@ mod tests {
         };
         assert!(store.begin(&id, 0).await.unwrap());
         assert!(!store.begin(&id, 0).await.unwrap());
+        assert!(store.begin(&id, 1).await.unwrap());
+        // It found no room, and comes again.
+        store.withdraw(&id, 1).await.unwrap();
+        assert_eq!(store.progress(&id).await.unwrap().begun, 1);
         assert!(store.begin(&id, 1).await.unwrap());
         let answer = Answer::cancelled(spillway_routing::dialect::Dialect::OpenAiChat);
         assert!(store.answer(&id, &answer).await.unwrap());

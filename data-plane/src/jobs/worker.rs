@@ -193,7 +193,11 @@ async fn job(proxy: &Proxy, jobs: &Jobs, id: &JobId) -> Result<Became, StoreErro
             keep(jobs, id, &answer).await?;
             Ok(Became::Done)
         }
-        Err(outcome) => Ok(outcome),
+        // There was no room, and nothing was sent: it was not begun either.
+        Err(outcome) => {
+            jobs.store.withdraw(id, progress.begun).await?;
+            Ok(outcome)
+        }
     }
 }
 
@@ -228,7 +232,8 @@ async fn cancelled(jobs: &Jobs, id: &JobId, dialect: Dialect) -> Answer {
     }
 }
 
-/// Tries until there is an answer. Where there is no room for it the slot is given free.
+/// Tries until there is an answer. Where there is no room for it, and nobody can have charged
+/// for it, the slot is given free.
 async fn answer(proxy: &Proxy, job: &Job) -> Result<Answer, Became> {
     let (mut pause, mut tried, mut charges) = (PAUSE, 0, 0);
     loop {
