@@ -49,6 +49,7 @@ const TAG: &str = "x-spillway-tag-";
 /// A request that was let in.
 pub(crate) struct Inbound {
     pub(crate) id: RequestId,
+    /// When all of it was here: how long a client sends is not the lanes' time.
     pub(crate) arrived: Instant,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -77,7 +78,6 @@ impl Inbound {
         asking: Asking,
         request: Request<Body>,
     ) -> Result<Self, Failure> {
-        let arrived = Instant::now();
         let (head, body) = request.into_parts();
         let limit = proxy.config.limits.body_bytes;
         let table = proxy.current.load();
@@ -101,7 +101,7 @@ impl Inbound {
         let body = read(body, limit).await?;
         Ok(Self {
             id,
-            arrived,
+            arrived: Instant::now(),
             headers: head.headers,
             body,
             asking,

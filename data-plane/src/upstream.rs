@@ -128,7 +128,11 @@ pub(crate) async fn call(
             continue;
         };
         let deferred = call.table.lane(lane).tier.is_deferred();
-        if !walk.may_try(proxy, &step, call.arrived) {
+        if call.since_arrival() >= step.give_up {
+            walk.comes_late(&step.lane, call.since_arrival());
+            continue;
+        }
+        if !walk.may_try(proxy) {
             if deferred && walk.leaves(&step.lane, call.since_arrival()) {
                 continue;
             }
@@ -351,10 +355,6 @@ fn remember(proxy: &Proxy, seen: Vec<(LaneId, Began)>) {
         metrics.starts.with_label_values(&labels).inc();
         proxy.health.began(&lane, began, clock::now());
     }
-}
-
-fn is_over(step: &Step, arrived: Instant) -> bool {
-    clock::millis(arrived.elapsed()) >= step.give_up
 }
 
 /// No other lane could serve the request, so this one is tried whatever its breaker says.

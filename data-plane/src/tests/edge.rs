@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 use super::stand::{Act, Stand, answers, hangs_after};
 use super::{HI, ROLE, draft};
 
+const HI_BODY: &str = r#"{"model":"auto","messages":[{"role":"user","content":"x"}]}"#;
+
 async fn stand(a: Vec<Act>, limits: &str) -> Stand {
     let mut stand = Stand::start(a, vec![answers("4")], limits).await;
     stand.publish(&draft(1)).await;
@@ -60,6 +62,26 @@ async fn a_body_announced_too_large_is_refused_before_it_is_read() {
                 content-length: 10737418240\r\n\r\n";
     let (_, said) = closed_after(&stand, head.as_bytes()).await;
     assert!(said.starts_with("HTTP/1.1 413"), "{said}");
+}
+
+/// The time that a client takes to send is not taken from the lanes.
+#[tokio::test]
+async fn a_request_that_is_sent_slowly_has_all_of_its_deadline() {
+    let stand = stand(vec![answers("4")], "").await;
+    let (begin, end) = HI_BODY.split_at(HI_BODY.len() / 2);
+    let mut client = TcpStream::connect(&stand.address).await.unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nx-api-key: secret-CALLER\r\n\
+         content-length: {}\r\n\r\n{begin}",
+        HI_BODY.len()
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    // Longer than the route's deadline.
+    tokio::time::sleep(Duration::from_millis(2_200)).await;
+    client.write_all(end.as_bytes()).await.unwrap();
+    let mut said = [0; 12];
+    client.read_exact(&mut said).await.unwrap();
+    assert_eq!(&said, b"HTTP/1.1 200");
 }
 
 #[tokio::test]

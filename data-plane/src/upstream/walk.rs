@@ -15,7 +15,6 @@ use spillway_routing::start::{Began, Waits};
 use spillway_routing::table::Table;
 use spillway_routing::unit::Millis;
 
-use super::is_over;
 use super::retry::{CHARGES_MAX, Class, Miss};
 use crate::Proxy;
 use crate::clock;
@@ -108,13 +107,15 @@ impl Walk {
         self.ended = Some(cause);
     }
 
+    /// The time of a step was over before it was tried. Later ones have more.
+    pub(super) fn comes_late(&mut self, lane: &LaneId, now: Millis) {
+        self.late = true;
+        self.leaves(lane, now);
+    }
+
     /// Whether one more attempt may be made.
-    pub(super) fn may_try(&mut self, proxy: &Proxy, step: &Step, arrived: Instant) -> bool {
+    pub(super) fn may_try(&mut self, proxy: &Proxy) -> bool {
         let now = Instant::now();
-        if is_over(step, arrived) {
-            self.late = true;
-            return false;
-        }
         let charges = self
             .misses
             .iter()
