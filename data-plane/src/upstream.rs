@@ -402,7 +402,10 @@ async fn try_lane(
     let begun = attempt(&proxy.clients, &target, wire, stream, &bounds, sent).await?;
     let first = Instant::now();
     if assembling {
-        return Ok((assemble(begun, dialect, first).await?, first));
+        return Ok((
+            assemble(begun, dialect, first, bounds.answer_bytes).await?,
+            first,
+        ));
     }
     Ok((begun, first))
 }

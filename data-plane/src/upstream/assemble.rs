@@ -20,14 +20,16 @@ use crate::dialect::{self, Gathering, Meaning, Reported};
 /// A stream that has begun is heard so long.
 const WITHIN: Duration = Duration::from_secs(600);
 
+/// `most`: bytes of the stream.
 pub(super) async fn assemble(
     committed: Committed,
     dialect: Dialect,
     now: Instant,
+    most: usize,
 ) -> Result<Committed, Miss> {
     match committed {
         Committed::Stream { held, reader } => {
-            let hearing = hear(held, reader, dialect);
+            let hearing = hear(held, reader, dialect, most);
             timeout_at((now + WITHIN).into(), hearing)
                 .await
                 .map_err(|_| cut())?
@@ -40,7 +42,9 @@ async fn hear(
     held: Vec<(Frame, Meaning)>,
     mut reader: Reader,
     dialect: Dialect,
+    most: usize,
 ) -> Result<Committed, Miss> {
+    let mut bytes = 0;
     let (mut assembly, mut reported) = (Assembly::default(), Reported::default());
     let (mut content, mut finished) = (0u32, false);
     let mut gathering = Gathering::of(dialect);
@@ -52,7 +56,8 @@ async fn hear(
             None => reader.next().await.map_err(|_| cut())?,
         };
         let Some((frame, meaning)) = next else { break };
-        if meaning.error.is_some() {
+        bytes += frame.0.len();
+        if meaning.error.is_some() || bytes > most {
             return Err(cut());
         }
         content = content.saturating_add(meaning.content);
