@@ -5,7 +5,7 @@
 
 use spillway_routing::catalogue::Usage;
 use spillway_routing::decide::Considered;
-use spillway_routing::outcome::UsageSource;
+use spillway_routing::outcome::{AttemptResult, UsageSource};
 use spillway_routing::tokens::Family;
 use spillway_routing::unit::{NanoUsd, Tokens};
 
@@ -15,6 +15,17 @@ use super::Record;
 const BYTES_PER_TOKEN: u64 = 4;
 /// A count at which a family's ratio shows without rounding.
 const RATIO_AT: Tokens = Tokens(1_000_000);
+
+/// Providers that write and bill a stream to its end though its reader has left, by
+/// OpenRouter's list. A whole answer is written and billed everywhere.
+const WRITE_ON: [&str; 6] = [
+    "bedrock",
+    "gemini",
+    "groq",
+    "mistral",
+    "perplexity",
+    "vertex_ai",
+];
 
 /// The lane whose usage is booked: the one that served, else the last one that was sent
 /// the request and may bill its input. Other lanes' possible charges are only flagged:
@@ -35,6 +46,7 @@ pub(super) fn usage(record: &Record) -> (Usage, UsageSource) {
     let family = record.opening.table.model_of(lane).family;
     let o200k = u32::try_from(record.content_bytes.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u32::MAX);
     let output = facts.ratios.count(Tokens(o200k), family);
+    let output = output.max(written_on(record, lane).unwrap_or_default());
     // A stream may have said what went in before it broke off.
     let begun = record.reported.begun.unwrap_or(Usage {
         input: input(record, lane),
@@ -45,6 +57,26 @@ pub(super) fn usage(record: &Record) -> (Usage, UsageSource) {
         ..begun
     };
     (usage, UsageSource::Estimated)
+}
+
+/// The output that was expected of a lane, where it was left and writes on: who leaves early
+/// must not get for nothing what the operator pays.
+fn written_on(record: &Record, lane: usize) -> Option<Tokens> {
+    let opening = &record.opening;
+    let provider = opening.table.upstream_of(lane).provider.as_str();
+    let lane = &opening.table.lane(lane).id;
+    let left = |result| {
+        matches!(
+            result,
+            AttemptResult::ClientGone | AttemptResult::Cut | AttemptResult::TimedOut
+        )
+    };
+    let mut attempts = record.attempts.iter().rev();
+    let attempt = attempts.find(|attempt| attempt.lane == *lane)?;
+    let writes_on = !opening.facts.stream || WRITE_ON.contains(&provider);
+    let mut trail = opening.decision.as_ref()?.trail.iter();
+    let line = trail.find(|line| line.lane == *lane)?;
+    (left(attempt.result) && writes_on).then_some(line.output)
 }
 
 /// What goes in, as the lane's upstream will bill it.

@@ -127,15 +127,20 @@ fn cost_and_baseline_follow_what_was_used() {
 #[test]
 fn what_was_sent_in_vain_is_booked_at_the_last_lane_that_may_bill() {
     use AttemptResult::{ClientGone, Failed, Overloaded, TimedOut, Unreachable};
-    // Small's input costs 100 000 nano dollars here, large's 1 000 000.
-    for (results, cost) in [
-        (&[ClientGone][..], 100_000),
-        (&[TimedOut, ClientGone], 1_000_000),
-        (&[Failed, Overloaded], 100_000),
-        (&[Overloaded, Unreachable], 0),
+    // Small's input costs 100 000 nano dollars here, large's 1 000 000, and as much the output
+    // that is expected of either. Whole answers are written though nobody waits.
+    for (stream, results, cost, output) in [
+        (true, &[ClientGone][..], 100_000, 0),
+        (false, &[ClientGone], 200_000, 100),
+        (true, &[TimedOut, ClientGone], 1_000_000, 0),
+        (false, &[TimedOut, ClientGone], 2_000_000, 100),
+        (false, &[TimedOut, Overloaded], 200_000, 100),
+        (false, &[Failed, Overloaded], 100_000, 0),
+        (false, &[Overloaded, Unreachable], 0, 0),
     ] {
         let ledger = ledger();
         let mut entry = entry(&ledger);
+        entry.change(|record| record.opening.facts.stream = stream);
         for (lane, result) in results.iter().enumerate() {
             entry.attempt_starts(lane).set();
             entry.attempt_ends(*result, None);
@@ -143,7 +148,10 @@ fn what_was_sent_in_vain_is_booked_at_the_last_lane_that_may_bill() {
         let record = entry.record.as_ref().unwrap();
         let (usage, source) = account::usage(record);
         assert_eq!(account::cost(record, &usage), NanoUsd(cost), "{results:?}");
-        assert_eq!((usage.output, source), (Tokens(0), UsageSource::Estimated));
+        assert_eq!(
+            (usage.output, source),
+            (Tokens(output), UsageSource::Estimated)
+        );
         assert_eq!(account::baseline(record, &usage), NanoUsd::ZERO);
     }
 }

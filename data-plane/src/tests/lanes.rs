@@ -133,6 +133,24 @@ async fn what_a_provider_may_bill_is_booked_as_an_estimate() {
     }
 }
 
+/// A call without a stream runs on at the provider: budgets must not get its money back.
+#[tokio::test]
+async fn what_is_left_while_it_is_written_is_booked_as_it_was_expected() {
+    let hanging = || vec![hangs_after(&[])];
+    let mut gone = stand(hanging(), hanging()).await;
+    let asking = tokio::time::timeout(Duration::from_millis(300), gone.ask(false));
+    assert!(asking.await.is_err());
+    let mut late = stand(hanging(), hanging()).await;
+    assert_eq!(late.ask(false).await.status(), 504);
+    for (stand, ending) in [(&mut gone, "client_gone"), (&mut late, "failed")] {
+        let outcome = stand.outcome().await;
+        assert_eq!(outcome.ending, ending);
+        let usage = outcome.usage.unwrap();
+        assert!(!usage.reported, "{ending}");
+        assert_eq!(usage.output_tokens, 100, "the model's typical length");
+    }
+}
+
 #[tokio::test]
 async fn what_was_refused_unread_or_served_elsewhere_is_not_booked() {
     let overloaded = || vec![status(503, "", "{}")];
