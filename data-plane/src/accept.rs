@@ -4,6 +4,7 @@
 //! clients that leave unseen, and the drain. `axum::serve` bounds none of these, so the
 //! router only gets what came through here.
 
+mod outflow;
 mod socket;
 
 use std::convert::Infallible;
@@ -151,7 +152,8 @@ impl Connection {
         let socket = Socket::new(stream, self.write_stall);
         let left = socket.watch().left();
         let router = self.router.clone();
-        let service = service_fn(move |request| respond(router.clone(), request));
+        let stall = matches!(version, Version::Http2).then_some(self.write_stall);
+        let service = service_fn(move |request| respond(router.clone(), request, stall));
         let io = TokioIo::new(socket);
         match version {
             Version::Http1 => {
@@ -211,8 +213,17 @@ impl Connection {
     }
 }
 
-async fn respond(mut router: Router, request: Request<Incoming>) -> Result<Response, Infallible> {
-    router.call(request.map(Body::new)).await
+/// `stall`: where the answer's body has to see for itself that nobody takes it.
+async fn respond(
+    mut router: Router,
+    request: Request<Incoming>,
+    stall: Option<Duration>,
+) -> Result<Response, Infallible> {
+    let response = router.call(request.map(Body::new)).await?;
+    Ok(match stall {
+        Some(stall) => response.map(|body| outflow::bounded(body, stall)),
+        None => response,
+    })
 }
 
 /// Looks at the first bytes without taking them. `None` where none came in time.

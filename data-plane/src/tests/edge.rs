@@ -131,6 +131,27 @@ async fn a_client_that_reads_nothing_is_cut_off_and_slows_the_provider() {
 }
 
 #[tokio::test]
+async fn an_http2_client_that_gives_no_window_is_given_up() {
+    let frames: Vec<&str> = std::iter::repeat_n(HI, 400).collect();
+    let mut stand = stand(vec![hangs_after(&frames)], "write_stall_ms = 500").await;
+    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .http2_initial_stream_window_size(0)
+        .build_http();
+    let uri = format!("http://{}/v1/chat/completions", stand.address);
+    let request = Request::post(uri)
+        .header("api-key", "secret-CALLER")
+        .body(r#"{"model":"auto","stream":true,"messages":[{"content":"x"}]}"#.into())
+        .unwrap();
+    let response = client.request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let outcome = tokio::time::timeout(Duration::from_secs(5), stand.outcome()).await;
+    assert_eq!(outcome.unwrap().ending, "client_gone");
+    let closed = tokio::time::timeout(Duration::from_secs(1), stand.a.hung_up.recv()).await;
+    assert!(closed.is_ok());
+}
+
+#[tokio::test]
 async fn a_shutdown_waits_neither_for_idle_clients_nor_for_a_dead_control_plane() {
     let mut stand = stand(vec![answers("4")], "").await;
     let _idle = TcpStream::connect(&stand.address).await.unwrap();
