@@ -67,14 +67,24 @@ pub(crate) enum Source {
 }
 
 impl Source {
+    pub(crate) fn data(media: &str, base64: &str) -> Self {
+        // What many call it; some providers know only the registered name.
+        let media = if media.eq_ignore_ascii_case("image/jpg") {
+            "image/jpeg"
+        } else {
+            media
+        };
+        Self::Data {
+            media: media.to_owned(),
+            base64: base64.to_owned(),
+        }
+    }
+
     /// From a URL that may hold the data itself.
     pub(crate) fn of_url(url: &str) -> Self {
         let data = url.strip_prefix("data:").and_then(|rest| {
             let (media, base64) = rest.split_once(";base64,")?;
-            Some(Self::Data {
-                media: media.to_owned(),
-                base64: base64.to_owned(),
-            })
+            Some(Self::data(media, base64))
         });
         data.unwrap_or_else(|| Self::Url(url.to_owned()))
     }

@@ -1,12 +1,16 @@
 //! What Claude's models want, by whichever dialect they are spoken to.
 //!
 //! Owns: which of them think as they see fit, which take a budget, which refuse to have
-//! their sampling changed. Knows no dialect's body beside the fields of thinking.
+//! their sampling changed, what they take of schemas. Knows no dialect's body beside the
+//! fields of thinking.
+
+mod schema;
 
 use serde_json::{Map, Value, json};
 use spillway_routing::catalogue::Upstream;
 
-use crate::conversation::{Conversation, Effort, Loss, Losses, Part, Setting, ToolChoice};
+pub(super) use self::schema::schema;
+use crate::conversation::{Conversation, Effort, Form, Loss, Losses, Part, Setting, ToolChoice};
 
 /// The shortest time to think.
 const BUDGET_MIN: u64 = 1_024;
@@ -21,8 +25,18 @@ pub(super) fn name(upstream: &Upstream) -> Option<&str> {
     names.into_iter().find(|name| name.contains("claude"))
 }
 
-/// What is lost where thinking and something else exclude each other.
+/// What is lost where thinking and something else exclude each other, and of schemas.
 pub(super) fn losses(conversation: &Conversation, losses: &mut Losses) {
+    if let Form::JsonSchema { schema: given, .. } = &conversation.form {
+        losses.add_if(!schema(given).1, Loss::Strict);
+    }
+    let strict = conversation
+        .tools
+        .iter()
+        .filter(|tool| tool.strict == Some(true));
+    for given in strict.filter_map(|tool| tool.parameters.as_ref()) {
+        losses.add_if(!schema(given).1, Loss::Strict);
+    }
     if thinks(conversation) {
         for setting in [Setting::Temperature, Setting::TopP, Setting::TopK] {
             let given = conversation.setting(setting).is_some();

@@ -69,11 +69,8 @@ fn is_remote(part: &Part) -> bool {
 
 /// Bytes in a request, by their media type.
 pub(super) fn media(media: Option<&str>, base64: &str) -> Part {
-    let media = media.unwrap_or("application/octet-stream").to_owned();
-    let source = Source::Data {
-        media: media.clone(),
-        base64: standard(base64),
-    };
+    let media = media.unwrap_or("application/octet-stream");
+    let source = Source::data(media, &standard(base64));
     match media.split('/').next() {
         Some("image") => Part::Image(source),
         Some("audio") => Part::Audio(source),

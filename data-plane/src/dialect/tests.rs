@@ -3,10 +3,12 @@
 mod goldens;
 mod round_trip;
 
-use spillway_routing::catalogue::Upstream;
+use spillway_routing::catalogue::{Tier, Upstream};
 use spillway_routing::dialect::Dialect;
+use spillway_routing::unit::Tokens;
 
 use super::event::{Assembly, Event, Said, Stamp};
+use super::request;
 use crate::chat::{Asking, Chat};
 
 /// A request of a dialect, to the route `auto`.
@@ -78,6 +80,26 @@ fn tools_that_may_not_be_called_are_told_to_nobody() {
             assert_eq!(names, ["read"], "{body}");
         }
     }
+}
+
+#[test]
+fn images_have_the_names_that_all_providers_know() {
+    let sent = |kind: &str| {
+        let url = format!("data:image/{kind};base64,AAAA");
+        let body = serde_json::json!({ "model": "auto", "messages": [{ "role": "user", "content": [
+            { "type": "image_url", "image_url": { "url": url } },
+        ] }] });
+        let chat = chat(Dialect::OpenAiChat, &body.to_string());
+        let losses = chat.losses(Dialect::AnthropicMessages).to_string();
+        let to = Dialect::AnthropicMessages;
+        let wire = request(&chat, to, &upstream(to), Tier::Standard, false, Tokens(100));
+        let body: serde_json::Value = serde_json::from_slice(&wire.body).unwrap();
+        let media = &body["messages"][0]["content"][0]["source"]["media_type"];
+        (media.as_str().unwrap().to_owned(), losses)
+    };
+    assert_eq!(sent("jpg"), ("image/jpeg".to_owned(), String::new()));
+    assert_eq!(sent("webp"), ("image/webp".to_owned(), String::new()));
+    assert_eq!(sent("heic").1, "file");
 }
 
 /// What events say together.

@@ -238,10 +238,10 @@ fn block(value: &Value, parts: &mut Vec<Part>, into: &mut Conversation) {
 fn source(value: &Value) -> Option<Source> {
     let source = at(value, "source")?;
     match text(source, "type")? {
-        "base64" => Some(Source::Data {
-            media: text(source, "media_type")?.to_owned(),
-            base64: text(source, "data")?.to_owned(),
-        }),
+        "base64" => Some(Source::data(
+            text(source, "media_type")?,
+            text(source, "data")?,
+        )),
         "url" => Some(Source::of_url(text(source, "url")?)),
         _ => None,
     }

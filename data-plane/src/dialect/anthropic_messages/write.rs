@@ -14,6 +14,9 @@ use crate::conversation::{
 };
 use crate::dialect::{JSON_ONLY, OPENING, claude, seal};
 
+/// Media types of images that it takes.
+const IMAGES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
+
 /// What this dialect cannot say of a conversation.
 pub(in crate::dialect) fn losses(conversation: &Conversation) -> Losses {
     let mut losses = conversation.losses_without(|wanted| {
@@ -30,20 +33,26 @@ pub(in crate::dialect) fn losses(conversation: &Conversation) -> Losses {
     losses.add_if(conversation.stop.iter().any(blank), Loss::Stop);
     for part in conversation.turns.iter().flat_map(|turn| &turn.parts) {
         match part {
-            Part::Audio(_) => losses.add(Loss::Audio),
             Part::Reasoning(_) => losses.add(Loss::EarlierReasoning),
-            Part::File {
-                source: Source::Data { media, .. },
-                ..
-            } => losses.add_if(media != "application/pdf", Loss::File),
-            Part::Result(result) => losses.add_if(
-                result.parts.iter().any(|p| matches!(p, Part::Audio(_))),
-                Loss::Audio,
-            ),
-            _ => {}
+            Part::Result(result) => result.parts.iter().for_each(|part| lost(part, &mut losses)),
+            part => lost(part, &mut losses),
         }
     }
     losses
+}
+
+fn lost(part: &Part, losses: &mut Losses) {
+    match part {
+        Part::Audio(_) => losses.add(Loss::Audio),
+        Part::Image(Source::Data { media, .. }) => {
+            losses.add_if(!IMAGES.contains(&media.as_str()), Loss::File);
+        }
+        Part::File {
+            source: Source::Data { media, .. },
+            ..
+        } => losses.add_if(media != "application/pdf", Loss::File),
+        _ => {}
+    }
 }
 
 /// The body, without what the lane decides. `most` is the model's own limit.
@@ -81,6 +90,7 @@ pub(in crate::dialect) fn write(
     tools(conversation, &mut body);
     if let Form::JsonSchema { schema, .. } = &conversation.form {
         let config = body.entry("output_config").or_insert_with(|| json!({}));
+        let (schema, _) = claude::schema(schema);
         config["format"] = json!({ "type": "json_schema", "schema": schema });
     }
     settings(conversation, &upstream.wire_model, &mut body);
@@ -184,11 +194,13 @@ fn tools(conversation: &Conversation, body: &mut Map<String, Value>) {
         return;
     }
     let tools = conversation.tools.iter().map(|tool| {
-        let schema = tool.parameters.clone();
-        let mut one = json!({
-            "name": tool.name,
-            "input_schema": schema.unwrap_or_else(|| json!({ "type": "object", "properties": {} })),
-        });
+        let given = tool.parameters.clone();
+        let given = given.unwrap_or_else(|| json!({ "type": "object", "properties": {} }));
+        let schema = match tool.strict {
+            Some(true) => claude::schema(&given).0,
+            _ => given,
+        };
+        let mut one = json!({ "name": tool.name, "input_schema": schema });
         if let Some(description) = &tool.description {
             one["description"] = description.as_str().into();
         }

@@ -118,6 +118,10 @@ pub(in crate::dialect) fn write(
     }
     tools(conversation, &mut body);
     if let Form::JsonSchema { name, schema, .. } = &conversation.form {
+        let schema = match claude {
+            Some(_) => &claude::schema(schema).0,
+            None => schema,
+        };
         let mut form = json!({ "schema": schema.to_string() });
         if let Some(name) = name {
             form["name"] = name.as_str().into();
@@ -303,7 +307,6 @@ fn result(result: &ToolResult) -> Value {
 
 fn image_format(media: &str) -> Option<&'static str> {
     let kind = media.strip_prefix("image/")?;
-    let kind = if kind == "jpg" { "jpeg" } else { kind };
     IMAGES.into_iter().find(|known| *known == kind)
 }
 
@@ -364,6 +367,10 @@ fn tools(conversation: &Conversation, body: &mut Map<String, Value>) {
 fn tool(tool: &Tool) -> Value {
     let schema = tool.parameters.clone();
     let schema = schema.unwrap_or_else(|| json!({ "type": "object", "properties": {} }));
+    let schema = match tool.strict {
+        Some(true) => claude::schema(&schema).0,
+        _ => schema,
+    };
     let mut one = json!({ "name": tool.name, "inputSchema": { "json": schema } });
     let description = tool.description.as_deref().filter(|text| !text.is_empty());
     if let Some(description) = description {

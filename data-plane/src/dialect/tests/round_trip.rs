@@ -56,7 +56,7 @@ fn conversations() -> impl Strategy<Value = Conversation> {
             }
             last.push(Part::Text(said));
             let parameters =
-                json!({ "type": "object", "properties": { "a": { "type": "string" } } });
+                json!({ "type": "object", "properties": { "a": { "type": "string" } }, "additionalProperties": false });
             Conversation {
                 turns: vec![
                     turn(Role::System, vec![Part::Text(system)]),
