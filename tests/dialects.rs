@@ -1,7 +1,7 @@
 //! Every dialect against every provider's, over real sockets: what callers get.
 
 use serde_json::{Value, json};
-use spillway_simulator::Fault;
+use spillway_simulator::{Answerer, Fault, ProviderConfig, ServedModel};
 
 use crate::stand::{Answer, KEY, Stand, post};
 
@@ -178,4 +178,45 @@ async fn errors_speak_the_callers_dialect() {
         assert_eq!(refused.status, 400, "{}", refused.text());
         assert_eq!(refused.json()["error"]["message"], "too odd");
     }
+}
+
+/// OpenAI's newer models refuse to reason over functions in Chat Completions.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_reach_models_that_refuse_them_in_chat() {
+    const MODEL: &str = "gpt-6-luna";
+    let model = ServedModel::new(MODEL, 1_000, 2_000);
+    let policy = r#"
+version = 1
+[[upstreams]]
+provider = "openai"
+models = ["gpt-6-luna"]
+"#;
+    let stand = Stand::new()
+        .providers(
+            Answerer::Echo,
+            vec![ProviderConfig::new("openai", vec![model])],
+        )
+        .policy(policy)
+        .embedded()
+        .start()
+        .await;
+    let schema = json!({ "type": "object", "properties": {} });
+    let messages = json!([{ "role": "user", "content": "look" }]);
+    let chat = json!({
+        "model": MODEL, "messages": messages, "reasoning_effort": "medium",
+        "tools": [{ "type": "function", "function": { "name": "look", "parameters": schema } }],
+    });
+    let anthropic = json!({
+        "model": MODEL, "messages": messages, "max_tokens": 9_000,
+        "thinking": { "type": "enabled", "budget_tokens": 2_000 },
+        "tools": [{ "name": "look", "input_schema": schema }],
+    });
+    for (path, body) in [("chat/completions", chat), ("messages", anthropic)] {
+        let answer = post(&format!("{}/v1/{path}", stand.url()), KEY, &body).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        assert_eq!(answer.header("x-spillway-dialect"), "openai-responses");
+    }
+    let plain = json!({ "model": MODEL, "messages": messages, "reasoning_effort": "medium" });
+    let answer = post(&format!("{}/v1/chat/completions", stand.url()), KEY, &plain).await;
+    assert_eq!(answer.header("x-spillway-dialect"), "openai-chat");
 }

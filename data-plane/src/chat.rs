@@ -93,6 +93,9 @@ impl Chat {
             let losses = conversing.then(|| dialect::losses(to, &read.conversation));
             reach = reach.with(to, losses.and_then(|losses| losses.fidelity()));
         }
+        if read.conversation.reasons_over_calls() {
+            reach = reach.calling();
+        }
         let tools = body.raw("tools").or_else(|| body.raw("functions"));
         let declared = tools.and_then(|tools| serde_json::from_str::<Vec<&RawValue>>(tools).ok());
         let declared = declared.map_or(0, |declared| declared.len());
@@ -116,8 +119,8 @@ impl Chat {
 
     /// The dialect that an upstream is spoken to in.
     pub(crate) fn spoken_to(&self, upstream: &Upstream) -> Option<Dialect> {
-        let best = self.reach.best(self.dialect(), &upstream.dialects);
-        best.map(|(dialect, _)| dialect)
+        let spoken = upstream.spoken(self.dialect(), self.reach);
+        spoken.map(|(dialect, _)| dialect)
     }
 
     /// What is lost where the request is said in this dialect.

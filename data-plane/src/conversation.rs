@@ -299,6 +299,12 @@ impl Conversation {
         merged
     }
 
+    /// Whether functions may be called by a model that reasons first, as it does unless it is
+    /// told not to.
+    pub(crate) fn reasons_over_calls(&self) -> bool {
+        !self.tools.is_empty() && self.thinking.effort != Some(Effort::None)
+    }
+
     /// Names of the tools that calls' ids belong to.
     pub(crate) fn called(&self) -> BTreeMap<&str, &str> {
         let parts = self.turns.iter().flat_map(|turn| &turn.parts);

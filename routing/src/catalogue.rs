@@ -5,7 +5,7 @@
 //! that they cannot drift apart. The content is authored by operators and travels in
 //! the table. Knows no hosts and no secrets: a provider is an id, a credential a name.
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Fidelity, Reach};
 use crate::id::{CredentialName, LaneId, ModelId, ProviderId, UpstreamId};
 use crate::tokens::Family;
 use crate::unit::{Bps, Millis, NanoUsd, NanoUsdPerMtok, Tokens, UnixMillis};
@@ -102,6 +102,37 @@ pub struct Upstream {
     /// them.
     pub dialects: Vec<Dialect>,
     pub credential: CredentialName,
+}
+
+impl Upstream {
+    /// The dialect that it is spoken to in, and how true a request stays.
+    #[must_use]
+    pub fn spoken(&self, own: Dialect, reach: Reach) -> Option<(Dialect, Fidelity)> {
+        let responses = self.dialects.contains(&Dialect::OpenAiResponses);
+        let instead = responses && reach.calls() && self.calls_in_responses();
+        let spoken = self.dialects.iter().copied();
+        let spoken = spoken.filter(|dialect| !instead || *dialect != Dialect::OpenAiChat);
+        reach.best(own, spoken)
+    }
+
+    /// From GPT-5.6 on OpenAI's models refuse to reason over functions in Chat Completions.
+    fn calls_in_responses(&self) -> bool {
+        self.gpt().is_some_and(|version| version >= (5, 6))
+    }
+
+    /// The version of OpenAI's GPT, where it serves one: (5, 6) of `gpt-5.6-sol`.
+    #[must_use]
+    pub fn gpt(&self) -> Option<(u32, u32)> {
+        let names = [self.wire_model.as_str(), self.model.as_str()];
+        names.into_iter().find_map(|name| {
+            let (_, version) = name.split_once("gpt-")?;
+            let end = version.find(|c: char| !c.is_ascii_digit() && c != '.');
+            let mut numbers = version[..end.unwrap_or(version.len())].split('.');
+            let major = numbers.next()?.parse().ok()?;
+            let minor = numbers.next().and_then(|minor| minor.parse().ok());
+            Some((major, minor.unwrap_or(0)))
+        })
+    }
 }
 
 /// Upstream and tier: the unit of choice.
@@ -285,6 +316,49 @@ mod tests {
             output: NanoUsdPerMtok::from_usd(output),
             ..Rates::default()
         }
+    }
+
+    fn upstream(wire_model: &str) -> Upstream {
+        Upstream {
+            id: "openai:m".into(),
+            model: "m".into(),
+            provider: "openai".into(),
+            wire_model: wire_model.to_owned(),
+            dialects: vec![Dialect::OpenAiChat, Dialect::OpenAiResponses],
+            credential: "c".into(),
+        }
+    }
+
+    #[test]
+    fn models_that_refuse_to_reason_over_functions_in_chat_are_asked_in_responses() {
+        let exact = Some(Fidelity::Exact);
+        let reach = Reach::default()
+            .with(Dialect::OpenAiChat, exact)
+            .with(Dialect::OpenAiResponses, Some(Fidelity::Hints));
+        let spoken = |upstream: &Upstream, reach: Reach, own| upstream.spoken(own, reach);
+        let (chat, responses) = (Dialect::OpenAiChat, Dialect::OpenAiResponses);
+        for (name, calls) in [
+            ("gpt-4o", chat),
+            ("gpt-5.4-mini", chat),
+            ("gpt-5.6-sol", responses),
+            ("openai/gpt-6-luna", responses),
+            ("gpt-6.1-sol", responses),
+            ("gpt-oss-120b", chat),
+        ] {
+            for own in [chat, Dialect::AnthropicMessages] {
+                let of = |reach| spoken(&upstream(name), reach, own).map(|(to, _)| to);
+                assert_eq!(of(reach), Some(chat), "{name}");
+                assert_eq!(of(reach.calling()), Some(calls), "{name}");
+            }
+        }
+        let only = Upstream {
+            dialects: vec![chat],
+            ..upstream("gpt-6-luna")
+        };
+        assert_eq!(
+            spoken(&only, reach.calling(), chat),
+            Some((chat, Fidelity::Exact))
+        );
     }
 
     const NOON_SATURDAY: UnixMillis = UnixMillis(1_795_262_400_000);

@@ -105,6 +105,8 @@ impl Fidelity {
 /// Bits of one dialect in a [`Reach`].
 const BITS: u32 = 2;
 const NEVER: u32 = 3;
+/// Beyond the dialects' bits: see [`Reach::calling`].
+const CALLS: u32 = 1 << 31;
 
 /// How truly a request can be said in each dialect. Requests that nobody looked at reach
 /// all of them.
@@ -137,15 +139,29 @@ impl Reach {
         Self(self.0 & !(NEVER << shift) | code << shift)
     }
 
+    /// The same, where the model may call functions and is not told not to reason.
+    #[must_use]
+    pub fn calling(self) -> Self {
+        Self(self.0 | CALLS)
+    }
+
+    #[must_use]
+    pub fn calls(self) -> bool {
+        self.0 & CALLS != 0
+    }
+
     /// Of the dialects that somebody speaks the one to speak: the caller's own where it is
     /// among them, else the first of the truest.
     #[must_use]
-    pub fn best(self, own: Dialect, spoken: &[Dialect]) -> Option<(Dialect, Fidelity)> {
-        if spoken.contains(&own) {
+    pub fn best(
+        self,
+        own: Dialect,
+        spoken: impl Iterator<Item = Dialect> + Clone,
+    ) -> Option<(Dialect, Fidelity)> {
+        if spoken.clone().any(|dialect| dialect == own) {
             return Some((own, Fidelity::Exact));
         }
-        let said = spoken.iter();
-        let said = said.filter_map(|dialect| Some((*dialect, self.fidelity(*dialect)?)));
+        let said = spoken.filter_map(|dialect| Some((dialect, self.fidelity(dialect)?)));
         said.min_by_key(|(_, fidelity)| *fidelity)
     }
 
@@ -176,7 +192,15 @@ mod tests {
         assert_eq!(of(Dialect::OpenAiResponses), Some(Fidelity::Any));
         assert_eq!(of(Dialect::AnthropicMessages), Some(Fidelity::Hints));
         assert_eq!(of(Dialect::GeminiGenerate), None);
-        let best = |own, spoken: &[Dialect]| again.best(own, spoken).map(|(best, _)| best);
+        let best = |own, spoken: &[Dialect]| {
+            let best = again.best(own, spoken.iter().copied());
+            best.map(|(best, _)| best)
+        };
+        assert!(!again.calls() && again.calling().calls());
+        assert_eq!(
+            again.calling().fidelity(Dialect::OpenAiChat),
+            Some(Fidelity::Exact)
+        );
         let (chat, responses) = (Dialect::OpenAiChat, Dialect::OpenAiResponses);
         let messages = Dialect::AnthropicMessages;
         assert_eq!(best(chat, &[responses, messages]), Some(messages));

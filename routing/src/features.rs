@@ -246,8 +246,7 @@ impl Facts {
     /// The dialect that an upstream is spoken to in, and how true the request stays.
     #[must_use]
     pub fn spoken_to(&self, upstream: &Upstream) -> Option<(Dialect, Fidelity)> {
-        let reach = self.requirements.reach;
-        reach.best(self.dialect, &upstream.dialects)
+        upstream.spoken(self.dialect, self.requirements.reach)
     }
 
     /// Estimated input in a family's own tokens.
