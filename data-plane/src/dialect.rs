@@ -16,6 +16,8 @@ mod gathering;
 mod gemini_generate;
 mod gemini_interactions;
 mod google;
+mod gpt;
+mod host;
 pub(crate) mod kept;
 mod openai_chat;
 mod openai_embeddings;
@@ -192,7 +194,7 @@ pub(crate) fn request(
     }
     match to {
         Dialect::OpenAiChat | Dialect::BedrockConverse => {
-            openai_chat::forward(&chat.body, model, tier, stream)
+            openai_chat::forward(&chat.body, upstream, tier, stream)
         }
         Dialect::OpenAiResponses => openai_responses::forward(&chat.body, model, tier, stream),
         Dialect::AnthropicMessages => anthropic_messages::forward(&chat.body, model, tier, stream),

@@ -16,10 +16,11 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-use spillway_routing::catalogue::Tier;
+use spillway_routing::catalogue::{Tier, Upstream};
 
+use super::host::Host;
 use super::peek::{at, text};
-use super::{Answer, Blame, Garbled, Meaning, Reported, WireRequest, seal, usage};
+use super::{Answer, Blame, Garbled, Meaning, Reported, WireRequest, usage};
 use crate::chat::{Body, quoted};
 use crate::conversation::Setting;
 
@@ -51,13 +52,14 @@ const SETTINGS: [(Setting, &str); 13] = [
 ];
 
 /// The caller's body with this lane's model and tier; all other values byte for byte.
-pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier, stream: bool) -> WireRequest {
-    let (model, tier) = (quoted(wire_model), tier_name(tier).map(quoted));
+pub(super) fn forward(body: &Body, upstream: &Upstream, tier: Tier, stream: bool) -> WireRequest {
+    let (model, tier) = (quoted(&upstream.wire_model), tier_name(tier).map(quoted));
     let mut first = vec![("model", model.as_str())];
     let mut without = vec!["model", "service_tier", "start_within"];
     let options = stream.then(|| stream_options(body));
-    // Ids may carry what another provider wants back with them.
-    let messages = body.raw("messages").and_then(seal::cut);
+    // What other hosts' answers left in them.
+    let host = Host::of(upstream);
+    let messages = body.raw("messages").and_then(|raw| host.fitted(raw));
     if let Some(messages) = &messages {
         first.push(("messages", messages));
         without.push("messages");

@@ -48,9 +48,28 @@ pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier, stream: bool) -
         tier: openai_chat::tier_name(tier),
         stream,
     };
-    // Ids may carry what another provider wants back with them.
-    let input = body.raw("input").and_then(seal::cut);
+    let input = body.raw("input").and_then(cleaned);
     lane.forward(body, PREVIOUS, input.as_deref())
+}
+
+/// Items without what only others made: ids with a seal, thoughts that a translated answer
+/// told. `None` where there is nothing of the kind.
+fn cleaned(input: &str) -> Option<String> {
+    let sealless = seal::cut(input);
+    let now = sealless.as_deref().unwrap_or(input);
+    if !now.contains("\"rs_") {
+        return sealless;
+    }
+    let Ok(Value::Array(mut items)) = serde_json::from_str(now) else {
+        return sealless;
+    };
+    let count = items.len();
+    items.retain(|item| !text(item, "id").is_some_and(speak::is_told));
+    if items.len() < count {
+        Some(Value::Array(items).to_string())
+    } else {
+        sealless
+    }
 }
 
 /// What one event means. An event that cannot be read means nothing and is passed on.
@@ -124,4 +143,25 @@ pub(super) fn answer(body: &[u8]) -> Result<Answer, Garbled> {
         content: u32::try_from(bytes).unwrap_or(u32::MAX),
         reported: reported(&response),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thoughts_that_no_provider_knows_are_left_out() {
+        let told =
+            r#"{"id":"rs_01a21e78723c764db3e33dc1e236e44d_0","type":"reasoning","summary":[]}"#;
+        let kept =
+            r#"{"id":"rs_68af4030592c81938ec0a5fbab4a3e9f05438e46b5f69a3b","type":"reasoning"}"#;
+        let asked = r#"{"role":"user","content":"is \"rs_1_2\" an id"}"#;
+        let items = |items: &[&str]| format!("[{}]", items.join(","));
+        assert_eq!(cleaned(&items(&[asked, kept])), None);
+        let without: Value = serde_json::from_str(&items(&[asked, kept])).unwrap();
+        assert_eq!(
+            cleaned(&items(&[asked, told, kept])),
+            Some(without.to_string())
+        );
+    }
 }

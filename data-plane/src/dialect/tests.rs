@@ -20,7 +20,7 @@ fn chat(dialect: Dialect, body: &str) -> Chat {
     Chat::parse(&body.to_owned().into(), &asking).unwrap()
 }
 
-fn upstream(dialect: Dialect) -> Upstream {
+pub(super) fn upstream(dialect: Dialect) -> Upstream {
     Upstream {
         id: "p:m".into(),
         model: "m".into(),

@@ -1,8 +1,10 @@
 //! Bytes in, meaning out; and the goldens of the request.
 
 use super::*;
+use crate::dialect::tests::upstream;
 use proptest::prelude::*;
 use spillway_routing::catalogue::Usage;
+use spillway_routing::dialect::Dialect;
 use spillway_routing::unit::Tokens;
 
 fn chunk(json: &str) -> Meaning {
@@ -142,13 +144,13 @@ proptest! {
         let fields: Vec<String> = names.iter().map(|n| format!("{}:{space}{value}", quoted(n))).collect();
         let body = format!("{{{}\"model\":\"auto\",\"messages\":[{{}}]}}",
             fields.iter().map(|f| format!("{f},")).collect::<String>());
-        let sent = forward(&Body::parse(&body.clone().into()).unwrap(), "m", Tier::Standard, false).body;
+        let sent = forward(&Body::parse(&body.clone().into()).unwrap(), &upstream(Dialect::OpenAiChat), Tier::Standard, false).body;
         let again = Body::parse(&sent).unwrap();
         for name in &names {
             let field = again.0.iter().find(|f| f.name == *name).unwrap();
             prop_assert_eq!(&*field.value, value.trim());
         }
-        prop_assert_eq!(again.raw("model"), Some("\"m\""));
+        prop_assert_eq!(again.raw("model"), Some("\"wire-model\""));
     }
 
     #[test]

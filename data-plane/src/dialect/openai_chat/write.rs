@@ -8,16 +8,13 @@ use spillway_routing::prompt::Role;
 
 use super::SETTINGS;
 use crate::conversation::{
-    Conversation, Effort, Form, Loss, Losses, Part, Source, Tool, ToolChoice, ToolResult, Turn,
-    texts,
+    Conversation, Form, Loss, Losses, Part, Source, Tool, ToolChoice, ToolResult, Turn, texts,
 };
-use crate::dialect::seal;
+use crate::dialect::gpt;
+use crate::dialect::host::Host;
 
 /// Stop sequences at most.
 const STOPS_MAX: usize = 4;
-/// OpenAI's reasoning models refuse the older name of the output limit; many other hosts
-/// know only that one.
-const NEW_LIMIT: [&str; 5] = ["gpt-5", "gpt-6", "o1", "o3", "o4"];
 
 /// What this dialect cannot say of a conversation.
 pub(in crate::dialect) fn losses(conversation: &Conversation) -> Losses {
@@ -57,13 +54,14 @@ pub(in crate::dialect) fn write(
 ) -> Map<String, Value> {
     let mut body = Map::new();
     body.insert("model".into(), upstream.wire_model.as_str().into());
-    let messages: Vec<Value> = conversation.turns.iter().flat_map(messages).collect();
+    let host = Host::of(upstream);
+    let turns = conversation.turns.iter();
+    let messages: Vec<Value> = turns.flat_map(|turn| messages(turn, host)).collect();
     body.insert("messages".into(), messages.into());
     if let Some(most) = conversation.max_output {
-        let newer = matches!(upstream.provider.as_str(), "openai" | "azure")
-            || NEW_LIMIT
-                .iter()
-                .any(|model| upstream.wire_model.starts_with(model));
+        // OpenAI's reasoning models refuse the older name; many other hosts know only that one.
+        let newer = matches!(upstream.provider.as_str(), "openai" | "azure");
+        let newer = newer || gpt::reasons(upstream);
         let name = if newer {
             "max_completion_tokens"
         } else {
@@ -75,9 +73,8 @@ pub(in crate::dialect) fn write(
         let some = &conversation.stop[..conversation.stop.len().min(STOPS_MAX)];
         body.insert("stop".into(), json!(some));
     }
-    // Models that do not think refuse to be told not to.
-    let effort = conversation.thinking.effort;
-    if let Some(effort) = effort.filter(|effort| *effort > Effort::None) {
+    let effort = gpt::effort(conversation.thinking.effort, upstream);
+    if let Some(effort) = effort {
         body.insert("reasoning_effort".into(), effort.name().into());
     }
     if !conversation.tools.is_empty() {
@@ -94,7 +91,9 @@ pub(in crate::dialect) fn write(
         body.insert("response_format".into(), form);
     }
     for (setting, value) in &conversation.settings {
-        if let Some((_, name)) = SETTINGS.iter().find(|(known, _)| known == setting) {
+        let named = SETTINGS.iter().find(|(known, _)| known == setting);
+        let named = named.filter(|_| gpt::may_set(*setting, upstream, effort));
+        if let Some((_, name)) = named {
             body.insert((*name).into(), value.clone());
         }
     }
@@ -102,9 +101,9 @@ pub(in crate::dialect) fn write(
 }
 
 /// Results of tools are messages of their own here, and come before what else was said.
-fn messages(turn: &Turn) -> Vec<Value> {
+fn messages(turn: &Turn, host: Host) -> Vec<Value> {
     let results = turn.parts.iter().filter_map(|part| match part {
-        Part::Result(result) => Some(self::result(result)),
+        Part::Result(result) => Some(self::result(result, host)),
         _ => None,
     });
     let mut messages: Vec<Value> = results.collect();
@@ -115,7 +114,7 @@ fn messages(turn: &Turn) -> Vec<Value> {
         .collect();
     if !rest.is_empty() || messages.is_empty() {
         messages.push(match turn.role {
-            Role::Assistant => assistant(&rest),
+            Role::Assistant => assistant(turn, &rest, host),
             Role::System => json!({ "role": "system", "content": content(&rest) }),
             Role::User | Role::Tool => json!({ "role": "user", "content": content(&rest) }),
         });
@@ -123,19 +122,19 @@ fn messages(turn: &Turn) -> Vec<Value> {
     messages
 }
 
-fn result(result: &ToolResult) -> Value {
+fn result(result: &ToolResult, host: Host) -> Value {
     json!({
         "role": "tool",
-        "tool_call_id": seal::stripped(&result.id),
+        "tool_call_id": host.id(&result.id),
         "content": result.text(),
     })
 }
 
-fn assistant(parts: &[&Part]) -> Value {
+fn assistant(turn: &Turn, parts: &[&Part], host: Host) -> Value {
     let owned: Vec<Part> = parts.iter().map(|part| (*part).clone()).collect();
     let calls = parts.iter().filter_map(|part| match part {
         Part::Call(call) => Some(json!({
-            "id": seal::stripped(&call.id),
+            "id": host.id(&call.id),
             "type": "function",
             "function": { "name": call.name, "arguments": call.arguments },
         })),
@@ -147,6 +146,14 @@ fn assistant(parts: &[&Part]) -> Value {
     let mut message = json!({ "role": "assistant", "content": said });
     if !calls.is_empty() {
         message["tool_calls"] = calls.into();
+        if host.wants_reasoning {
+            let thoughts = turn.parts.iter().filter_map(|part| match part {
+                Part::Reasoning(thought) => Some(thought.as_str()),
+                _ => None,
+            });
+            let thoughts: Vec<&str> = thoughts.collect();
+            message["reasoning_content"] = thoughts.join("\n").into();
+        }
     }
     message
 }

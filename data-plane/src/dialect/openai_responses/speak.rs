@@ -11,6 +11,9 @@ use spillway_routing::catalogue::Tier;
 use crate::dialect::event::{End, Event, Piece, Said, Stamp, known};
 use crate::dialect::{Reported, sse, usage};
 
+/// Letters of a stamp's id: a request's, without its lines.
+const STAMP: usize = 32;
+
 /// A whole answer.
 pub(in crate::dialect) fn whole(said: &Said, reported: &Reported, stamp: &Stamp) -> Bytes {
     let mut items: Vec<Item> = Vec::new();
@@ -119,6 +122,15 @@ enum Kind {
 struct Item {
     kind: Kind,
     text: String,
+}
+
+/// Whether a thought has an id that was given here: no provider knows it.
+pub(super) fn is_told(id: &str) -> bool {
+    let parts = id.strip_prefix("rs_").and_then(|id| id.split_once('_'));
+    parts.is_some_and(|(stamp, index)| {
+        let hex = stamp.bytes().all(|byte| byte.is_ascii_hexdigit());
+        stamp.len() == STAMP && hex && index.parse::<usize>().is_ok()
+    })
 }
 
 impl Item {

@@ -11,7 +11,7 @@ use super::SETTINGS;
 use crate::conversation::{
     Conversation, Effort, Form, Loss, Losses, Part, Setting, Source, Tool, ToolChoice, Turn, texts,
 };
-use crate::dialect::{openai_chat, seal};
+use crate::dialect::{gpt, openai_chat, seal};
 
 /// What this dialect cannot say of a conversation.
 pub(in crate::dialect) fn losses(conversation: &Conversation) -> Losses {
@@ -48,11 +48,10 @@ pub(in crate::dialect) fn write(
     if let Some(most) = conversation.max_output {
         body.insert("max_output_tokens".into(), most.into());
     }
-    // Models that do not think refuse to be told not to.
-    let effort = conversation.thinking.effort;
-    if let Some(effort) = effort.filter(|effort| *effort > Effort::None) {
+    let effort = gpt::effort(conversation.thinking.effort, upstream);
+    if let Some(effort) = effort {
         let mut reasoning = json!({ "effort": effort.name() });
-        if conversation.thinking.shown {
+        if conversation.thinking.shown && effort > Effort::None {
             reasoning["summary"] = "auto".into();
         }
         body.insert("reasoning".into(), reasoning);
@@ -75,7 +74,8 @@ pub(in crate::dialect) fn write(
     if let Some(format) = format(&conversation.form) {
         text.insert("format".into(), format);
     }
-    for (setting, value) in &conversation.settings {
+    let settings = conversation.settings.iter();
+    for (setting, value) in settings.filter(|(one, _)| gpt::may_set(*one, upstream, effort)) {
         match SETTINGS.iter().find(|(known, _)| known == setting) {
             Some((Setting::Store, _)) => {}
             Some((_, name)) => {
