@@ -65,7 +65,7 @@ export function mount(page) {
     const expected = current;
     const sure = await confirm({
       title: `Roll back to v${version}?`,
-      text: `Every proxy takes the content of v${version} within seconds, published as a new version after v${expected}. Requests under way finish on the table they started with. The policy document itself stays as it is.`,
+      text: `Every proxy takes the content of v${version} within seconds, published as a new version after v${expected}. Requests under way finish on the table they started with. The policy goes back with it, as a new version of its text.`,
       yes: "Roll back",
       danger: true,
     });

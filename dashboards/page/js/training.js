@@ -34,7 +34,7 @@ export function mount(page, { detail }) {
   let runs = [];
   let drawn = "";
   let underWay = false;
-  const chosen = () => (runs.find((run) => run.id === asked) ?? runs[0])?.id;
+  const chosen = () => (runs.find((run) => String(run.id) === asked) ?? runs[0])?.id;
   const trouble = banner();
   const said = banner();
   const list = runGrid(chosen);
