@@ -9,11 +9,11 @@ use spillway_classifier::dataset::Labelled;
 use spillway_classifier::offers::Terms;
 use spillway_classifier::report::RunReport;
 use spillway_classifier::run::{Bar, InUse, Settings, Step, Trained, TrainingError, run};
-use spillway_routing::catalogue::Tier;
+use spillway_routing::catalogue::{Price, Tier};
 use spillway_routing::id::{LaneId, ModelId, RouteId};
 use spillway_routing::outcome::{Audit, Outcome};
 use spillway_routing::table::{BarPoint, Choice, Draft};
-use spillway_routing::unit::Bps;
+use spillway_routing::unit::{Bps, Tokens};
 
 use crate::policy::{Learned, SolvedRoute, World};
 
@@ -24,6 +24,8 @@ const FLIPS_MAX: Bps = Bps::new(6_000);
 /// Bars from 80 % to 100 % that a multiplier is solved for beside the routes' own, so
 /// that a changed bar needs no new run.
 const FRONTIER: std::ops::RangeInclusive<u16> = 80..=100;
+/// What goes in where nobody knows better.
+const USUAL_INPUT: Tokens = Tokens(1_000);
 const FRONTIER_PREFIX: &str = "frontier:";
 
 /// What a run came to.
@@ -90,9 +92,9 @@ pub(super) fn is_of_policy(route: &RouteId) -> bool {
     !route.as_str().starts_with(FRONTIER_PREFIX)
 }
 
-/// Prices of the policy's models, at their cheapest standard lane.
+/// Prices of the policy's models, at their cheapest standard lane for a usual request.
 fn terms(draft: &Draft) -> BTreeMap<ModelId, Terms> {
-    let mut terms = BTreeMap::new();
+    let mut terms = BTreeMap::<ModelId, Terms>::new();
     for lane in draft
         .lanes
         .iter()
@@ -104,11 +106,20 @@ fn terms(draft: &Draft) -> BTreeMap<ModelId, Terms> {
             .find(|upstream| upstream.id == lane.upstream);
         let model = upstream.and_then(|u| draft.models.iter().find(|model| model.id == u.model));
         if let (Some(model), Some(price)) = (model, lane.price.clone()) {
-            terms.entry(model.id.clone()).or_insert(Terms {
-                price,
-                family: model.family,
-                listed: true,
-            });
+            let usual = |price: &Price| {
+                let (input, output) = (USUAL_INPUT, model.typical_output);
+                price.estimate(input, Tokens(0), output, draft.made_at)
+            };
+            let known = terms.get(&model.id);
+            if known.is_none_or(|known| usual(&price) < usual(&known.price)) {
+                let (family, listed) = (model.family, true);
+                let here = Terms {
+                    price,
+                    family,
+                    listed,
+                };
+                terms.insert(model.id.clone(), here);
+            }
         }
     }
     terms
@@ -200,4 +211,27 @@ fn priced(draft: &Draft, learned: &Learned) -> Draft {
         lane.price = upstream.and_then(|u| learned.observed.get(&u.model).cloned());
     }
     priced
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy;
+
+    #[test]
+    fn a_model_is_priced_where_it_is_cheapest() {
+        let text = "version = 1\n\
+            [[upstreams]]\nprovider = \"dear\"\nmodels = [\"m\"]\nprices.standard = { input = 3.0, output = 9.0 }\n\
+            [[upstreams]]\nprovider = \"cheap\"\nmodels = [\"m\"]\nprices.standard = { input = 1.0, output = 2.0 }\n\
+            [[upstreams]]\nprovider = \"middle\"\nmodels = [\"m\"]\nprices.standard = { input = 1.0, output = 3.0 }\n\
+            [routes.auto]\nbaseline = \"m\"\n";
+        let parsed = policy::parse(text).unwrap();
+        let draft = policy::draft(&parsed, text, &Learned::default()).unwrap();
+        let cheap = draft
+            .lanes
+            .iter()
+            .find(|lane| lane.id.as_str().starts_with("cheap"));
+        let price = &terms(&draft)[&ModelId::new("m")].price;
+        assert_eq!(Some(price), cheap.unwrap().price.as_ref());
+    }
 }
