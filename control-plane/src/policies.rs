@@ -61,13 +61,14 @@ impl Policies {
     ///
     /// If the store does not answer.
     pub async fn versions(&self) -> Result<Vec<PolicyVersion>, ControlError> {
-        let kept = self.store.list(&keys::policy_versions()).await?;
-        Ok(kept
-            .iter()
-            .rev()
-            .take(LISTED)
-            .filter_map(|value| decode(&value.value))
-            .collect())
+        // One by one: all texts that ever were may be more than one answer of etcd holds.
+        let kept = self.store.keys(&keys::policy_versions()).await?;
+        let mut versions = Vec::new();
+        for key in kept.iter().rev().take(LISTED) {
+            let found = self.store.get(key).await?;
+            versions.extend(found.and_then(|value| decode(&value.value)));
+        }
+        Ok(versions)
     }
 
     /// Replaces version `expected` (0 for none); returns the new version.
