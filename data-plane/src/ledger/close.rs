@@ -46,15 +46,13 @@ pub(super) fn close(ledger: &Ledger, mut record: Record, ending: Ending, status:
     let (spilled, granted) = (record.spilled.take(), record.granted.take());
     let booked = account::booked(&record).map(|lane| record.opening.table.lane(lane).id.clone());
     let outcome = outcome(ledger, record, ending, status);
-    let own = !outcome.facts.own_keys.is_empty();
-    let ours = if own { NanoUsd::ZERO } else { outcome.cost };
     let at = clock::now();
     if let Some(lane) = &booked {
-        ledger.spend.add(lane, ours, at);
+        ledger.spend.add(lane, outcome.cost, at);
     }
     if let Some(spilled) = spilled {
         let here = booked.as_ref() == Some(&spilled.reserved.lane);
-        let cost = if here { ours } else { NanoUsd::ZERO };
+        let cost = if here { outcome.cost } else { NanoUsd::ZERO };
         ledger.spend.settle(&spilled.reserved, cost, at);
         if outcome.served.as_ref() == Some(&spilled.reserved.lane) {
             count_overflow(&ledger.metrics, &outcome, spilled.cause);
@@ -63,7 +61,7 @@ pub(super) fn close(ledger: &Ledger, mut record: Record, ending: Ending, status:
     if let Some(grant) = granted {
         let taken = Taking {
             tokens: outcome.usage.input.saturating_add(outcome.usage.output),
-            cost: ours,
+            cost: outcome.cost,
         };
         ledger.allowances.settle(&grant, taken, at);
     }
@@ -75,8 +73,13 @@ fn outcome(ledger: &Ledger, record: Record, ending: Ending, status: u16) -> Outc
     if usage_source == UsageSource::Reported {
         learn_cache(ledger, &record, &usage);
     }
-    let cost = account::cost(&record, &usage);
-    let baseline_cost = account::baseline(&record, &usage);
+    // Whoever brings keys pays with them: nothing is spent here, and nothing saved.
+    let (cost, baseline_cost) = if record.opening.pays_itself() {
+        (NanoUsd::ZERO, NanoUsd::ZERO)
+    } else {
+        let cost = account::cost(&record, &usage);
+        (cost, account::baseline(&record, &usage))
+    };
     let table = Arc::clone(&record.opening.table);
     let billed = account::billed_lane(&record);
     let (served, text_only) = (record.served, record.opening.text_only);
