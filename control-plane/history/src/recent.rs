@@ -25,9 +25,10 @@ pub const RECENT_ROWS_MAX: usize = 1_000;
 /// A verdict may carry a clock that is so much behind its request's.
 const CLOCK_SKEW: Millis = Millis(60 * 60_000);
 /// How far back is looked for a page, step by step; then everything.
-const LOOK_BACK: [Millis; 3] = [
+const LOOK_BACK: [Millis; 4] = [
     Millis(3_600_000),
     Millis(24 * 3_600_000),
+    Millis(7 * 24 * 3_600_000),
     Millis(30 * 24 * 3_600_000),
 ];
 
@@ -104,17 +105,20 @@ impl History {
         let Some(latest) = latest else {
             return Ok(Vec::new());
         };
-        let until = UnixMillis(filter.before.map_or(latest, |before| before.0.min(latest)));
-        let starts = LOOK_BACK.iter().map(|back| until.0.saturating_sub(back.0));
+        let end = filter.before.map_or(latest, |before| before.0.min(latest));
+        let starts = LOOK_BACK.iter().map(|back| end.saturating_sub(back.0));
+        // What a filter seldom lets through is looked for far back, but nowhere twice.
+        let (mut rows, mut until) = (Vec::new(), UnixMillis(end));
         for since in starts.chain([0]).map(UnixMillis) {
-            let rows = self
-                .page(&view, limit, filter, Span { since, until })
-                .await?;
-            if rows.len() >= limit || since.0 == 0 {
-                return Ok(rows);
+            let span = Span { since, until };
+            let left = limit - rows.len();
+            rows.extend(self.page(&view, left, filter, span).await?);
+            until = since;
+            if rows.len() >= limit || until.0 == 0 {
+                break;
             }
         }
-        Ok(Vec::new())
+        Ok(rows)
     }
 
     async fn page(
