@@ -14,11 +14,13 @@ use spillway_classifier::drift::{Alarm, Kind, Since, watch};
 use spillway_proto::keys;
 use spillway_routing::id::ModelId;
 use spillway_routing::outcome::{Audit, Outcome};
+use spillway_routing::table::Table;
 use spillway_routing::unit::{Bps, Millis, UnixMillis};
 
-use crate::control::{Control, now};
+use crate::control::{Anew, Control, now};
 use crate::error::ControlError;
 use crate::policy::Learned;
+use crate::publish::Cause;
 use crate::store::{Expected, Store};
 use crate::training;
 
@@ -79,16 +81,7 @@ pub async fn step(control: &Arc<Control>) -> Result<Vec<Record>, ControlError> {
         .filter(|record| record.action == Action::Reverted);
     let reverted = reverted.map(|record| UnixMillis(record.at_ms)).max();
     let since = learnt_at.max(reverted.unwrap_or_default());
-    let mut audits = control.history.audits_since(since).await?;
-    audits.sort_by_key(|audit| audit.at);
-    let live = control.history.window(since, until, LIVE_MAX).await?;
-    let found = tokio::task::spawn_blocking(move || {
-        let (audits, live) = (&audits, &live);
-        watch(&current.table, Since { audits, live })
-    });
-    let found = found
-        .await
-        .map_err(|_| ControlError::BadRequest("the watch was stopped".to_owned()))?;
+    let found = watched(control, current.table, since, until).await?;
     let is_known = |alarm: &Alarm| {
         known.iter().any(|record| {
             let same = record.kind == alarm.kind.name() && record.subject == alarm.subject;
@@ -111,6 +104,28 @@ pub async fn step(control: &Arc<Control>) -> Result<Vec<Record>, ControlError> {
         control.reconcile(None, "alarms").await?;
     }
     Ok(new)
+}
+
+/// What has changed since a table was learnt; of one that was not, nothing is expected.
+async fn watched(
+    control: &Control,
+    table: Arc<Table>,
+    since: UnixMillis,
+    until: UnixMillis,
+) -> Result<Vec<Alarm>, ControlError> {
+    if table.draft().committee.is_none() {
+        return Ok(Vec::new());
+    }
+    let mut audits = control.history.audits_since(since).await?;
+    audits.sort_by_key(|audit| audit.at);
+    let live = control.history.window(since, until, LIVE_MAX).await?;
+    let found = tokio::task::spawn_blocking(move || {
+        let (audits, live) = (&audits, &live);
+        watch(&table, Since { audits, live })
+    });
+    found
+        .await
+        .map_err(|_| ControlError::BadRequest("the watch was stopped".to_owned()))
 }
 
 /// Whether something was forgotten or taken back since the last run began.
@@ -182,7 +197,16 @@ async fn revert(control: &Control, learnt_at: UnixMillis) -> Result<(), ControlE
         }
     }
     let note = "an alarm took back what was learnt";
-    control.reconcile(Some(&before), note).await.map(|_| ())
+    let anew = Anew {
+        learned: &before,
+        instead_of: learnt_at,
+        cause: Cause::Change,
+    };
+    match control.reconcile(Some(anew), note).await {
+        // What it convicts is out of use already.
+        Err(ControlError::Overtaken) => Ok(()),
+        done => done.map(drop),
+    }
 }
 
 async fn keep(store: &Store, record: &Record) -> Result<(), ControlError> {

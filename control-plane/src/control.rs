@@ -21,7 +21,7 @@ use crate::fleet::Fleet;
 use crate::metrics::Metrics;
 use crate::policies::Policies;
 use crate::policy::{self, Learned};
-use crate::publish::{PublishError, Publisher};
+use crate::publish::{Cause, PublishError, Publisher};
 use crate::store::Store;
 use crate::training::Runs;
 
@@ -44,32 +44,46 @@ pub struct Control {
     pub metrics: Metrics,
 }
 
+/// Something learnt, and what it takes the place of.
+#[derive(Clone, Copy, Debug)]
+pub struct Anew<'a> {
+    pub learned: &'a Learned,
+    /// When what was in use had been learnt as this began: whoever went back to an older
+    /// table meanwhile does not want that undone.
+    pub instead_of: UnixMillis,
+    pub cause: Cause,
+}
+
 impl Control {
-    /// Makes the table that the current policy and `learned` ask for the current one;
-    /// without `learned` what the current table carries is kept. Returns the version
+    /// Makes the table that the current policy and what was learnt ask for the current one;
+    /// without `anew` what the current table carries is kept. Returns the version
     /// that is current afterwards; zero while there is no policy.
     ///
     /// # Errors
     ///
-    /// If the policy has faults, or the store or history does not answer.
+    /// If the policy has faults, the store or history does not answer, or what was learnt
+    /// replaces another table than the current one.
     pub async fn reconcile(
         &self,
-        learned: Option<&Learned>,
+        anew: Option<Anew<'_>>,
         note: &str,
     ) -> Result<TableVersion, ControlError> {
-        let Some(policy) = self.policies.current().await? else {
-            return Ok(TableVersion(0));
-        };
-        let anew = learned.is_some();
         let mut tries = 0;
         loop {
             tries += 1;
+            let Some(policy) = self.policies.current().await? else {
+                return Ok(TableVersion(0));
+            };
             let current = self.publisher.current().await?;
             let carried = current
                 .as_ref()
                 .map(|c| Learned::of(c.table.draft()))
                 .unwrap_or_default();
-            let learned = learned.unwrap_or(&carried);
+            let learned = match anew {
+                Some(anew) if anew.instead_of != carried.at => return Err(ControlError::Overtaken),
+                Some(anew) => anew.learned,
+                None => &carried,
+            };
             let parsed = policy::parse(&policy.text).map_err(ControlError::Policy)?;
             let mut draft =
                 policy::draft(&parsed, &policy.text, learned).map_err(ControlError::Policy)?;
@@ -88,10 +102,14 @@ impl Control {
                 return Ok(parent);
             }
             let mut probes = self.probes(&draft).await?;
-            if let Some(current) = current.filter(|_| !anew) {
+            if let Some(current) = current.filter(|_| anew.is_none()) {
                 probes = standing(probes, &current.table.draft().probes, &draft);
             }
-            match self.publisher.publish(draft, parent, probes, now()).await {
+            let cause = anew.map_or(Cause::Change, |anew| anew.cause);
+            let publishing = self
+                .publisher
+                .publish_for(cause, draft, parent, probes, now());
+            match publishing.await {
                 Ok(version) => {
                     self.metrics.tables_published.inc();
                     tracing::info!(%version, note, "published a table");
@@ -259,6 +277,8 @@ pub fn now() -> UnixMillis {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use spillway_routing::table::BarPoint;
+    use spillway_routing::unit::Bps;
 
     fn probe(route: &str, draw: u64) -> Probe {
         Probe {
@@ -273,11 +293,61 @@ mod tests {
         }
     }
 
+    const POLICY: &str = "version = 1\n[[upstreams]]\nprovider = \"p\"\nmodels = [\"m\"]\nprices.standard = { input = 1.0, output = 2.0 }\n[routes.auto]\nbaseline = \"m\"\n";
+
+    fn control(dir: &std::path::Path) -> Control {
+        let store = Arc::new(Store::local(&dir.join("store")).unwrap());
+        let key = spillway_proto::envelope::SecretKey::from_seed([1; 32]);
+        Control {
+            publisher: Publisher::new(Arc::clone(&store), key),
+            policies: Policies::new(Arc::clone(&store)),
+            store,
+            history: Arc::new(History::local(&dir.join("history")).unwrap()),
+            fleet: Fleet::default(),
+            runs: Runs::default(),
+            metrics: Metrics::new().unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_learnt_undoes_no_roll_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let control = control(dir.path());
+        control.put_policy(POLICY, 0, "test").await.unwrap();
+        let learned = |at| Learned {
+            at: UnixMillis(at),
+            frontier: vec![BarPoint {
+                bar: Bps::ONE,
+                multiplier: at,
+                learned: false,
+            }],
+            ..Learned::default()
+        };
+        let publish = async |learned: &Learned, instead_of| {
+            let anew = Anew {
+                learned,
+                instead_of: UnixMillis(instead_of),
+                cause: Cause::Change,
+            };
+            control.reconcile(Some(anew), "a run").await
+        };
+        assert_eq!(publish(&learned(7), 0).await.unwrap(), TableVersion(2));
+        // A run that began under version 2 ends after somebody went back to version 1.
+        control
+            .roll_back(TableVersion(1), TableVersion(2))
+            .await
+            .unwrap();
+        let late = publish(&learned(9), 7).await;
+        assert!(matches!(late, Err(ControlError::Overtaken)), "{late:?}");
+        let current = control.publisher.current().await.unwrap().unwrap();
+        assert_eq!(current.version(), TableVersion(3));
+        assert_eq!(current.table.draft().learnt_at, UnixMillis(0));
+    }
+
     #[test]
     fn probes_stay_unless_new_ones_say_more() {
-        let text = "version = 1\n[[upstreams]]\nprovider = \"p\"\nmodels = [\"m\"]\nprices.standard = { input = 1.0, output = 2.0 }\n[routes.auto]\nbaseline = \"m\"\n";
-        let policy = policy::parse(text).unwrap();
-        let draft = policy::draft(&policy, text, &Learned::default()).unwrap();
+        let policy = policy::parse(POLICY).unwrap();
+        let draft = policy::draft(&policy, POLICY, &Learned::default()).unwrap();
         let old = [probe("auto", 1), probe("m", 2)];
         let fresh = |routes: &[&str]| routes.iter().map(|r| probe(r, 3)).collect::<Vec<_>>();
         let chosen = |routes: &[&str], kept: &[Probe]| standing(fresh(routes), kept, &draft);

@@ -24,6 +24,8 @@ pub enum ControlError {
     BadRequest(String),
     #[error("a training run is going on already: number {0}")]
     AlreadyTraining(u64),
+    #[error("another table is in use by now than the one that this was learnt to replace")]
+    Overtaken,
     #[error(transparent)]
     Publish(#[from] PublishError),
     #[error(transparent)]

@@ -130,7 +130,8 @@ impl IntoResponse for ControlError {
             Self::NotFound { .. } | Self::Publish(PublishError::NoSuchVersion(_)) => {
                 (StatusCode::NOT_FOUND, "not_found")
             }
-            Self::PolicyConflict { .. }
+            Self::Overtaken
+            | Self::PolicyConflict { .. }
             | Self::AlreadyTraining(_)
             | Self::Publish(PublishError::Stale { .. })
             | Self::Store(StoreError::Conflict { .. }) => (StatusCode::CONFLICT, "conflict"),

@@ -4,6 +4,7 @@
 //! back to. Two publishers cannot overwrite each other: the pointer is swapped only if
 //! it still is what this one read. Knows no policy and no training.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -23,6 +24,18 @@ use crate::store::{Expected, Store, StoreError};
 
 /// Versions kept for rolling back; older ones are swept with their chunks.
 const KEPT_VERSIONS: usize = 50;
+/// Beside them so many that only count again: those come by themselves, several an hour, and
+/// must not push out what a person or a run made.
+const KEPT_RECOUNTS: usize = 20;
+
+/// Why a version is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Somebody, a run or an alarm wants another table.
+    Change,
+    /// The labels were counted again under what was learnt before.
+    Recount,
+}
 
 /// Why nothing was published.
 #[derive(Debug, thiserror::Error)]
@@ -157,6 +170,23 @@ impl Publisher {
     /// changed then.
     pub async fn publish(
         &self,
+        draft: Draft,
+        parent: TableVersion,
+        probes: Vec<Probe>,
+        now: UnixMillis,
+    ) -> Result<TableVersion, PublishError> {
+        let cause = Cause::Change;
+        self.publish_for(cause, draft, parent, probes, now).await
+    }
+
+    /// As [`Publisher::publish`], and says why.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub async fn publish_for(
+        &self,
+        cause: Cause,
         mut draft: Draft,
         parent: TableVersion,
         probes: Vec<Probe>,
@@ -190,10 +220,13 @@ impl Publisher {
         }
         let signed = Bytes::from(bundle.signed.clone());
         let expected = pointer.map_or(Expected::Absent, |p| Expected::Revision(p.revision));
-        let archive = (keys::archive(draft.version), signed.clone());
+        let mut also = vec![(keys::archive(draft.version), signed.clone())];
+        if cause == Cause::Recount {
+            also.push((keys::recount(draft.version), Bytes::new()));
+        }
         match self
             .store
-            .put(&keys::pointer(), signed, expected, vec![archive])
+            .put(&keys::pointer(), signed, expected, also)
             .await
         {
             Err(StoreError::Conflict { .. }) => {
@@ -260,20 +293,30 @@ impl Publisher {
         }
     }
 
-    /// Forgets versions beyond [`KEPT_VERSIONS`] and chunks no kept version names.
+    /// Forgets versions beyond those kept of either cause, and chunks no kept one names.
     async fn sweep(&self) -> Result<(), PublishError> {
-        let kept = self.store.list(&keys::archives()).await?;
-        let Some(surplus) = kept.len().checked_sub(KEPT_VERSIONS).filter(|n| *n > 0) else {
-            return Ok(());
-        };
         let trusted = [self.key.public()];
-        let mut named = std::collections::BTreeSet::new();
-        for version in &kept[surplus..] {
-            let manifest = envelope::manifest_of(&version.value, &trusted)?;
-            named.extend(manifest.chunks.iter().map(keys::chunk));
+        let recounts = self.store.keys(&keys::recounts()).await?;
+        let recounts: BTreeSet<String> = recounts.into_iter().collect();
+        let (mut named, mut surplus) = (BTreeSet::new(), Vec::new());
+        let mut room = [KEPT_VERSIONS, KEPT_RECOUNTS];
+        for archive in self.store.list(&keys::archives()).await?.into_iter().rev() {
+            let manifest = envelope::manifest_of(&archive.value, &trusted)?;
+            let recount = keys::recount(manifest.version);
+            let room = &mut room[usize::from(recounts.contains(&recount))];
+            if *room > 0 {
+                *room -= 1;
+                named.extend(manifest.chunks.iter().map(keys::chunk));
+            } else {
+                surplus.push((archive.key, recount));
+            }
         }
-        for version in &kept[..surplus] {
-            self.store.delete(&version.key).await?;
+        if surplus.is_empty() {
+            return Ok(());
+        }
+        for (archive, recount) in surplus {
+            self.store.delete(&archive).await?;
+            self.store.delete(&recount).await?;
         }
         for chunk in self.store.keys(&keys::chunks()).await? {
             if !named.contains(&chunk) {

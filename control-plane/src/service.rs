@@ -144,7 +144,9 @@ pub(crate) fn status(error: &ControlError) -> Status {
         ControlError::AlreadyTraining(_) | ControlError::Publish(PublishError::Flawed(_)) => {
             Status::failed_precondition(message)
         }
-        ControlError::Store(StoreError::Conflict { .. }) => Status::aborted(message),
+        ControlError::Overtaken | ControlError::Store(StoreError::Conflict { .. }) => {
+            Status::aborted(message)
+        }
         ControlError::Store(_) | ControlError::Publish(_) | ControlError::History(_) => {
             Status::unavailable(message)
         }

@@ -24,9 +24,10 @@ use self::learn::labelled;
 pub use self::learn::{Lesson, learn};
 pub use self::report::{json as report_json, verdict};
 use crate::alarms;
-use crate::control::{Control, now};
+use crate::control::{Anew, Control, now};
 use crate::error::ControlError;
 use crate::policy::{self, Learned};
+use crate::publish::Cause;
 use crate::store::Expected;
 
 /// Live outcomes older than this no longer teach: models change under their names.
@@ -256,6 +257,8 @@ async fn attempt(control: &Arc<Control>, number: u64) -> Result<(Ended, Value), 
         let committee = draft.committee.clone().filter(|_| used)?;
         Some((committee, draft.learnt_at))
     });
+    let instead_of = current.as_ref().map(|c| c.table.draft().learnt_at);
+    let instead_of = instead_of.unwrap_or_default();
     let running = current.as_ref().filter(|_| in_use.is_some());
     let running = running.map(|current| current.table.version());
     let (shared, read_at) = (Arc::clone(control), material.read_at);
@@ -287,7 +290,16 @@ async fn attempt(control: &Arc<Control>, number: u64) -> Result<(Ended, Value), 
         Some(version) => version,
         None => {
             let note = format!("training run {number}");
-            control.reconcile(Some(&lesson.learned), &note).await?
+            let anew = Anew {
+                learned: &lesson.learned,
+                instead_of,
+                cause: Cause::Change,
+            };
+            match control.reconcile(Some(anew), &note).await {
+                // Somebody, or an alarm, went back to another table: that stands.
+                Err(error @ ControlError::Overtaken) => return Ok((declined(&error), report)),
+                version => version?,
+            }
         }
     };
     let result = if lesson.promoted() {
@@ -302,6 +314,13 @@ async fn attempt(control: &Arc<Control>, number: u64) -> Result<(Ended, Value), 
         },
         report,
     ))
+}
+
+fn declined(error: &ControlError) -> Ended {
+    Ended {
+        result: RunResult::Declined,
+        reason: format!("{error}; nothing was published, train again"),
+    }
 }
 
 /// Between two runs: the tables of the current committee, counted again over all labels.
@@ -329,10 +348,15 @@ pub async fn refresh(control: &Control) -> Result<Option<TableVersion>, ControlE
         return Ok(None);
     };
     learned.committee = Some(committee);
-    let version = control
-        .reconcile(Some(&learned), "tables counted again")
-        .await?;
-    Ok(Some(version))
+    let anew = Anew {
+        learned: &learned,
+        instead_of: learned.at,
+        cause: Cause::Recount,
+    };
+    match control.reconcile(Some(anew), "tables counted again").await {
+        Err(ControlError::Overtaken) => Ok(None),
+        version => version.map(Some),
+    }
 }
 
 async fn material(control: &Control) -> Result<Material, ControlError> {

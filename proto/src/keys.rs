@@ -38,6 +38,18 @@ pub fn archives() -> String {
     format!("{ROOT}/table/version/")
 }
 
+/// Says of a kept version that it only counts again what was learnt before.
+#[must_use]
+pub fn recount(version: TableVersion) -> String {
+    format!("{ROOT}/table/recount/{:020}", version.0)
+}
+
+/// All that are kept, oldest first.
+#[must_use]
+pub fn recounts() -> String {
+    format!("{ROOT}/table/recount/")
+}
+
 /// What one proxy says it runs; under that proxy's lease.
 #[must_use]
 pub fn acknowledgement(proxy: &ProxyId) -> String {

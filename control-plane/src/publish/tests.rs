@@ -113,6 +113,31 @@ async fn old_versions_and_their_chunks_are_swept() {
 }
 
 #[tokio::test]
+async fn what_only_counts_again_pushes_nothing_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let publisher = publisher(dir.path(), 1);
+    for parent in 0..KEPT_VERSIONS as u64 + 5 {
+        let cause = if parent < 2 {
+            Cause::Change
+        } else {
+            Cause::Recount
+        };
+        let mut changed = draft();
+        changed.note = format!("number {parent}");
+        publisher
+            .publish_for(cause, changed, TableVersion(parent), Vec::new(), NOW)
+            .await
+            .unwrap();
+    }
+    let kept = publisher.versions().await.unwrap();
+    assert_eq!(kept.len(), 2 + KEPT_RECOUNTS);
+    assert_eq!(kept[0].version, TableVersion(KEPT_VERSIONS as u64 + 5));
+    assert!(publisher.version(TableVersion(1)).await.is_ok());
+    let marks = publisher.store.keys(&keys::recounts()).await.unwrap();
+    assert_eq!(marks.len(), KEPT_RECOUNTS);
+}
+
+#[tokio::test]
 async fn probes_carry_this_builds_decisions() {
     let dir = tempfile::tempdir().unwrap();
     let publisher = publisher(dir.path(), 1);
