@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{RecordBatch, UInt32Array};
+use datafusion::arrow::compute::take_record_batch;
 use datafusion::object_store::{Error, ObjectMeta, path::Path};
 use futures::{StreamExt, TryStreamExt, stream};
 use spillway_routing::unit::UnixMillis;
@@ -203,7 +204,7 @@ impl Index {
         match flat_columns(table) {
             Some(columns) => {
                 let batch = parquet_file::read(bytes, Some(columns))?;
-                parquet_file::project(&batch, columns).map(Some)
+                packed(&parquet_file::project(&batch, columns)?).map(Some)
             }
             None => Ok(None),
         }
@@ -224,7 +225,7 @@ impl Index {
     ) -> Result<(), HistoryError> {
         let columns = flat_columns(table).filter(|_| self.has_room(footer.rows));
         let hot = columns
-            .map(|columns| parquet_file::project(batch, columns))
+            .map(|columns| packed(&parquet_file::project(batch, columns)?))
             .transpose()?;
         let merged = path
             .filename()
@@ -343,6 +344,14 @@ impl Index {
     }
 }
 
+/// The same rows in buffers of their size: those of a builder have room for a thousand, and a
+/// quiet proxy's batch has one.
+fn packed(batch: &RecordBatch) -> Result<RecordBatch, HistoryError> {
+    let rows = u32::try_from(batch.num_rows()).unwrap_or(u32::MAX);
+    let all = UInt32Array::from_iter_values(0..rows);
+    Ok(take_record_batch(batch, &all)?)
+}
+
 /// The columns kept in memory for small files of a table.
 pub(crate) fn flat_columns(table: Table) -> Option<&'static [&'static str]> {
     match table {
@@ -383,4 +392,21 @@ fn describe(meta: &ObjectMeta, footer: Footer, named: Named, hot: Option<RecordB
         merged,
         hot,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_file_takes_little_memory() {
+        let outcome = crate::tests::stand::outcome(1);
+        let batch = outcome_columns::encode(&[outcome]).unwrap();
+        let flat = parquet_file::project(&batch, &outcome_columns::FLAT).unwrap();
+        let packed = packed(&flat).unwrap();
+        assert_eq!(packed.num_rows(), 1);
+        let bytes = packed.get_array_memory_size();
+        assert!(bytes < 8 * 1024, "{bytes}");
+        assert!(flat.get_array_memory_size() > 2 * bytes, "what it is for");
+    }
 }

@@ -7,4 +7,4 @@ mod figures;
 mod random;
 mod reading;
 mod round_trip;
-mod stand;
+pub(crate) mod stand;

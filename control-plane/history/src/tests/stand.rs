@@ -98,7 +98,7 @@ pub(super) fn id(number: u64) -> RequestId {
 }
 
 /// Number `n` arrived `n` seconds after nine and took `n` milliseconds.
-pub(super) fn outcome(number: u64) -> Outcome {
+pub(crate) fn outcome(number: u64) -> Outcome {
     let lane = LaneId::new("openai:small/standard");
     let chosen = Considered {
         lane: lane.clone(),
