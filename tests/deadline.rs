@@ -6,7 +6,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use spillway_simulator::{Answerer, Behaviour, Fault, ProviderConfig, ServedModel, ServiceTier};
 
-use crate::stand::{Answer, KEY, Plan, Stand, post};
+use crate::stand::{Answer, KEY, Plan, Stand, eventually, post};
 
 /// One model at the standard tier and, for half the money, at the flex tier.
 const POLICY: &str = r#"
@@ -146,6 +146,24 @@ async fn a_cheap_lane_that_falls_silent_is_left() {
         let told = answer.header("x-spillway-possible-charge");
         assert_eq!(told, charge, "{fault:?}");
     }
+}
+
+/// Who waits for a cheap lane when the proxy is asked to end is served by the next one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_move_up_at_once_where_the_proxy_ends() {
+    let stand = stand().await;
+    let silent = Behaviour::healthy().with_fault(Fault::HangBeforeHeaders, 1.0);
+    stand.script("alpha").set_tier(ServiceTier::Flex, silent);
+    let url = format!("{}/v1/chat/completions", stand.url());
+    let asking = tokio::spawn(async move { post(&url, KEY, &body(Some("10m"), false)).await });
+    eventually("it waits", || async {
+        stand.simulator().ledger().attempts().len() == 1
+    })
+    .await;
+    stand.control.terminate().await;
+    let answer = asking.await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("x-spillway-tier"), "standard");
 }
 
 async fn refused(stand: &Stand, change: fn(&mut Value), code: &str) {

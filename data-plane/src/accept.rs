@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 
+use self::outflow::Bounds;
 use self::socket::Socket;
 use crate::config::Limits;
 
@@ -71,25 +72,40 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Serves a router until `shutdown`, then lets what is under way finish until `cut`.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    limits: &Limits,
-    shutdown: CancellationToken,
-    cut: CancellationToken,
-) {
+/// How serving ends, step by step.
+#[derive(Clone)]
+pub(crate) struct End {
+    /// Nothing more is taken in; what is under way may finish.
+    pub(crate) shutdown: CancellationToken,
+    /// The grace is over: whatever is asked for its next bytes now says so.
+    pub(crate) ending: CancellationToken,
+    /// Connections are closed.
+    pub(crate) cut: CancellationToken,
+}
+
+impl End {
+    /// For one connection, so that all of them do not wait at the same lock.
+    fn of_connection(&self) -> Self {
+        Self {
+            shutdown: self.shutdown.child_token(),
+            ending: self.ending.child_token(),
+            cut: self.cut.child_token(),
+        }
+    }
+}
+
+/// Serves a router until its end.
+pub(crate) async fn serve(listener: TcpListener, router: Router, limits: &Limits, end: End) {
     let room = Arc::new(Semaphore::new(
         limits.connections.min(Semaphore::MAX_PERMITS),
     ));
     let connections = TaskTracker::new();
-    while let Some((stream, place)) = next(&listener, &room, &shutdown).await {
+    while let Some((stream, place)) = next(&listener, &room, &end.shutdown).await {
         let connection = Connection {
             router: router.clone(),
             header: limits.header,
             write_stall: limits.write_stall,
-            shutdown: shutdown.clone(),
-            cut: cut.clone(),
+            end: end.of_connection(),
         };
         connections.spawn(async move {
             connection.serve(stream).await;
@@ -136,8 +152,7 @@ struct Connection {
     router: Router,
     header: Duration,
     write_stall: Duration,
-    shutdown: CancellationToken,
-    cut: CancellationToken,
+    end: End,
 }
 
 impl Connection {
@@ -146,14 +161,17 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let version = tokio::select! {
             version = timeout(self.header, version(&stream, self.header)) => version,
-            () = self.shutdown.cancelled() => return,
+            () = self.end.shutdown.cancelled() => return,
         };
         let Ok(Some(version)) = version else { return };
         let socket = Socket::new(stream, self.write_stall);
         let left = socket.watch().left();
         let router = self.router.clone();
-        let stall = matches!(version, Version::Http2).then_some(self.write_stall);
-        let service = service_fn(move |request| respond(router.clone(), request, stall));
+        let bounds = matches!(version, Version::Http2).then(|| Bounds {
+            stall: self.write_stall,
+            ending: self.end.ending.clone(),
+        });
+        let service = service_fn(move |request| respond(router.clone(), request, bounds.clone()));
         let io = TokioIo::new(socket);
         match version {
             Version::Http1 => {
@@ -193,7 +211,7 @@ impl Connection {
     ) {
         let mut connection = pin!(connection);
         let mut left = pin!(left);
-        let mut draining = false;
+        let (mut draining, mut ending) = (false, false);
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
@@ -203,27 +221,30 @@ impl Connection {
                     return;
                 }
                 () = left.as_mut() => return,
-                () = self.cut.cancelled() => return,
-                () = self.shutdown.cancelled(), if !draining => {
+                () = self.end.cut.cancelled() => return,
+                () = self.end.shutdown.cancelled(), if !draining => {
                     draining = true;
                     shut_down(connection.as_mut());
                 }
+                // It is asked once more for what it has to say.
+                () = self.end.ending.cancelled(), if !ending => ending = true,
             }
         }
     }
 }
 
-/// `stall`: where the answer's body has to see for itself that nobody takes it.
+/// `bounds`: where an answer has to see for itself that nobody takes it, or that all ends.
 async fn respond(
     mut router: Router,
     request: Request<Incoming>,
-    stall: Option<Duration>,
+    bounds: Option<Bounds>,
 ) -> Result<Response, Infallible> {
-    let response = router.call(request.map(Body::new)).await?;
-    Ok(match stall {
-        Some(stall) => response.map(|body| outflow::bounded(body, stall)),
-        None => response,
-    })
+    let answering = router.call(request.map(Body::new));
+    let Some(bounds) = bounds else {
+        return answering.await;
+    };
+    let response = outflow::asked_at(&bounds.ending, answering).await?;
+    Ok(response.map(|body| outflow::bounded(body, bounds)))
 }
 
 /// Looks at the first bytes without taking them. `None` where none came in time.

@@ -173,6 +173,13 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The proxy ends before the request does.
+    pub(crate) fn ending() -> Self {
+        let message = "the proxy is shutting down; send the request again, to another one; a \
+                       provider may have charged for it";
+        Self::spillway(Kind::Busy, message).after(Duration::from_secs(1))
+    }
+
     fn new(origin: Origin, retry: Retry, kind: Kind, message: String) -> Self {
         Self {
             origin,

@@ -187,7 +187,7 @@ impl Ledger {
         self.cutting.store(true, Ordering::Relaxed);
     }
 
-    fn is_cutting(&self) -> bool {
+    pub(crate) fn is_cutting(&self) -> bool {
         self.cutting.load(Ordering::Relaxed)
     }
 }
@@ -203,6 +203,11 @@ impl Entry {
         if let Some(record) = &mut self.record {
             change(record);
         }
+    }
+
+    /// The grace of a shutdown is over.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.ledger.is_cutting()
     }
 
     pub(crate) fn facts(&self) -> Option<&Facts> {

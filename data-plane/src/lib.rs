@@ -34,7 +34,7 @@ mod upstream;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use spillway_routing::conditions::Conditions;
@@ -170,6 +170,9 @@ impl Proxy {
     }
 }
 
+/// After the grace of a shutdown, until what is under way has told its clients so.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Runs a proxy until `shutdown`; then lets requests finish within the grace, reports
 /// what is left, and returns.
 ///
@@ -197,23 +200,29 @@ pub async fn run(
     tracing::info!(proxy = %proxy.id, %address, "listening");
 
     let behind = Background::start(&proxy, keeper, feed);
-    let cut = CancellationToken::new();
+    let (ending, cut) = (CancellationToken::new(), CancellationToken::new());
     let admin_done = CancellationToken::new();
     let admin = serve::admin(Arc::clone(&proxy));
     let limits = &proxy.config.limits;
-    let admin = accept::serve(
-        listeners.admin,
-        admin,
-        limits,
-        admin_done.clone(),
-        cut.clone(),
-    );
+    let end = accept::End {
+        shutdown: admin_done.clone(),
+        ending: ending.clone(),
+        cut: cut.clone(),
+    };
+    let admin = accept::serve(listeners.admin, admin, limits, end);
     let data = serve::data(Arc::clone(&proxy));
-    let data = accept::serve(listeners.data, data, limits, shutdown.clone(), cut.clone());
+    let end = accept::End {
+        shutdown: shutdown.clone(),
+        ending: ending.clone(),
+        cut: cut.clone(),
+    };
+    let data = accept::serve(listeners.data, data, limits, end);
     let grace = async {
         shutdown.cancelled().await;
         tokio::time::sleep(limits.drain).await;
         proxy.ledger.cut();
+        ending.cancel();
+        tokio::time::sleep(LAST_WORDS).await;
         cut.cancel();
     };
     let data = async {

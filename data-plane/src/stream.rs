@@ -6,7 +6,8 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -192,6 +193,18 @@ fn takes_comments(own: Dialect) -> bool {
     own != Dialect::GeminiGenerate
 }
 
+/// `None` where the grace of a shutdown is over: connections are asked once more then.
+async fn until_cut<T>(entry: &Entry, next: impl Future<Output = T>) -> Option<T> {
+    let mut next = pin!(next);
+    let next = poll_fn(|cx| {
+        if entry.is_cut() {
+            return Poll::Ready(None);
+        }
+        next.as_mut().poll(cx).map(Some)
+    });
+    next.await
+}
+
 impl Relay {
     fn respond(self, headers: http::HeaderMap) -> Response {
         let framed = self.framed;
@@ -216,9 +229,9 @@ impl Relay {
     async fn next(&mut self) -> Option<Bytes> {
         loop {
             let next = match self.held.pop_front() {
-                Some(held) => Ok(Some(held)),
+                Some(held) => Some(Ok(Some(held))),
                 None => {
-                    let next = self.reader.as_mut()?.next();
+                    let next = until_cut(&self.entry, self.reader.as_mut()?.next());
                     match self.heartbeat {
                         None => next.await,
                         Some(heartbeat) => match timeout(heartbeat, next).await {
@@ -227,6 +240,9 @@ impl Relay {
                         },
                     }
                 }
+            };
+            let Some(next) = next else {
+                return Some(self.says_last("the proxy is shutting down"));
             };
             match next {
                 Ok(Some((frame, meaning))) => {
@@ -311,6 +327,10 @@ impl Relay {
 
     fn fails(&mut self) {
         self.permit.report(Event::Failed, Instant::now(), self.dice);
+        self.stops();
+    }
+
+    fn stops(&mut self) {
         self.entry.finish(Ending::Cut, 200);
         self.reader = None;
         self.held.clear();
@@ -319,6 +339,11 @@ impl Relay {
     /// Ends with an error the client's SDK raises, and without a normal end.
     fn breaks(&mut self, message: &str) -> Bytes {
         self.fails();
+        self.says_last(message)
+    }
+
+    fn says_last(&mut self, message: &str) -> Bytes {
+        self.stops();
         let parts = ErrorParts {
             status: http::StatusCode::BAD_GATEWAY,
             message,

@@ -399,7 +399,14 @@ async fn try_lane(
     let most = call.table.model_of(lane).max_output;
     let stream = call.chat.stream || assembling;
     let wire = dialect::request(call.chat, dialect, upstream, tier, stream, most);
-    let begun = attempt(&proxy.clients, &target, wire, stream, &bounds, sent).await?;
+    let asking = attempt(&proxy.clients, &target, wire, stream, &bounds, sent);
+    let begun = if tier.is_deferred() {
+        // Nobody waits for a start where the proxy is about to end.
+        let begun = proxy.draining.run_until_cancelled(asking).await;
+        begun.unwrap_or_else(|| Err(Miss::late("the proxy is about to end")))?
+    } else {
+        asking.await?
+    };
     let first = Instant::now();
     if assembling {
         return Ok((

@@ -4,8 +4,9 @@
 //! no more while a client gives no window, and a body that nobody asks can neither see that
 //! nor end: a task of its own does. Over HTTP/1.1 the socket is watched instead.
 
+use std::future::Future;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,12 +15,32 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+/// What bounds an answer.
+#[derive(Clone)]
+pub(super) struct Bounds {
+    /// So long a frame may wait.
+    pub(super) stall: Duration,
+    /// Then it is asked what it still has to say.
+    pub(super) ending: CancellationToken,
+}
+
+/// Waits for something, and asks for it once more when all ends.
+pub(super) async fn asked_at<T>(ending: &CancellationToken, waited: impl Future<Output = T>) -> T {
+    let mut waited = pin!(waited);
+    tokio::select! {
+        done = waited.as_mut() => return done,
+        () = ending.cancelled() => {}
+    }
+    waited.await
+}
 
 /// What comes of a body; `None` says that it was all.
 type Part = Option<Result<Frame<Bytes>, axum::Error>>;
 
-/// The same body, dropped where nothing of it is taken for so long.
-pub(super) fn bounded(mut body: Body, stall: Duration) -> Body {
+/// The same body, dropped where nothing of it is taken for too long.
+pub(super) fn bounded(mut body: Body, bounds: Bounds) -> Body {
     if http_body::Body::is_end_stream(&body) {
         return body;
     }
@@ -28,11 +49,11 @@ pub(super) fn bounded(mut body: Body, stall: Duration) -> Body {
     tokio::spawn(async move {
         loop {
             let part = tokio::select! {
-                part = body.frame() => part,
+                part = asked_at(&bounds.ending, body.frame()) => part,
                 () = sender.closed() => return,
             };
             let all = part.is_none();
-            let taken = timeout(stall, sender.send(part)).await;
+            let taken = timeout(bounds.stall, sender.send(part)).await;
             if all || !matches!(taken, Ok(Ok(()))) {
                 return;
             }
@@ -78,12 +99,18 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_taken_comes_whole_and_what_was_given_up_is_no_end() {
-        let stall = Duration::from_secs(60);
-        let whole = bounded(frames(20), stall).collect().await.unwrap();
+        let within = |ms| Bounds {
+            stall: Duration::from_millis(ms),
+            ending: CancellationToken::new(),
+        };
+        let whole = bounded(frames(20), within(60_000)).collect().await.unwrap();
         assert_eq!(whole.to_bytes().len(), 20);
-        let mut given_up = bounded(frames(20), Duration::from_millis(1));
-        while given_up.frame().await.is_none_or(|part| part.is_ok()) {
+        let mut given_up = bounded(frames(20), within(1));
+        let mut ended = given_up.frame().await;
+        while let Some(Ok(_)) = ended {
             tokio::time::sleep(Duration::from_millis(20)).await;
+            ended = given_up.frame().await;
         }
+        assert!(ended.is_some_and(|part| part.is_err()));
     }
 }

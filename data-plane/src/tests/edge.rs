@@ -164,3 +164,42 @@ async fn a_shutdown_waits_neither_for_idle_clients_nor_for_a_dead_control_plane(
     let ended = tokio::time::timeout(Duration::from_secs(2), &mut stand.running).await;
     ended.unwrap().unwrap().unwrap();
 }
+
+/// What outlives the grace of a shutdown ends with an error that SDKs raise, not bare.
+#[tokio::test]
+async fn whoever_still_waits_after_the_grace_is_told() {
+    for http2_only in [false, true] {
+        let stand = stand(vec![hangs_after(&[ROLE, HI])], "").await;
+        let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new())
+            .http2_only(http2_only)
+            .build_http();
+        let ask = |body: &'static str| {
+            let uri = format!("http://{}/v1/chat/completions", stand.address);
+            let request = Request::post(uri).header("api-key", "secret-CALLER");
+            client.request(request.body(body.into()).unwrap())
+        };
+        let whole = tokio::spawn(ask(HI_BODY));
+        let mut stream = ask(r#"{"model":"auto","stream":true,"messages":[{"content":"x"}]}"#)
+            .await
+            .unwrap();
+        assert!(stream.body_mut().frame().await.is_some());
+        while stand.a.calls() < 2 {
+            tokio::task::yield_now().await;
+        }
+        stand.shutdown.cancel();
+        let rest = stream.into_body().collect();
+        let (rest, whole) =
+            tokio::time::timeout(Duration::from_secs(5), async { tokio::join!(rest, whole) })
+                .await
+                .unwrap();
+        let rest = rest
+            .unwrap_or_else(|e| panic!("http2 {http2_only}: {e:?}"))
+            .to_bytes();
+        let rest = String::from_utf8_lossy(&rest);
+        assert!(
+            rest.contains("shutting down") && !rest.contains("[DONE]"),
+            "{rest}"
+        );
+        assert_eq!(whole.unwrap().unwrap().status(), 503, "http2 {http2_only}");
+    }
+}

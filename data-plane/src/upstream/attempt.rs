@@ -110,11 +110,7 @@ pub(super) async fn attempt(
 }
 
 fn too_late() -> Miss {
-    Miss::new(
-        Class::Unknown,
-        AttemptResult::TimedOut,
-        "no content in time",
-    )
+    Miss::late("no content in time")
 }
 
 fn garbled() -> Miss {

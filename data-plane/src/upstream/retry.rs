@@ -73,6 +73,11 @@ impl Miss {
         }
     }
 
+    /// Nothing came in time; what was sent may be charged.
+    pub(super) fn late(cause: &'static str) -> Self {
+        Self::new(Class::Unknown, AttemptResult::TimedOut, cause)
+    }
+
     /// From what a provider's error says.
     pub(super) fn blamed(blame: Blame, status: Option<u16>) -> Self {
         let (class, result, cause) = match blame {
