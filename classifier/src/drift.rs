@@ -273,13 +273,11 @@ impl Watches {
             return;
         }
         let length = outcome.usage.output.0;
-        self.see(
-            Kind::Empty,
-            model.as_str(),
-            (0.0, 1.0),
-            EMPTY_MAX,
-            yes(length == 0),
-        );
+        // Vectors and images have no tokens.
+        if outcome.facts.dialect.converses() {
+            let empty = yes(length == 0);
+            self.see(Kind::Empty, model.as_str(), (0.0, 1.0), EMPTY_MAX, empty);
+        }
         let column = committee.models.iter().position(|known| known == model);
         let Some(predicted) = column.and_then(|column| scores.models.get(column)) else {
             return;

@@ -7,6 +7,7 @@ use spillway_routing::replay::{Comparison, Recorded, replay};
 use spillway_routing::table::Table;
 use spillway_routing::unit::UnixMillis;
 
+use crate::alarms;
 use crate::control::Control;
 use crate::error::ControlError;
 use crate::policy::{self, Learned};
@@ -32,7 +33,9 @@ pub async fn compare(
         .map(|c| Learned::of(c.table.draft()))
         .unwrap_or_default();
     let policy = policy::parse(text).map_err(ControlError::Policy)?;
-    let draft = policy::draft(&policy, text, &learned).map_err(ControlError::Policy)?;
+    let mut draft = policy::draft(&policy, text, &learned).map_err(ControlError::Policy)?;
+    // As it would be published: what an alarm convicted is passed over.
+    draft.suspended = alarms::named_since(&control.store, draft.learnt_at).await?;
     let table = Table::build(draft).map_err(PublishError::Flawed)?;
     let window = control
         .history

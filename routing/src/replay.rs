@@ -11,7 +11,7 @@ use crate::decide::{Decision, Draw, decide};
 use crate::id::{LaneId, RequestId};
 use crate::offpolicy::{Estimates, Estimator, Observed};
 use crate::outcome::Outcome;
-use crate::table::Table;
+use crate::table::{Route, Table};
 use crate::unit::{Bps, NanoUsd, Tokens};
 
 /// Examples of changed requests that are kept.
@@ -68,7 +68,10 @@ pub struct Comparison {
 /// Replays recorded requests under `table`.
 #[must_use]
 pub fn replay<'a>(table: &Table, recorded: impl IntoIterator<Item = Recorded<'a>>) -> Comparison {
-    let mut sums = Sums::default();
+    let mut sums = Sums {
+        still: without_exploring(table),
+        ..Sums::default()
+    };
     for record in recorded {
         // What nobody served cost nothing and says nothing of quality or price.
         let served = record.outcome.served.is_some();
@@ -79,8 +82,25 @@ pub fn replay<'a>(table: &Table, recorded: impl IntoIterator<Item = Recorded<'a>
     sums.finish()
 }
 
+/// The same table where it draws nothing; `None` where it never does. A request's draw made
+/// the logged choice as well: where the replay drew from it, both would agree on what was
+/// drawn, and inverse propensities would count that many times over.
+fn without_exploring(table: &Table) -> Option<Table> {
+    let mut draft = table.draft().clone();
+    let explores = |route: &Route| route.explore != Bps::ZERO;
+    if !draft.routes.iter().any(explores) {
+        return None;
+    }
+    for route in &mut draft.routes {
+        route.explore = Bps::ZERO;
+    }
+    Table::build(draft).ok()
+}
+
 #[derive(Default)]
 struct Sums {
+    /// What quality is estimated of, where the table itself explores.
+    still: Option<Table>,
     comparison: Comparison,
     before: (f64, f64),
     after: Estimator,
@@ -92,33 +112,38 @@ impl Sums {
         let outcome = record.outcome;
         let order = table.draft().lanes.iter().map(|lane| &lane.id);
         let conditions = Conditions::named(&outcome.conditions, order);
-        let decided = decide(
-            table,
-            &outcome.facts,
-            &conditions,
-            outcome.at,
-            Draw::of(outcome.id),
-        );
-        let after = decided.as_ref().ok();
+        let (at, draw) = (outcome.at, Draw::of(outcome.id));
+        let decided = |table| decide(table, &outcome.facts, &conditions, at, draw).ok();
+        let still = self.still.as_ref().map(decided);
+        let after = decided(table);
+        let after = after.as_ref();
         let old_lane = before.chosen().map(|c| c.lane.clone());
         let new_lane = after.and_then(|d| d.chosen()).map(|c| c.lane.clone());
         let changed = old_lane != new_lane;
         // The verdict and the tokens are those of the lane that served.
         let same = outcome.served.is_some() && outcome.served == new_lane;
-        let cost_after = after.map_or(NanoUsd::ZERO, |decision| {
+        // With keys of their own callers pay themselves, under any policy.
+        let ours = outcome.facts.own_keys.is_empty();
+        let paid = |cost| if ours { cost } else { NanoUsd::ZERO };
+        let cost_before = paid(outcome.cost);
+        let cost_after = after.filter(|_| ours).map_or(NanoUsd::ZERO, |decision| {
             priced(table, decision, outcome, same)
         });
-        let quality = self.quality(record, before, after, same);
+        let quality = match &still {
+            Some(still) => self.quality(record, before, still.as_ref()),
+            None => self.quality(record, before, after),
+        };
         let comparison = &mut self.comparison;
         comparison.requests += 1;
         comparison.refused += u64::from(after.is_none());
         comparison.changed += u64::from(changed);
-        comparison.cost_before = comparison.cost_before.saturating_add(outcome.cost);
+        comparison.cost_before = comparison.cost_before.saturating_add(cost_before);
         comparison.cost_after = comparison.cost_after.saturating_add(cost_after);
-        comparison.baseline = comparison.baseline.saturating_add(outcome.baseline_cost);
+        let baseline = paid(outcome.baseline_cost);
+        comparison.baseline = comparison.baseline.saturating_add(baseline);
         let segment = comparison.segments.entry(segment_of(outcome)).or_default();
         segment.requests += 1;
-        segment.cost_before = segment.cost_before.saturating_add(outcome.cost);
+        segment.cost_before = segment.cost_before.saturating_add(cost_before);
         segment.cost_after = segment.cost_after.saturating_add(cost_after);
         if let Some((old, new)) = quality {
             segment.quality_before += old;
@@ -130,7 +155,7 @@ impl Sums {
                 id,
                 before,
                 after: new_lane,
-                cost_before: outcome.cost,
+                cost_before,
                 cost_after,
             };
             if self.comparison.examples.len() < EXAMPLES_MAX {
@@ -145,11 +170,12 @@ impl Sums {
         record: Recorded<'_>,
         before: &Decision,
         after: Option<&Decision>,
-        same: bool,
     ) -> Option<(f64, f64)> {
+        let served = record.outcome.served.as_ref();
+        let chosen = after.and_then(Decision::chosen);
+        let same = served.is_some() && served == chosen.map(|chosen| &chosen.lane);
         let observed = record.quality.map(Bps::share);
-        let predicted_new = after?
-            .chosen()?
+        let predicted_new = chosen?
             .quality
             .map(Bps::share)
             .or(observed.filter(|_| same))?;

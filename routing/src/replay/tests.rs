@@ -92,12 +92,15 @@ fn table(rates: [f64; 2], floor: u16) -> Table {
 
 /// A request that `table` sent to its choice, which used 100 + 100 tokens.
 fn outcome(table: &Table) -> Outcome {
+    outcome_of(table, RequestId([1; 16]))
+}
+
+fn outcome_of(table: &Table, id: RequestId) -> Outcome {
     let facts = Facts {
         route: Some("auto".into()),
         o200k: Tokens(100),
         ..Facts::default()
     };
-    let id = RequestId([1; 16]);
     let now = UnixMillis(0);
     let decision = decide(table, &facts, &Conditions::default(), now, Draw::of(id)).unwrap();
     let served = decision.plan[0].lane.clone();
@@ -147,6 +150,62 @@ fn the_same_table_changes_nothing_and_keeps_what_was_observed() {
     assert_eq!(same.cost_before, same.cost_after);
     assert!((same.quality_after.doubly_robust.unwrap() - 0.77).abs() < 1e-9);
     assert!((same.coverage - 1.0).abs() < 1e-9);
+}
+
+/// Both models are as good by what is expected, and half of the requests are drawn.
+#[test]
+fn what_was_drawn_is_not_counted_many_times_over() {
+    let mut draft = table([1.0, 1.0], 5_000).draft().clone();
+    draft
+        .models
+        .iter_mut()
+        .for_each(|model| model.prior = Some(Bps::new(9_000)));
+    draft.routes[0].choice = Choice::Multiplier(1);
+    draft.routes[0].explore = Bps::new(5_000);
+    let table = Table::build(draft).unwrap();
+    let outcomes: Vec<Outcome> = (0..4_000u32)
+        .map(|number| {
+            let mut id = [0; 16];
+            id[..4].copy_from_slice(&number.to_be_bytes());
+            outcome_of(&table, RequestId(id))
+        })
+        .collect();
+    let quality = |outcome: &Outcome| {
+        let cheap = outcome.served.as_ref().unwrap().as_str() == "p:cheap/standard";
+        Some(Bps::new(if cheap { 9_000 } else { 7_000 }))
+    };
+    let of = |lane: &str| {
+        let at = |outcome: &&Outcome| outcome.served.as_ref().unwrap().as_str() == lane;
+        outcomes.iter().filter(at).count()
+    };
+    let (cheap, dear) = (of("p:cheap/standard"), of("p:dear/standard"));
+    assert!(cheap.min(dear) > 500, "{cheap} {dear}");
+    let usual = if cheap > dear { 0.9 } else { 0.7 };
+    let recorded = outcomes.iter().map(|outcome| Recorded {
+        outcome,
+        quality: quality(outcome),
+    });
+    let same = replay(&table, recorded);
+    assert_eq!((same.changed, same.cost_before), (0, same.cost_after));
+    let estimate = same.quality_after.self_normalised.unwrap();
+    assert!((estimate - usual).abs() < 0.01, "{estimate} for {usual}");
+}
+
+#[test]
+fn callers_own_keys_cost_the_operator_nothing_under_any_table() {
+    let table = table([1.0, 10.0], 5_000);
+    let mut own = outcome(&table);
+    own.facts.own_keys = vec!["p".into()];
+    let recorded = Recorded {
+        outcome: &own,
+        quality: None,
+    };
+    let same = replay(&table, [recorded]);
+    assert_eq!((same.requests, same.cost_before), (1, NanoUsd::ZERO));
+    assert_eq!(
+        (same.cost_after, same.baseline),
+        (NanoUsd::ZERO, NanoUsd::ZERO)
+    );
 }
 
 #[test]
