@@ -93,9 +93,7 @@ impl Chat {
             let losses = conversing.then(|| dialect::losses(to, &read.conversation));
             reach = reach.with(to, losses.and_then(|losses| losses.fidelity()));
         }
-        if read.conversation.reasons_over_calls() {
-            reach = reach.calling();
-        }
+        reach = reach.calling(read.conversation.calls());
         let tools = body.raw("tools").or_else(|| body.raw("functions"));
         let declared = tools.and_then(|tools| serde_json::from_str::<Vec<&RawValue>>(tools).ok());
         let declared = declared.map_or(0, |declared| declared.len());

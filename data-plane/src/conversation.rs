@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use spillway_routing::account::Account;
+use spillway_routing::dialect::Calls;
 use spillway_routing::prompt::{self, Role};
 
 pub(crate) use self::loss::{Loss, Losses, Setting};
@@ -299,10 +300,14 @@ impl Conversation {
         merged
     }
 
-    /// Whether functions may be called by a model that reasons first, as it does unless it is
-    /// told not to.
-    pub(crate) fn reasons_over_calls(&self) -> bool {
-        !self.tools.is_empty() && self.thinking.effort != Some(Effort::None)
+    /// How functions may be called.
+    pub(crate) fn calls(&self) -> Calls {
+        match self.thinking.effort {
+            _ if self.tools.is_empty() => Calls::Never,
+            Some(Effort::None) => Calls::AtOnce,
+            None => Calls::AsUsual,
+            Some(_) => Calls::Reasoned,
+        }
     }
 
     /// Names of the tools that calls' ids belong to.

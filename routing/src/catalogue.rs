@@ -5,7 +5,7 @@
 //! that they cannot drift apart. The content is authored by operators and travels in
 //! the table. Knows no hosts and no secrets: a provider is an id, a credential a name.
 
-use crate::dialect::{Dialect, Fidelity, Reach};
+use crate::dialect::{Calls, Dialect, Fidelity, Reach};
 use crate::id::{CredentialName, LaneId, ModelId, ProviderId, UpstreamId};
 use crate::tokens::Family;
 use crate::unit::{Bps, Millis, NanoUsd, NanoUsdPerMtok, Tokens, UnixMillis};
@@ -109,15 +109,24 @@ impl Upstream {
     #[must_use]
     pub fn spoken(&self, own: Dialect, reach: Reach) -> Option<(Dialect, Fidelity)> {
         let responses = self.dialects.contains(&Dialect::OpenAiResponses);
-        let instead = responses && reach.calls() && self.calls_in_responses();
+        let instead = responses && self.calls_in_responses(reach.calls());
         let spoken = self.dialects.iter().copied();
         let spoken = spoken.filter(|dialect| !instead || *dialect != Dialect::OpenAiChat);
         reach.best(own, spoken)
     }
 
-    /// From GPT-5.6 on OpenAI's models refuse to reason over functions in Chat Completions.
-    fn calls_in_responses(&self) -> bool {
-        self.gpt().is_some_and(|version| version >= (5, 6))
+    /// Whether it refuses functions in Chat Completions: OpenAI's models do from GPT-5.4 on
+    /// where an effort is named, from 5.6 on unless they are told not to think, and Astra
+    /// always does.
+    fn calls_in_responses(&self, calls: Calls) -> bool {
+        let Some(version) = self.gpt().filter(|_| calls != Calls::Never) else {
+            return false;
+        };
+        match calls {
+            Calls::Reasoned => version >= (5, 4),
+            Calls::AsUsual => version >= (5, 6),
+            Calls::Never | Calls::AtOnce => self.wire_model.contains("astra"),
+        }
     }
 
     /// The version of OpenAI's GPT, where it serves one: (5, 6) of `gpt-5.6-sol`.
@@ -337,18 +346,22 @@ mod tests {
             .with(Dialect::OpenAiResponses, Some(Fidelity::Hints));
         let spoken = |upstream: &Upstream, reach: Reach, own| upstream.spoken(own, reach);
         let (chat, responses) = (Dialect::OpenAiChat, Dialect::OpenAiResponses);
-        for (name, calls) in [
-            ("gpt-4o", chat),
-            ("gpt-5.4-mini", chat),
-            ("gpt-5.6-sol", responses),
-            ("openai/gpt-6-luna", responses),
-            ("gpt-6.1-sol", responses),
-            ("gpt-oss-120b", chat),
+        use Calls::{AsUsual, AtOnce, Reasoned};
+        for (name, calls, wanted) in [
+            ("gpt-4o", Reasoned, chat),
+            ("gpt-5", Reasoned, chat),
+            ("gpt-5.4-mini", AsUsual, chat),
+            ("gpt-5.4-mini", Reasoned, responses),
+            ("gpt-5.6-sol", AtOnce, chat),
+            ("gpt-5.6-sol", AsUsual, responses),
+            ("openai/gpt-6-luna", AsUsual, responses),
+            ("gpt-6-astra", AtOnce, responses),
+            ("gpt-oss-120b", Reasoned, chat),
         ] {
             for own in [chat, Dialect::AnthropicMessages] {
                 let of = |reach| spoken(&upstream(name), reach, own).map(|(to, _)| to);
                 assert_eq!(of(reach), Some(chat), "{name}");
-                assert_eq!(of(reach.calling()), Some(calls), "{name}");
+                assert_eq!(of(reach.calling(calls)), Some(wanted), "{name} {calls:?}");
             }
         }
         let only = Upstream {
@@ -356,7 +369,7 @@ mod tests {
             ..upstream("gpt-6-luna")
         };
         assert_eq!(
-            spoken(&only, reach.calling(), chat),
+            spoken(&only, reach.calling(AsUsual), chat),
             Some((chat, Fidelity::Exact))
         );
     }

@@ -105,8 +105,23 @@ impl Fidelity {
 /// Bits of one dialect in a [`Reach`].
 const BITS: u32 = 2;
 const NEVER: u32 = 3;
-/// Beyond the dialects' bits: see [`Reach::calling`].
-const CALLS: u32 = 1 << 31;
+/// Beyond the dialects' bits: [`Calls`].
+const CALLS_AT: u32 = 30;
+
+/// Whether functions may be called, and how hard the model is to think before it does: some
+/// refuse that in one of their dialects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Calls {
+    /// There are no functions.
+    #[default]
+    Never,
+    /// It is told not to think.
+    AtOnce,
+    /// It is told nothing.
+    AsUsual,
+    /// An effort is named.
+    Reasoned,
+}
 
 /// How truly a request can be said in each dialect. Requests that nobody looked at reach
 /// all of them.
@@ -120,7 +135,7 @@ impl Reach {
         Self(bits)
     }
 
-    /// For recording: two bits a dialect, in their order.
+    /// For recording: two bits a dialect, in their order; the highest two are [`Calls`].
     #[must_use]
     pub fn bits(self) -> u32 {
         self.0
@@ -139,15 +154,20 @@ impl Reach {
         Self(self.0 & !(NEVER << shift) | code << shift)
     }
 
-    /// The same, where the model may call functions and is not told not to reason.
+    /// The same, where functions may be called so.
     #[must_use]
-    pub fn calling(self) -> Self {
-        Self(self.0 | CALLS)
+    pub fn calling(self, calls: Calls) -> Self {
+        Self(self.0 & !(0b11 << CALLS_AT) | (calls as u32) << CALLS_AT)
     }
 
     #[must_use]
-    pub fn calls(self) -> bool {
-        self.0 & CALLS != 0
+    pub fn calls(self) -> Calls {
+        match self.0 >> CALLS_AT {
+            0 => Calls::Never,
+            1 => Calls::AtOnce,
+            2 => Calls::AsUsual,
+            _ => Calls::Reasoned,
+        }
     }
 
     /// Of the dialects that somebody speaks the one to speak: the caller's own where it is
@@ -196,11 +216,12 @@ mod tests {
             let best = again.best(own, spoken.iter().copied());
             best.map(|(best, _)| best)
         };
-        assert!(!again.calls() && again.calling().calls());
+        let calling = again.calling(Calls::Reasoned).calling(Calls::AsUsual);
         assert_eq!(
-            again.calling().fidelity(Dialect::OpenAiChat),
-            Some(Fidelity::Exact)
+            (again.calls(), calling.calls()),
+            (Calls::Never, Calls::AsUsual)
         );
+        assert_eq!(calling.fidelity(Dialect::OpenAiChat), Some(Fidelity::Exact));
         let (chat, responses) = (Dialect::OpenAiChat, Dialect::OpenAiResponses);
         let messages = Dialect::AnthropicMessages;
         assert_eq!(best(chat, &[responses, messages]), Some(messages));

@@ -4,6 +4,7 @@
 //! sampling changed. Knows no dialect's body.
 
 use spillway_routing::catalogue::Upstream;
+use spillway_routing::dialect::Dialect;
 
 use crate::conversation::{Effort, Setting};
 
@@ -35,8 +36,13 @@ pub(super) fn reasons(upstream: &Upstream) -> bool {
 /// least the usual three.
 fn efforts(upstream: &Upstream) -> &'static [Effort] {
     use Effort::{High, Low, Max, Medium, Minimal, None, XHigh};
+    let kind = |name: &str| upstream.wire_model.contains(name);
     match upstream.gpt() {
         Some(version) if version < REASONS => &[],
+        Some(_) if kind("-pro") => &[Medium, High, XHigh],
+        Some((5, 0 | 1)) if kind("-codex") => &[Low, Medium, High],
+        Some(_) if kind("-codex") => &[Low, Medium, High, XHigh],
+        Some(_) if kind("astra") => &[Low, Medium, High, XHigh, Max],
         Some((5, 0)) => &[Minimal, Low, Medium, High],
         Some((5, 1)) => &[None, Low, Medium, High],
         Some((5, _)) => &[None, Low, Medium, High, XHigh],
@@ -45,16 +51,25 @@ fn efforts(upstream: &Upstream) -> &'static [Effort] {
     }
 }
 
-/// The effort to name: the most that the model knows of what is wanted, else its least.
-/// `None` where it knows no word for it.
-pub(super) fn effort(wanted: Option<Effort>, upstream: &Upstream) -> Option<Effort> {
+/// The effort to name in a dialect: the most that the model knows of what is wanted, else its
+/// least. `None` where it knows no word for it.
+pub(super) fn effort(
+    wanted: Option<Effort>,
+    upstream: &Upstream,
+    dialect: Dialect,
+) -> Option<Effort> {
     let (wanted, known) = (wanted?, efforts(upstream));
     // Models that do not think refuse to be told not to.
     if wanted == Effort::None {
         return known.contains(&wanted).then_some(wanted);
     }
+    // Chat Completions knows no more than that.
+    let most = match dialect {
+        Dialect::OpenAiChat => wanted.min(Effort::XHigh),
+        _ => wanted,
+    };
     let known = || known.iter().filter(|known| **known > Effort::None);
-    let within = known().rev().find(|known| **known <= wanted);
+    let within = known().rev().find(|known| **known <= most);
     within.or_else(|| known().next()).copied()
 }
 
@@ -71,7 +86,6 @@ pub(super) fn may_set(setting: Setting, upstream: &Upstream, effort: Option<Effo
 mod tests {
     use super::*;
     use crate::dialect::tests::upstream;
-    use spillway_routing::dialect::Dialect;
 
     fn model(name: &str) -> Upstream {
         Upstream {
@@ -82,7 +96,7 @@ mod tests {
 
     #[test]
     fn efforts_are_said_in_words_that_the_model_knows() {
-        use Effort::{High, Low, Max, Minimal, None, XHigh};
+        use Effort::{High, Low, Max, Medium, Minimal, None, XHigh};
         for (name, wanted, said) in [
             ("gpt-4o", High, Option::None),
             ("gpt-5-mini", Minimal, Some(Minimal)),
@@ -92,16 +106,18 @@ mod tests {
             ("gpt-5.6-sol", None, Some(None)),
             ("gpt-5.6-sol", Max, Some(XHigh)),
             ("gpt-6.1-sol", Max, Some(Max)),
+            ("gpt-6-astra", None, Option::None),
+            ("gpt-5.1-codex", None, Option::None),
+            ("gpt-5.4-pro", Low, Some(Medium)),
             ("o3", XHigh, Some(High)),
             ("openai/gpt-oss-120b", XHigh, Some(High)),
             ("some-model", Minimal, Some(Low)),
             ("some-model", None, Option::None),
         ] {
-            assert_eq!(
-                effort(Some(wanted), &model(name)),
-                said,
-                "{name} {wanted:?}"
-            );
+            let named = |dialect| effort(Some(wanted), &model(name), dialect);
+            assert_eq!(named(Dialect::OpenAiResponses), said, "{name} {wanted:?}");
+            let in_chat = said.map(|said| said.min(XHigh));
+            assert_eq!(named(Dialect::OpenAiChat), in_chat, "{name} {wanted:?}");
         }
     }
 

@@ -52,7 +52,8 @@ pub struct Facts {
     /// What the caller speaks; openai-chat where it is empty.
     #[prost(string, tag = "21")]
     pub dialect: ::prost::alloc::string::String,
-    /// How truly each dialect can say the request, two bits each.
+    /// How truly each dialect can say the request, two bits each; the highest two: how functions
+    /// may be called.
     #[prost(uint32, tag = "22")]
     pub reach: u32,
     /// What is said of the start beside start_within_ms: default, priority, flex, or nothing.

@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 use spillway_routing::catalogue::Upstream;
+use spillway_routing::dialect::Dialect;
 use spillway_routing::prompt::Role;
 
 use super::SETTINGS;
@@ -73,7 +74,7 @@ pub(in crate::dialect) fn write(
         let some = &conversation.stop[..conversation.stop.len().min(STOPS_MAX)];
         body.insert("stop".into(), json!(some));
     }
-    let effort = gpt::effort(conversation.thinking.effort, upstream);
+    let effort = gpt::effort(conversation.thinking.effort, upstream, Dialect::OpenAiChat);
     if let Some(effort) = effort {
         body.insert("reasoning_effort".into(), effort.name().into());
     }
@@ -152,7 +153,10 @@ fn assistant(turn: &Turn, parts: &[&Part], host: Host) -> Value {
                 _ => None,
             });
             let thoughts: Vec<&str> = thoughts.collect();
-            message["reasoning_content"] = thoughts.join("\n").into();
+            let thoughts = thoughts.join("\n");
+            // Nothing is taken for missing where another model made the call.
+            let thoughts = if thoughts.is_empty() { " " } else { &thoughts };
+            message["reasoning_content"] = thoughts.into();
         }
     }
     message

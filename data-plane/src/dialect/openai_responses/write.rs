@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 use spillway_routing::catalogue::Upstream;
+use spillway_routing::dialect::Dialect;
 use spillway_routing::prompt::Role;
 
 use super::SETTINGS;
@@ -48,7 +49,11 @@ pub(in crate::dialect) fn write(
     if let Some(most) = conversation.max_output {
         body.insert("max_output_tokens".into(), most.into());
     }
-    let effort = gpt::effort(conversation.thinking.effort, upstream);
+    let effort = gpt::effort(
+        conversation.thinking.effort,
+        upstream,
+        Dialect::OpenAiResponses,
+    );
     if let Some(effort) = effort {
         let mut reasoning = json!({ "effort": effort.name() });
         if conversation.thinking.shown && effort > Effort::None {

@@ -226,7 +226,8 @@ fn read_tools(body: &Value, ask: &mut Ask) -> Result<(), Refusal> {
 
 /// Newer models want these requests on the Responses wire.
 fn refuse_reasoned_calls(ask: &Ask) -> Result<(), Refusal> {
-    let newer = ask.model.starts_with("gpt-5.6") || ask.model.starts_with("gpt-6");
+    let newer = ["gpt-5.4", "gpt-5.5", "gpt-5.6", "gpt-6"];
+    let newer = newer.iter().any(|name| ask.model.starts_with(name));
     if newer && ask.reasoning && !ask.tools.is_empty() {
         let message = "Function tools with reasoning_effort are not supported in \
             /v1/chat/completions. Please use /v1/responses instead";

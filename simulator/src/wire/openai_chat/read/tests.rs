@@ -171,5 +171,5 @@ fn newer_models_do_not_reason_about_tools_here() {
         asked(&json!({"model": model, "tools": tools, "reasoning_effort": effort}))
     };
     assert_eq!(ask("gpt-6.1-sol", "low").unwrap_err().status, 400);
-    assert!(ask("gpt-6.1-sol", "none").is_ok() && ask("gpt-5.5", "low").is_ok());
+    assert!(ask("gpt-6.1-sol", "none").is_ok() && ask("gpt-5.2", "low").is_ok());
 }
