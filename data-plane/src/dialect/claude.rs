@@ -9,6 +9,7 @@ mod schema;
 use serde_json::{Map, Value, json};
 use spillway_routing::catalogue::Upstream;
 
+use self::schema::is_kept;
 pub(super) use self::schema::schema;
 use crate::conversation::{Conversation, Effort, Form, Loss, Losses, Part, Setting, ToolChoice};
 
@@ -28,14 +29,20 @@ pub(super) fn name(upstream: &Upstream) -> Option<&str> {
 /// What is lost where thinking and something else exclude each other, and of schemas.
 pub(super) fn losses(conversation: &Conversation, losses: &mut Losses) {
     if let Form::JsonSchema { schema: given, .. } = &conversation.form {
-        losses.add_if(!schema(given).1, Loss::Strict);
+        losses.add_if(!is_kept(given), Loss::Strict);
     }
+    // Models before 4.7 take one of them only, later ones neither.
+    let both = [Setting::Temperature, Setting::TopP].map(|one| conversation.setting(one));
+    losses.add_if(
+        both.iter().all(Option::is_some),
+        Loss::Setting(Setting::TopP),
+    );
     let strict = conversation
         .tools
         .iter()
         .filter(|tool| tool.strict == Some(true));
     for given in strict.filter_map(|tool| tool.parameters.as_ref()) {
-        losses.add_if(!schema(given).1, Loss::Strict);
+        losses.add_if(!is_kept(given), Loss::Strict);
     }
     if thinks(conversation) {
         for setting in [Setting::Temperature, Setting::TopP, Setting::TopK] {
@@ -55,9 +62,11 @@ pub(super) fn losses(conversation: &Conversation, losses: &mut Losses) {
     losses.add_if(wanted && hindered, Loss::Effort);
 }
 
-/// Whether its sampling may be set.
-pub(super) fn is_sampled(conversation: &Conversation, wire_model: &str) -> bool {
-    !thinks(conversation) && version(wire_model) < OWN_SAMPLING
+/// Whether one of its sampling settings may be set: of temperature and nucleus, which
+/// exclude each other, the temperature goes.
+pub(super) fn may_set(setting: Setting, conversation: &Conversation, wire_model: &str) -> bool {
+    let twice = setting == Setting::TopP && conversation.setting(Setting::Temperature).is_some();
+    !thinks(conversation) && version(wire_model) < OWN_SAMPLING && !twice
 }
 
 /// Whether a model is to think; where a call is demanded it may not.

@@ -32,10 +32,12 @@ impl Host {
     pub(super) fn of(upstream: &Upstream) -> Self {
         let provider = upstream.provider.as_str();
         let names = [upstream.wire_model.as_str(), upstream.model.as_str()];
+        let names = names.map(str::to_ascii_lowercase);
         let wants = |model: &str| names.iter().any(|name| name.contains(model));
+        let refuses_reasoning = REFUSE_REASONING.contains(&provider);
         Self {
-            wants_reasoning: WANT_REASONING.into_iter().any(wants),
-            refuses_reasoning: REFUSE_REASONING.contains(&provider),
+            wants_reasoning: !refuses_reasoning && WANT_REASONING.into_iter().any(wants),
+            refuses_reasoning,
             short_ids: provider == "mistral",
         }
     }
@@ -141,6 +143,23 @@ mod tests {
         assert_eq!(fitted[1]["tool_calls"][0]["id"], "toolu_0123456789");
         let plain = r#"[{"role":"user","content":"my \"reasoning\""}]"#;
         assert_eq!(host("groq").fitted(plain), None);
+    }
+
+    #[test]
+    fn reasoning_goes_back_to_models_that_want_it_where_their_host_takes_it() {
+        for (provider, model, wants) in [
+            ("deepseek", "deepseek-v4-flash", true),
+            ("together", "moonshotai/Kimi-K3", true),
+            ("groq", "moonshotai/kimi-k2-instruct", false),
+            ("together", "openai/gpt-oss-120b", false),
+        ] {
+            let host = Host::of(&Upstream {
+                provider: provider.into(),
+                wire_model: model.to_owned(),
+                ..upstream(Dialect::OpenAiChat)
+            });
+            assert_eq!(host.wants_reasoning, wants, "{model} at {provider}");
+        }
     }
 
     #[test]

@@ -57,7 +57,10 @@ pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier, stream: bool) -
 fn cleaned(input: &str) -> Option<String> {
     let sealless = seal::cut(input);
     let now = sealless.as_deref().unwrap_or(input);
-    if !now.contains("\"rs_") {
+    // Providers' own thoughts, long as they may be, are not read for it.
+    let mut ids = now.match_indices("\"rs_").map(|(at, _)| &now[at + 1..]);
+    let told = ids.any(|id| id.split_once('"').is_some_and(|(id, _)| speak::is_told(id)));
+    if !told {
         return sealless;
     }
     let Ok(Value::Array(mut items)) = serde_json::from_str(now) else {

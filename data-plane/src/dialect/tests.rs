@@ -102,6 +102,27 @@ fn images_have_the_names_that_all_providers_know() {
     assert_eq!(sent("heic").1, "file");
 }
 
+#[test]
+fn of_two_settings_that_exclude_each_other_one_goes_to_claude() {
+    let body = serde_json::json!({
+        "model": "auto", "temperature": 0.7, "top_p": 0.9,
+        "messages": [{ "role": "user", "content": "?" }],
+    });
+    let chat = chat(Dialect::OpenAiChat, &body.to_string());
+    for to in [Dialect::AnthropicMessages, Dialect::BedrockConverse] {
+        let claude = Upstream {
+            wire_model: "claude-sonnet-4-5".to_owned(),
+            ..upstream(to)
+        };
+        let wire = request(&chat, to, &claude, Tier::Standard, false, Tokens(100));
+        let body: serde_json::Value = serde_json::from_slice(&wire.body).unwrap();
+        let said = body.get("inferenceConfig").unwrap_or(&body);
+        assert_eq!(said["temperature"], 0.7, "{body}");
+        assert!(said.get("top_p").is_none() && said.get("topP").is_none());
+        assert_eq!(chat.losses(to).to_string(), "top_p");
+    }
+}
+
 /// What events say together.
 fn folded(events: Vec<Event>) -> Said {
     let mut assembly = Assembly::default();

@@ -90,7 +90,7 @@ pub(in crate::dialect) fn write(
     tools(conversation, &mut body);
     if let Form::JsonSchema { schema, .. } = &conversation.form {
         let config = body.entry("output_config").or_insert_with(|| json!({}));
-        let (schema, _) = claude::schema(schema);
+        let schema = claude::schema(schema);
         config["format"] = json!({ "type": "json_schema", "schema": schema });
     }
     settings(conversation, &upstream.wire_model, &mut body);
@@ -98,7 +98,6 @@ pub(in crate::dialect) fn write(
 }
 
 fn settings(conversation: &Conversation, wire_model: &str, body: &mut Map<String, Value>) {
-    let sampled = claude::is_sampled(conversation, wire_model);
     for (setting, value) in &conversation.settings {
         if *setting == Setting::User {
             body.insert("metadata".into(), json!({ "user_id": value }));
@@ -107,7 +106,7 @@ fn settings(conversation: &Conversation, wire_model: &str, body: &mut Map<String
         let Some((_, name)) = SETTINGS.iter().find(|(known, _)| known == setting) else {
             continue;
         };
-        if sampled {
+        if claude::may_set(*setting, conversation, wire_model) {
             let degree = value.as_f64().filter(|_| *setting == Setting::Temperature);
             let value = degree.map_or_else(|| value.clone(), |degree| degree.min(1.0).into());
             body.insert((*name).into(), value);
@@ -197,7 +196,7 @@ fn tools(conversation: &Conversation, body: &mut Map<String, Value>) {
         let given = tool.parameters.clone();
         let given = given.unwrap_or_else(|| json!({ "type": "object", "properties": {} }));
         let schema = match tool.strict {
-            Some(true) => claude::schema(&given).0,
+            Some(true) => claude::schema(&given),
             _ => given,
         };
         let mut one = json!({ "name": tool.name, "input_schema": schema });

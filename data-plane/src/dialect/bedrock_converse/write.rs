@@ -119,7 +119,7 @@ pub(in crate::dialect) fn write(
     tools(conversation, &mut body);
     if let Form::JsonSchema { name, schema, .. } = &conversation.form {
         let schema = match claude {
-            Some(_) => &claude::schema(schema).0,
+            Some(_) => &claude::schema(schema),
             None => schema,
         };
         let mut form = json!({ "schema": schema.to_string() });
@@ -156,11 +156,9 @@ fn inference(
     if !stops.is_empty() {
         inference.insert("stopSequences".into(), json!(stops));
     }
-    if claude.is_some_and(|name| !claude::is_sampled(conversation, name)) {
-        return inference;
-    }
+    let may_set = |setting| claude.is_none_or(|c| claude::may_set(setting, conversation, c));
     for (setting, name) in SETTINGS {
-        if let Some(value) = conversation.setting(setting) {
+        if let Some(value) = conversation.setting(setting).filter(|_| may_set(setting)) {
             let degree = value.as_f64().map(|degree| degree.min(1.0).into());
             inference.insert(name.into(), degree.unwrap_or_else(|| value.clone()));
         }
@@ -368,7 +366,7 @@ fn tool(tool: &Tool) -> Value {
     let schema = tool.parameters.clone();
     let schema = schema.unwrap_or_else(|| json!({ "type": "object", "properties": {} }));
     let schema = match tool.strict {
-        Some(true) => claude::schema(&schema).0,
+        Some(true) => claude::schema(&schema),
         _ => schema,
     };
     let mut one = json!({ "name": tool.name, "inputSchema": { "json": schema } });

@@ -19,46 +19,92 @@ const FORMATS: [&str; 10] = [
     "uuid",
 ];
 
-/// The schema, with objects closed, and whether answers are kept to all of it. What they are
-/// not kept to is told in the description beside it.
-pub(in crate::dialect) fn schema(given: &Value) -> (Value, bool) {
-    let mut whole = true;
-    (adapted(given, &mut whole), whole)
+/// What becomes of one keyword.
+enum Keyword {
+    /// Schemas by names of the caller's own.
+    Named,
+    Schema,
+    Schemas,
+    Kept,
+    /// Says nothing that Claude would not do.
+    Idle,
+    /// Answers are not kept to it.
+    Told,
 }
 
-fn adapted(given: &Value, whole: &mut bool) -> Value {
+impl Keyword {
+    fn of(name: &str, value: &Value) -> Self {
+        match name {
+            "$defs" | "definitions" | "properties" => Self::Named,
+            "items" => Self::Schema,
+            "anyOf" | "oneOf" | "allOf" => Self::Schemas,
+            "$ref" | "const" | "description" | "enum" | "required" | "title" | "type" => Self::Kept,
+            "format" if FORMATS.iter().any(|known| value == known) => Self::Kept,
+            "minItems" if matches!(value.as_u64(), Some(0 | 1)) => Self::Kept,
+            "$id" | "$schema" => Self::Idle,
+            "additionalProperties" if *value == false => Self::Idle,
+            _ => Self::Told,
+        }
+    }
+}
+
+/// The keywords of a schema; nothing may stand beside a reference but definitions.
+fn keywords(fields: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value, Keyword)> {
+    let refers = fields.contains_key("$ref");
+    let stands = move |name: &str| !refers || matches!(name, "$ref" | "$defs" | "definitions");
+    let all = fields.iter().filter(move |(name, _)| stands(name));
+    all.map(|(name, value)| (name, value, Keyword::of(name, value)))
+}
+
+/// Whether answers are kept to all of a schema.
+pub(super) fn is_kept(given: &Value) -> bool {
+    let Value::Object(fields) = given else {
+        return true;
+    };
+    let each = |value: &Value| match value {
+        Value::Object(named) => named.values().all(is_kept),
+        Value::Array(all) => all.iter().all(is_kept),
+        _ => true,
+    };
+    !is_free(fields)
+        && keywords(fields).all(|(_, value, keyword)| match keyword {
+            Keyword::Named | Keyword::Schemas => each(value),
+            Keyword::Schema => is_kept(value),
+            Keyword::Kept | Keyword::Idle => true,
+            Keyword::Told => false,
+        })
+}
+
+/// The schema with its objects closed; what answers are not kept to is told in the
+/// description beside it.
+pub(in crate::dialect) fn schema(given: &Value) -> Value {
     let Value::Object(fields) = given else {
         return given.clone();
     };
-    let mut kept = Map::new();
-    let mut told = Vec::new();
-    for (name, value) in fields {
-        let value = match name.as_str() {
-            "$defs" | "definitions" | "properties" => each(value, whole),
-            // Nothing may stand beside a reference.
-            _ if fields.contains_key("$ref") && name != "$ref" => continue,
-            "items" => adapted(value, whole),
-            "anyOf" | "oneOf" | "allOf" => list(value, whole),
-            "$ref" | "const" | "description" | "enum" | "required" | "title" | "type" => {
-                value.clone()
-            }
-            "format" if FORMATS.iter().any(|known| value == known) => value.clone(),
-            "minItems" if matches!(value.as_u64(), Some(0 | 1)) => value.clone(),
-            "$id" | "$schema" => continue,
-            "additionalProperties" if value.is_boolean() => continue,
-            _ => {
+    let (mut kept, mut told) = (Map::new(), Vec::new());
+    for (name, value, keyword) in keywords(fields) {
+        let value = match keyword {
+            Keyword::Named => named(value),
+            Keyword::Schema => schema(value),
+            Keyword::Schemas => list(value),
+            Keyword::Kept => value.clone(),
+            Keyword::Idle => continue,
+            Keyword::Told => {
                 told.push(format!("{name}: {value}"));
                 continue;
             }
         };
-        let name = if name == "oneOf" { "anyOf" } else { name };
-        kept.insert(name.to_owned(), value);
+        // There is no word for the second.
+        let instead = name == "oneOf" && !fields.contains_key("anyOf");
+        kept.insert(if instead { "anyOf" } else { name }.to_owned(), value);
     }
-    if is_object(fields) {
+    if is_object(&kept) {
         kept.insert("additionalProperties".to_owned(), false.into());
     }
+    if is_free(fields) && told.is_empty() {
+        told.push("additionalProperties: true".to_owned());
+    }
     if !told.is_empty() {
-        *whole = false;
         let told = format!("{{{}}}", told.join(", "));
         let told = match kept.get("description").and_then(Value::as_str) {
             Some(description) => format!("{description}\n\n{told}"),
@@ -77,22 +123,26 @@ fn is_object(fields: &Map<String, Value>) -> bool {
     }
 }
 
-fn each(named: &Value, whole: &mut bool) -> Value {
-    match named {
+/// Whether it is an object of any fields at all: a closed one would stay empty.
+fn is_free(fields: &Map<String, Value>) -> bool {
+    let closed = fields.get("additionalProperties") == Some(&Value::Bool(false));
+    is_object(fields) && !closed && !fields.contains_key("properties")
+}
+
+fn named(all: &Value) -> Value {
+    match all {
         Value::Object(named) => {
-            let adapted = named.iter().map(|(name, one)| {
-                let one = adapted(one, whole);
-                (name.clone(), one)
-            });
-            adapted.collect()
+            let each = named.iter();
+            each.map(|(name, one)| (name.clone(), schema(one)))
+                .collect()
         }
         other => other.clone(),
     }
 }
 
-fn list(all: &Value, whole: &mut bool) -> Value {
+fn list(all: &Value) -> Value {
     match all {
-        Value::Array(all) => all.iter().map(|one| adapted(one, whole)).collect(),
+        Value::Array(all) => all.iter().map(schema).collect(),
         other => other.clone(),
     }
 }
@@ -109,7 +159,6 @@ mod tests {
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "$defs": { "point": point },
             "type": "object",
-            "additionalProperties": true,
             "properties": {
                 "from": { "$ref": "#/$defs/point", "description": "where" },
                 "via": { "type": ["array", "null"], "items": point, "minItems": 1 },
@@ -132,25 +181,40 @@ mod tests {
                 "format": { "type": "string", "format": "date" },
             },
         });
-        assert_eq!(schema(&given), (wanted.clone(), true));
-        assert_eq!(schema(&wanted), (wanted, true));
+        assert_eq!(schema(&given), wanted);
+        assert_eq!(schema(&wanted), wanted);
+        assert!(is_kept(&given) && is_kept(&wanted));
     }
 
     #[test]
     fn bounds_are_told_in_words() {
         let given =
             json!({ "type": "integer", "description": "A share.", "minimum": 0, "maximum": 9 });
-        let (kept, whole) = schema(&given);
-        assert!(!whole);
+        assert!(!is_kept(&given));
+        let kept = schema(&given);
         let description = kept["description"].as_str().unwrap();
         assert!(description.starts_with("A share.\n\n{"), "{description}");
         assert!(description.contains("minimum: 0") && description.contains("maximum: 9"));
         assert_eq!(kept.as_object().unwrap().len(), 2, "{kept}");
-        let open = json!({ "type": "object", "additionalProperties": { "type": "string" } });
-        let (kept, whole) = schema(&open);
-        assert_eq!(
-            (&kept["additionalProperties"], whole),
-            (&json!(false), false)
-        );
+    }
+
+    #[test]
+    fn objects_of_any_fields_are_told_in_words() {
+        for (given, told) in [
+            (json!({ "type": "object" }), "{additionalProperties: true}"),
+            (
+                json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+                r#"{additionalProperties: {"type":"string"}}"#,
+            ),
+            (
+                json!({ "type": "object", "properties": {}, "additionalProperties": true }),
+                "{additionalProperties: true}",
+            ),
+        ] {
+            assert!(!is_kept(&given), "{given}");
+            let kept = schema(&given);
+            assert_eq!(kept["description"], told);
+            assert_eq!(kept["additionalProperties"], false);
+        }
     }
 }

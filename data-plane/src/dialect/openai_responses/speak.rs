@@ -124,7 +124,7 @@ struct Item {
     text: String,
 }
 
-/// Whether a thought has an id that was given here: no provider knows it.
+/// Whether this id of a thought was given here: no provider knows it.
 pub(super) fn is_told(id: &str) -> bool {
     let parts = id.strip_prefix("rs_").and_then(|id| id.split_once('_'));
     parts.is_some_and(|(stamp, index)| {
