@@ -60,7 +60,7 @@ pub(crate) fn data(proxy: Arc<Proxy>) -> Router {
         .merge(interactions("/v1beta"))
         .route("/v1beta/models/{*call}", post(generate).get(models::one))
         .route("/v1/models", get(models::list))
-        .route("/v1/models/{id}", get(models::one).post(generate))
+        .route("/v1/models/{*call}", post(generate).get(models::one))
         .route("/v1beta/models", get(models::list))
         .route("/v1/feedback", post(give_feedback))
         .route("/v1/route", post(route))

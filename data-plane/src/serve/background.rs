@@ -76,6 +76,8 @@ pub(super) async fn accept(
         }
     };
     body.retain(|name, _| !OURS.contains(&name.as_str()));
+    // It is kept here; nobody could ask a provider for its copy.
+    body.insert("store".to_owned(), false.into());
     let id = new_id(RESPONSE);
     let created_ms = clock::now().0;
     let mut labels = inbound.labels();

@@ -216,6 +216,12 @@ fn json_schema(value: &Value) -> Value {
                     ("type", Value::String(kind)) => kind.to_ascii_lowercase().into(),
                     ("nullable" | "propertyOrdering" | "property_ordering", _) => continue,
                     ("enum" | "required" | "default" | "example" | "const", field) => field.clone(),
+                    // Names of the caller's own, whatever they are.
+                    ("properties" | "$defs" | "defs", Value::Object(named)) => {
+                        let each = named.iter();
+                        each.map(|(name, one)| (name.clone(), json_schema(one)))
+                            .collect()
+                    }
                     (_, field) => json_schema(field),
                 };
                 let name = match name.as_str() {
@@ -386,5 +392,21 @@ mod tests {
         let expected = json!({"type":"object","properties":{"type":{"type":["string","null"]},
             "n":{"type":"array","items":{"type":"integer"}}},"required":["type"]});
         assert_eq!(json_schema(&given), expected);
+        // Names of fields are the caller's, also where they are words of schemas.
+        let field = |kind: &str| json!({ "type": kind });
+        let named = |kind: &str| {
+            json!({ "type": kind.to_owned(), "properties": { "required": field("B"), "max_items": field("B"),
+                "nullable": field("B"), "default": field("B") } })
+        };
+        let lower = json_schema(&named("OBJECT"));
+        let names: Vec<&String> = lower["properties"].as_object().unwrap().keys().collect();
+        assert_eq!(names, ["required", "max_items", "nullable", "default"]);
+        assert!(
+            lower["properties"]
+                .as_object()
+                .unwrap()
+                .values()
+                .all(|one| one["type"] == "b")
+        );
     }
 }
