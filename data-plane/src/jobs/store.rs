@@ -2,7 +2,7 @@
 //!
 //! Owns: where each object is and how it is written: whole or not at all, and once, so
 //! that whoever comes second hears of it. `jobs/GROUP/NUMBER/` holds `request`, `begun-N`
-//! for each time it was begun, `answer`, and `status-STATUS` beside it for whoever counts;
+//! for each time it was begun and something may have been sent, `answer`, and `status-STATUS` beside it for whoever counts;
 //! `jobs/GROUP/cancelled` ends a group; `files/` and `batches/` hold what callers sent.
 //! Knows no queue and no HTTP.
 
@@ -42,7 +42,9 @@ pub(crate) enum StoreError {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Progress {
     pub(crate) kept: bool,
+    /// So often, and the number of the next time.
     pub(crate) begun: u32,
+    pub(crate) next: u32,
     pub(crate) answered: bool,
     /// The answer's, where it was noted.
     pub(crate) status: Option<u16>,
@@ -296,7 +298,11 @@ impl Progress {
             "request" => self.kept = true,
             "answer" => self.answered = true,
             _ => {
-                self.begun += u32::from(object.starts_with("begun-"));
+                let begun = object.strip_prefix("begun-");
+                if let Some(number) = begun.and_then(|number| number.parse::<u32>().ok()) {
+                    self.begun += 1;
+                    self.next = self.next.max(number.saturating_add(1));
+                }
                 let status = object.strip_prefix("status-");
                 self.status = self
                     .status
@@ -329,6 +335,11 @@ mod tests {
         store.withdraw(&id, 1).await.unwrap();
         assert_eq!(store.progress(&id).await.unwrap().begun, 1);
         assert!(store.begin(&id, 1).await.unwrap());
+        // An earlier holder takes its beginning back later: the next one is still free.
+        store.withdraw(&id, 0).await.unwrap();
+        let progress = store.progress(&id).await.unwrap();
+        assert_eq!((progress.begun, progress.next), (1, 2));
+        assert!(store.begin(&id, progress.next).await.unwrap());
         let answer = Answer::cancelled(spillway_routing::dialect::Dialect::OpenAiChat);
         assert!(store.answer(&id, &answer).await.unwrap());
         assert!(!store.answer(&id, &answer).await.unwrap());

@@ -180,7 +180,7 @@ async fn job(proxy: &Proxy, jobs: &Jobs, id: &JobId) -> Result<Became, StoreErro
     if progress.begun >= BEGUN_MAX {
         return give_up(jobs, id, "it was begun again and again and never ended").await;
     }
-    if !jobs.store.begin(id, progress.begun).await? {
+    if !jobs.store.begin(id, progress.next).await? {
         // Somebody else holds it, or did.
         return Ok(Became::in_a_while(LATER));
     }
@@ -195,7 +195,7 @@ async fn job(proxy: &Proxy, jobs: &Jobs, id: &JobId) -> Result<Became, StoreErro
         }
         // There was no room, and nothing was sent: it was not begun either.
         Err(outcome) => {
-            jobs.store.withdraw(id, progress.begun).await?;
+            jobs.store.withdraw(id, progress.next).await?;
             Ok(outcome)
         }
     }

@@ -64,16 +64,14 @@ pub(super) fn usage(record: &Record) -> (Usage, UsageSource) {
 fn written_on(record: &Record, lane: usize) -> Option<Tokens> {
     let opening = &record.opening;
     let provider = opening.table.upstream_of(lane).provider.as_str();
-    let lane = &opening.table.lane(lane).id;
-    let left = |result| {
-        matches!(
-            result,
-            AttemptResult::ClientGone | AttemptResult::Cut | AttemptResult::TimedOut
-        )
-    };
+    let lane = opening.table.lane(lane);
+    // Lanes that make requests wait are asked for streams, whatever the caller wants.
+    let streams = opening.facts.stream || lane.tier.is_deferred();
+    let lane = &lane.id;
+    let left = |result| matches!(result, AttemptResult::ClientGone | AttemptResult::TimedOut);
     let mut attempts = record.attempts.iter().rev();
     let attempt = attempts.find(|attempt| attempt.lane == *lane)?;
-    let writes_on = !opening.facts.stream || WRITE_ON.contains(&provider);
+    let writes_on = !streams || WRITE_ON.contains(&provider);
     let mut trail = opening.decision.as_ref()?.trail.iter();
     let line = trail.find(|line| line.lane == *lane)?;
     (left(attempt.result) && writes_on).then_some(line.output)
