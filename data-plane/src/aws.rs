@@ -19,8 +19,8 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-/// Keys are renewed five minutes before they run out, so that the last ones hold so long
-/// after the first failure.
+/// Keys are renewed five minutes before they run out, so that those that were given hold for
+/// so long at least.
 const HOLD_FOR: Duration = Duration::from_secs(240);
 /// A request waits so long for keys, where there are others, and where there are none.
 const RENEWED_WITHIN: Duration = Duration::from_millis(200);
@@ -52,15 +52,14 @@ pub struct AwsKeys {
 struct Held {
     /// As they were when they could be had last.
     keys: Option<Arc<AwsCredential>>,
-    failing_since: Option<Instant>,
+    had_at: Option<Instant>,
     under_way: Option<watch::Receiver<bool>>,
 }
 
 impl Held {
     fn usable(&self, now: Instant) -> Option<Arc<AwsCredential>> {
-        let holds = |since: Instant| now.saturating_duration_since(since) < HOLD_FOR;
-        let holds = self.failing_since.is_none_or(holds);
-        self.keys.clone().filter(|_| holds)
+        let holds = |had: Instant| now.saturating_duration_since(had) < HOLD_FOR;
+        self.keys.clone().filter(|_| self.had_at.is_some_and(holds))
     }
 }
 
@@ -118,16 +117,13 @@ impl AwsKeys {
             let mut held = self.held();
             let under_way = held.under_way.clone();
             let fetched = under_way.unwrap_or_else(|| self.fetch(&mut held));
-            (fetched, held.keys.is_some())
+            (fetched, held.usable(Instant::now()).is_some())
         };
         let within = if known { RENEWED_WITHIN } else { KEYS_WITHIN };
-        let waiting = timeout(within, fetched.wait_for(|done| *done));
-        let in_time = waiting.await.is_ok();
-        let (mut held, now) = (self.held(), Instant::now());
-        if !in_time {
-            held.failing_since.get_or_insert(now);
-        }
-        held.usable(now).ok_or(Unsigned::NoKeys)
+        // Whether there are some tells more than whether it came in time.
+        let _ = timeout(within, fetched.wait_for(|done| *done)).await;
+        let keys = self.held().usable(Instant::now());
+        keys.ok_or(Unsigned::NoKeys)
     }
 
     /// One at a time, whoever waits for it or stops waiting.
@@ -140,11 +136,10 @@ impl AwsKeys {
             let mut held = keys.held();
             held.under_way = None;
             match got {
-                Ok(got) => (held.keys, held.failing_since) = (Some(got), None),
+                Ok(got) => (held.keys, held.had_at) = (Some(got), Some(Instant::now())),
                 Err(error) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(error, "AWS's keys could not be had");
-                    held.failing_since.get_or_insert(Instant::now());
                 }
             }
             drop(held);
@@ -235,12 +230,16 @@ mod tests {
             held: Arc::default(),
         };
         let last = self::keys().keys().await.unwrap();
-        keys.held().keys = Some(last);
+        let now = Instant::now();
+        {
+            let mut held = keys.held();
+            (held.keys, held.had_at) = (Some(last), Some(now));
+        }
         let all = futures::future::join_all((0..50).map(|_| keys.keys())).await;
         assert!(all.iter().all(Result::is_ok));
         assert_eq!(*source.0.lock().unwrap(), 1);
-        let later = Instant::now() + HOLD_FOR;
-        assert!(keys.held().usable(later).is_none());
+        // However late the first one asks, and however that fails.
+        assert!(keys.held().usable(now + HOLD_FOR).is_none());
     }
 
     #[test]
