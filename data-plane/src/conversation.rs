@@ -379,6 +379,14 @@ impl Conversation {
         })
     }
 
+    /// Whether the last answer holds a thought.
+    pub(crate) fn last_answer_thinks(&self) -> bool {
+        let mut turns = self.turns.iter().rev();
+        let last = turns.find(|turn| turn.role == Role::Assistant);
+        let thinks = |turn: &Turn| turn.parts.iter().any(|p| matches!(p, Part::Reasoning(_)));
+        last.is_some_and(thinks)
+    }
+
     /// Whether the caller wrote the beginning of the answer. Some providers continue it,
     /// others answer anew.
     pub(crate) fn ends_with_answer(&self) -> bool {

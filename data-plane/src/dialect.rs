@@ -197,7 +197,9 @@ pub(crate) fn request(
             openai_chat::forward(&chat.body, upstream, tier, stream)
         }
         Dialect::OpenAiResponses => openai_responses::forward(&chat.body, model, tier, stream),
-        Dialect::AnthropicMessages => anthropic_messages::forward(&chat.body, model, tier, stream),
+        Dialect::AnthropicMessages => {
+            anthropic_messages::forward(&chat.body, &chat.conversation, model, tier, stream)
+        }
         Dialect::GeminiGenerate => gemini_generate::forward(&chat.body, model, tier, stream),
         Dialect::GeminiInteractions => {
             gemini_interactions::forward(&chat.body, model, tier, stream)

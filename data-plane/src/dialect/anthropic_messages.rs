@@ -14,9 +14,11 @@ use serde_json::{Value, json};
 use spillway_routing::catalogue::{Tier, Usage};
 
 use super::peek::{at, list, text};
-use super::{Answer, Blame, ErrorParts, Garbled, Meaning, Reported, WireRequest, seal, usage};
+use super::{
+    Answer, Blame, ErrorParts, Garbled, Meaning, Reported, WireRequest, claude, seal, usage,
+};
 use crate::chat::{Body, quoted};
-use crate::conversation::Setting;
+use crate::conversation::{Conversation, Setting};
 
 pub(super) use self::hear::{events, said};
 pub(super) use self::read::read;
@@ -34,7 +36,13 @@ const SETTINGS: [(Setting, &str); 3] = [
 
 /// The caller's body with this lane's model; all other values byte for byte. The tier is
 /// the caller's own word here unless the lane has one to say.
-pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier, stream: bool) -> WireRequest {
+pub(super) fn forward(
+    body: &Body,
+    conversation: &Conversation,
+    wire_model: &str,
+    tier: Tier,
+    stream: bool,
+) -> WireRequest {
     let model = quoted(wire_model);
     let mut first = vec![("model", model.as_str())];
     let mut without = vec!["model", "start_within"];
@@ -52,11 +60,27 @@ pub(super) fn forward(body: &Body, wire_model: &str, tier: Tier, stream: bool) -
         first.push(("messages", messages));
         without.push("messages");
     }
+    // Within calls Claude thinks on only from a thought of its own.
+    let unsigned = || {
+        body.raw("messages")
+            .is_some_and(|raw| raw.contains(UNSIGNED))
+    };
+    if claude::is_within_calls(conversation)
+        && (!conversation.last_answer_thinks() || unsigned())
+        && body
+            .raw("thinking")
+            .is_some_and(|raw| raw.contains("\"enabled\""))
+    {
+        without.push("thinking");
+    }
     WireRequest {
         path: PATH.into(),
         body: body.rewritten(&first, &without),
     }
 }
+
+/// How a thought looks that a translated answer told.
+const UNSIGNED: &str = "\"signature\":\"\"";
 
 /// Turns without what only others made: thoughts that nobody signed, ids with a seal.
 /// `None` where there is nothing of the kind.

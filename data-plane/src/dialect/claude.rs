@@ -84,7 +84,7 @@ fn forces_a_call(conversation: &Conversation) -> bool {
 }
 
 /// Whether the conversation ends with what tools gave, and no thought was kept of the calls.
-fn is_within_calls(conversation: &Conversation) -> bool {
+pub(super) fn is_within_calls(conversation: &Conversation) -> bool {
     let exchanges = conversation.exchanges();
     let last = exchanges.last().map_or(&[][..], |(_, parts)| parts);
     last.iter().any(|part| matches!(part, Part::Result(_)))

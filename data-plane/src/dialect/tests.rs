@@ -103,6 +103,41 @@ fn images_have_the_names_that_all_providers_know() {
 }
 
 #[test]
+fn claude_is_not_asked_to_think_on_from_what_another_model_called() {
+    let kept = |thought: Option<serde_json::Value>| {
+        let call =
+            serde_json::json!({ "type": "tool_use", "id": "c", "name": "look", "input": {} });
+        let answer: Vec<_> = thought.into_iter().chain([call]).collect();
+        let result =
+            serde_json::json!({ "type": "tool_result", "tool_use_id": "c", "content": "4" });
+        let body = serde_json::json!({
+            "model": "auto", "max_tokens": 9_000,
+            "thinking": { "type": "enabled", "budget_tokens": 2_000 },
+            "messages": [
+                { "role": "user", "content": "look" },
+                { "role": "assistant", "content": answer },
+                { "role": "user", "content": [result] },
+            ],
+        });
+        let own = Dialect::AnthropicMessages;
+        let chat = chat(own, &body.to_string());
+        let wire = request(
+            &chat,
+            own,
+            &upstream(own),
+            Tier::Standard,
+            false,
+            Tokens(100),
+        );
+        let body: serde_json::Value = serde_json::from_slice(&wire.body).unwrap();
+        body.get("thinking").is_some()
+    };
+    let thought = |signature: &str| serde_json::json!({ "type": "thinking", "thinking": "hm", "signature": signature });
+    assert!(kept(Some(thought("c2lnbmVk"))));
+    assert!(!kept(Some(thought(""))) && !kept(None));
+}
+
+#[test]
 fn of_two_settings_that_exclude_each_other_one_goes_to_claude() {
     let body = serde_json::json!({
         "model": "auto", "temperature": 0.7, "top_p": 0.9,
