@@ -95,12 +95,14 @@ impl Learned {
                 },
             )
         };
-        let multiplied = |route: &&Route| matches!(route.choice, Choice::Multiplier(_));
+        // A floor that an operator typed may use the heads, too.
+        let solved_for =
+            |route: &&Route| route.learned || matches!(route.choice, Choice::Multiplier(_));
         Self {
             committee: draft.committee.clone(),
             at: draft.learnt_at,
             frontier: draft.frontier.clone(),
-            routes: draft.routes.iter().filter(multiplied).map(solved).collect(),
+            routes: draft.routes.iter().filter(solved_for).map(solved).collect(),
             observed: draft.observed.iter().cloned().collect(),
         }
     }

@@ -26,6 +26,8 @@ impl Compiler<'_> {
             let learned = own.is_some_and(|solved| solved.learned);
             return (Choice::Floor(Bps::from_share(floor)), learned);
         }
+        // Of a floor that is no longer typed nothing was solved.
+        let own = own.filter(|solved| matches!(solved.choice, Choice::Multiplier(_)));
         if let Some(solved) = own.filter(|solved| solved.world.bar == route.bar) {
             return (solved.choice, solved.learned);
         }
