@@ -126,6 +126,13 @@ impl Dataset {
                 .decision
                 .as_ref()
                 .map_or(1.0, |d| d.propensity.share());
+            // How likely it was that another lane would fail, nobody knows.
+            let chosen = outcome
+                .decision
+                .as_ref()
+                .and_then(|decision| decision.chosen());
+            let as_chosen = chosen.map(|chosen| &chosen.lane) == outcome.served.as_ref();
+            let propensity = if as_chosen { propensity } else { 1.0 };
             let inverse = (1.0 / propensity.max(1e-6)).min(INVERSE_PROPENSITY_MAX);
             let weight = Some(inverse / INVERSE_PROPENSITY_MAX);
             // As the audit sampler names the audit of a request.
@@ -142,7 +149,13 @@ impl Dataset {
             more.quality[at] = labelled.quality.share();
             more.input[at] = f64::from(labelled.outcome.usage.input.0);
             more.output[at] = f64::from(labelled.outcome.usage.output.0);
-            more.cost[at] = labelled.outcome.cost.usd();
+            // What callers pay themselves is no charge that a price could be read off.
+            let ours = labelled.outcome.facts.own_keys.is_empty();
+            more.cost[at] = if ours {
+                labelled.outcome.cost.usd()
+            } else {
+                f64::NAN
+            };
         }
         self.append(more);
         self
