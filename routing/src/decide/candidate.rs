@@ -334,7 +334,9 @@ impl Request<'_> {
 
     fn by_size(&self, lane: usize, estimate: &Estimate) -> Option<Removal> {
         let model = self.table.model_of(lane);
-        if estimate.input > model.context {
+        // Each of many texts has the context for itself: the provider judges them.
+        let together = self.facts.dialect != Dialect::OpenAiEmbeddings;
+        if together && estimate.input > model.context {
             return Some(Removal::ContextTooSmall {
                 needs: estimate.input,
                 has: model.context,

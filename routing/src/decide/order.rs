@@ -85,13 +85,15 @@ pub(super) fn order(
         );
     }
     verdicts(&mut assessed.trail, (&feasible, &prompt), &plan, why);
+    // What spills over goes there whatever was drawn.
+    let drawn = !matches!(spilling, Spilling::Now(..));
     Ok(Decision {
         route: route.id.clone(),
         plan: steps,
         trail: assessed.trail,
         abstention: assessed.abstention,
-        explored: pick.why == Why::Explored,
-        propensity: pick.propensity,
+        explored: drawn && pick.why == Why::Explored,
+        propensity: if drawn { pick.propensity } else { Ppm::ONE },
         baseline_cost: assessed.baseline_cost,
         relaxed,
     })
@@ -258,17 +260,27 @@ impl Pick {
     }
 }
 
+/// A pinned line; where it makes the request wait, its model's cheapest that answers at once:
+/// the other one is waited for before it.
+fn answering(pinned: usize, assessed: &Assessed, choosable: &[usize]) -> usize {
+    if choosable.contains(&pinned) {
+        return pinned;
+    }
+    let model = |line: &usize| assessed.trail[*line].model == assessed.trail[pinned].model;
+    let twins = choosable.iter().copied().filter(model);
+    let cheapest = twins.min_by_key(|line| assessed.trail[*line].cost);
+    cheapest.unwrap_or(pinned)
+}
+
 fn pick(table: &Table, route: &Route, assessed: &Assessed, feasible: &[usize], draw: Draw) -> Pick {
     let certain = |line, why| Pick {
         line,
         why,
         propensity: Ppm::ONE,
     };
-    if let Some((line, rule)) = assessed
-        .pinned
-        .clone()
-        .filter(|(line, _)| feasible.contains(line))
-    {
+    let pinned = assessed.pinned.clone();
+    if let Some((line, rule)) = pinned.filter(|(line, _)| is_feasible(&assessed.trail[*line])) {
+        let line = answering(line, assessed, feasible);
         return certain(line, Why::Pinned(rule));
     }
     if let [only] = feasible {

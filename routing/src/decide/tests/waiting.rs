@@ -208,3 +208,24 @@ proptest! {
         prop_assert_eq!(lanes.len(), all);
     }
 }
+
+/// A rule pins the dearer model's cheap lane: whoever may wait does so there, whoever may not
+/// is served by the same model at once.
+#[test]
+fn a_pin_to_a_lane_that_waits_is_followed() {
+    let free = with_flex(&two(), Choice::Floor(Bps::ZERO));
+    let usual = plan(&free, MINUTE)[0].0.clone();
+    let mut draft = free.draft().clone();
+    let other = draft.lanes.iter().map(|lane| lane.id.clone());
+    let mut other = other.filter(|id| id.as_str().ends_with("flex") && id.as_str() != usual);
+    let pinned = other.next().unwrap();
+    draft.rules = vec![Rule {
+        id: "pin".into(),
+        when: vec![],
+        then: Action::Pin(pinned.clone()),
+    }];
+    let table = Table::build(draft).unwrap();
+    let waiting = plan(&table, MINUTE);
+    assert_eq!(waiting[0].0, pinned.as_str());
+    assert_eq!(waiting[1].0, pinned.as_str().replace("flex", "standard"));
+}
