@@ -23,7 +23,7 @@ use spillway_routing::head::weights::INPUT_ONE;
 use spillway_routing::head::{Committee, Head, Lengths, Scaler};
 use spillway_routing::unit::{Bps, Tokens};
 
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Prompt};
 use crate::side_by_side;
 
 /// Fewer audited prompts than this give no heads: nothing clearly beats the
@@ -38,6 +38,8 @@ pub const GIVEN: [Bps; 3] = [Bps::new(5_000), Bps::new(7_500), Bps::ONE];
 const SPREAD_MIN: f64 = 1e-6;
 /// A mean answer of no tokens has no logarithm.
 const OUTPUT_MIN: f64 = 1.0;
+/// So many audits, by their weight, tell a model's mean within some seven points.
+const AUDITED_MIN: f64 = 50.0;
 
 /// What a fit may be told.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +96,7 @@ pub(crate) struct Inputs {
 
 impl Inputs {
     fn of(committee: &Committee, data: &Dataset) -> Self {
-        let row = |prompt: &crate::dataset::Prompt| committee.inputs(&prompt.facts).to_vec();
+        let row = |prompt: &Prompt| committee.inputs(&prompt.facts).to_vec();
         let fixed: Vec<Vec<i16>> = data.prompts.iter().map(row).collect();
         let shape = (fixed.len(), FEATURES + DIMENSIONS);
         let real = Array2::from_shape_fn(shape, |(r, c)| f32::from(fixed[r][c]) / INPUT_ONE);
@@ -273,30 +275,38 @@ fn scaler(data: &Dataset) -> Scaler {
     }
 }
 
+/// Quality goes by audits where a model has enough of them. Which model a live request shows
+/// hangs on its prompt: served with what it is good at, a cheap model would seem better than
+/// a dear one that gets the rest.
 fn means(data: &Dataset) -> Means {
-    let mean = |matrix: &Array2<f64>, column: usize, otherwise: f64| {
+    let mean = |matrix: &Array2<f64>, column: usize, counts: fn(&Prompt) -> bool| {
         let (mut sum, mut weight) = (0.0, 0.0);
         for (value, prompt) in matrix.column(column).iter().zip(&data.prompts) {
-            if !value.is_nan() {
+            if !value.is_nan() && counts(prompt) {
                 sum += prompt.weight * value;
                 weight += prompt.weight;
             }
         }
-        if weight > 0.0 {
-            sum / weight
+        (sum, weight)
+    };
+    let quality = |column: usize| {
+        let audited = mean(&data.quality, column, |prompt| !prompt.live);
+        let (sum, weight) = if audited.1 >= AUDITED_MIN {
+            audited
         } else {
-            otherwise
-        }
+            mean(&data.quality, column, |_| true)
+        };
+        if weight > 0.0 { sum / weight } else { 0.0 }
+    };
+    let output = |column: usize| {
+        let (sum, weight) = mean(&data.output, column, |_| true);
+        let mean = if weight > 0.0 { sum / weight } else { 0.0 };
+        mean.max(OUTPUT_MIN)
     };
     let columns = 0..data.models.len();
     Means {
-        quality: columns
-            .clone()
-            .map(|c| mean(&data.quality, c, 0.0))
-            .collect(),
-        output: columns
-            .map(|c| mean(&data.output, c, 0.0).max(OUTPUT_MIN))
-            .collect(),
+        quality: columns.clone().map(quality).collect(),
+        output: columns.map(output).collect(),
     }
 }
 

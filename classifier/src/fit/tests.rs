@@ -1,7 +1,8 @@
 //! Recovery of a known world, and odd data.
 
 use super::*;
-use crate::synthetic::{CHANCE, audits, facts};
+use crate::dataset::Labelled;
+use crate::synthetic::{CHANCE, audits, facts, outcome};
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256Plus;
 use spillway_routing::id::SliceId;
@@ -119,6 +120,26 @@ fn missing_labels_do_not_drag_means() {
     assert_eq!(committee.models.len(), 3);
     assert!((committee.mean_quality[2].share() - 0.95).abs() < 0.03);
     assert_recovered(&committee, 0.12);
+}
+
+/// A model that is only served what it is good at is no better for it.
+#[test]
+fn what_was_served_does_not_move_the_means_of_audited_models() {
+    let audited = Dataset::of(&audits(400, true, true, 3), None);
+    let served: Vec<_> = (0..200)
+        .map(|id| outcome(id, 1_000, "cheap-code", 1))
+        .collect();
+    let live: Vec<Labelled<'_>> = served
+        .iter()
+        .map(|outcome| Labelled {
+            outcome,
+            quality: Bps::ONE,
+        })
+        .collect();
+    let before = means(&audited).quality;
+    let with_live = audited.with_live(&live);
+    assert_eq!(with_live.len(), 600);
+    assert_eq!(means(&with_live).quality, before);
 }
 
 #[test]
