@@ -19,6 +19,7 @@ use spillway_routing::float;
 use spillway_routing::id::ModelId;
 
 use crate::offers::{Row, Truth};
+use crate::side_by_side::{self, THREADS};
 use hull::{Hull, Point};
 use metrics::{Calibration, Interval, bootstrap_by, calibration};
 use regret::{Regret, regrets};
@@ -95,6 +96,22 @@ impl Evaluation {
             .find(|at| (at.share - share).abs() < 1e-9)?
             .cost
     }
+}
+
+/// How much higher the curve of some offers lies than that of others on the same prompts, in
+/// `aiq_log`, paired over them, 95 %. Both have the mixes of single models on them.
+#[must_use]
+pub fn gain_over(rows: &[Row], others: &[Row], truth: &Truth, best: usize, seed: u64) -> Interval {
+    let tables = side_by_side::each(THREADS, &[rows, others], |rows| Table::of(rows, truth));
+    bootstrap_by(TOGETHER, rows.len(), seed, |draws| {
+        let height = |table: &Table| {
+            let curves = table.resampled(draws);
+            let heights = curves.iter().map(|curves| curves.aiq_log(best).0);
+            heights.collect::<Vec<f64>>()
+        };
+        let pairs = height(&tables[0]).into_iter().zip(height(&tables[1]));
+        pairs.map(|(ours, theirs)| ours - theirs).collect()
+    })
 }
 
 /// Measures offers against the truth. `best` is the best single model's column as named

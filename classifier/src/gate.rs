@@ -94,6 +94,9 @@ pub struct Evidence<'a> {
     /// Of the learned offers, on the route's models.
     pub evaluation: &'a Evaluation,
     pub bar: Bps,
+    /// Of the learned curve over that of the same choices without heads, 0..=1, 95 %, paired
+    /// over prompts.
+    pub over_blind: Interval,
     /// Calibration error of slices with enough held-out prompts.
     pub slices: &'a [SliceCalibration],
     /// Against the heads in use; `None` where there are none, they lack a model, or too few
@@ -228,18 +231,24 @@ fn calibrated(evidence: &Evidence<'_>) -> (bool, String) {
 }
 
 /// The gain in the area on the log axis (paired bootstrap), which looks at the whole
-/// curve and so can tell a gain from luck; and the route's point, quality at equal cost.
+/// curve and so can tell a gain from luck: over mixes of single models, and over the choices
+/// that are made without heads, which gain as well where prompts vary in length. And the
+/// route's point, quality at equal cost.
 fn beats_blind(evidence: &Evidence<'_>) -> (bool, String) {
-    let gain = evidence.evaluation.gain;
+    let (gain, over) = (evidence.evaluation.gain, evidence.over_blind);
     let zero = evidence.evaluation.zero_hull.at(evidence.deployed.cost);
     let point = evidence.deployed.quality - zero;
     let detail = format!(
-        "curve above prompt-blind mixes by {:+.2} to {:+.2} points (95 %); this route's quality by {:+.2} at equal cost",
+        "curve above prompt-blind mixes by {:+.2} to {:+.2} points (95 %), above choices without heads by {:+.2} to {:+.2}; \
+         this route's quality by {:+.2} at equal cost",
         gain.low * 100.0,
         gain.high * 100.0,
+        over.low * 100.0,
+        over.high * 100.0,
         point * 100.0
     );
-    (gain.low > 0.0 && point >= 0.0, detail)
+    let held = gain.low > 0.0 && over.low > 0.0 && point >= 0.0;
+    (held, detail)
 }
 
 #[cfg(test)]
@@ -286,6 +295,11 @@ mod tests {
         (learned, truth)
     }
 
+    const GAIN: Interval = Interval {
+        low: 0.01,
+        high: 0.02,
+    };
+
     fn verdict(prompts: usize, informed: bool) -> Vec<Checked> {
         told(prompts, informed, &[], None)
     }
@@ -295,6 +309,16 @@ mod tests {
         informed: bool,
         slices: &[SliceCalibration],
         running: Option<Running>,
+    ) -> Vec<Checked> {
+        told_over(prompts, informed, slices, running, GAIN)
+    }
+
+    fn told_over(
+        prompts: usize,
+        informed: bool,
+        slices: &[SliceCalibration],
+        running: Option<Running>,
+        over_blind: Interval,
     ) -> Vec<Checked> {
         let bar = Bps::new(9_000);
         let (rows, truth) = world(2_000, informed, 1);
@@ -309,6 +333,7 @@ mod tests {
             deployed: &deployed,
             evaluation: &evaluation,
             bar,
+            over_blind,
             slices,
             running,
         })
@@ -330,6 +355,15 @@ mod tests {
     fn noise_is_declined() {
         let checks = verdict(2_000, false);
         assert!(!held(&checks, Check::BeatsBlind) && !held(&checks, Check::Calibrated));
+    }
+
+    #[test]
+    fn heads_that_know_no_more_than_means_are_declined() {
+        for (low, high, wanted) in [(0.001, 0.02, true), (-0.001, 0.02, false)] {
+            let over = Interval { low, high };
+            let evidence = told_over(2_000, true, &[], None, over);
+            assert_eq!(held(&evidence, Check::BeatsBlind), wanted);
+        }
     }
 
     #[test]
@@ -379,6 +413,7 @@ mod tests {
                 },
                 evaluation: &evaluate(&rows, &truth, &models, 1, 4).unwrap(),
                 bar,
+                over_blind: GAIN,
                 slices: &[],
                 running: None,
             })

@@ -15,8 +15,8 @@ use crate::calibrate::Pair;
 use crate::crossfit::CrossFit;
 use crate::dataset::Dataset;
 use crate::evaluate::deployed::{Tried, deployed_all};
-use crate::evaluate::metrics::calibration;
-use crate::evaluate::{Evaluation, evaluate};
+use crate::evaluate::metrics::{Interval, calibration};
+use crate::evaluate::{Evaluation, evaluate, gain_over};
 use crate::gate::{Evidence, SLICE_PROMPTS_MIN, SliceCalibration, check};
 use crate::multiplier::{Solved, Sweep};
 use crate::offers::{Comparable, Policy, Row, Terms};
@@ -132,6 +132,7 @@ struct Group {
     best: usize,
     route: Policy,
     evaluation: Evaluation,
+    over_blind: Interval,
 }
 
 impl Group {
@@ -150,6 +151,7 @@ impl Group {
         let own = || evaluate(&learned, &outside.truth, &outside.models, best, seed);
         let evaluation = shared.or_else(own)?;
         Some(Self {
+            over_blind: gain_over(&learned, &blind, &outside.truth, best, seed),
             best,
             route: policy(bar, &inside),
             evaluation,
@@ -196,6 +198,7 @@ impl Group {
                     deployed: &reached[0],
                     evaluation: &self.evaluation,
                     bar: bar.bar,
+                    over_blind: self.over_blind,
                     slices: &beside.slices,
                     running,
                 });
