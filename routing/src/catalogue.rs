@@ -119,28 +119,44 @@ impl Upstream {
     /// where an effort is named, from 5.6 on unless they are told not to think, and Astra
     /// always does.
     fn calls_in_responses(&self, calls: Calls) -> bool {
-        let Some(version) = self.gpt().filter(|_| calls != Calls::Never) else {
+        let Some(gpt) = self.gpt().filter(|_| calls != Calls::Never) else {
             return false;
         };
         match calls {
-            Calls::Reasoned => version >= (5, 4),
-            Calls::AsUsual => version >= (5, 6),
-            Calls::Never | Calls::AtOnce => self.wire_model.contains("astra"),
+            Calls::Reasoned => gpt.version >= (5, 4),
+            Calls::AsUsual => gpt.version >= (5, 6),
+            Calls::Never | Calls::AtOnce => gpt.is("astra"),
         }
     }
 
-    /// The version of OpenAI's GPT, where it serves one: (5, 6) of `gpt-5.6-sol`.
+    /// OpenAI's GPT, where it serves one.
     #[must_use]
-    pub fn gpt(&self) -> Option<(u32, u32)> {
+    pub fn gpt(&self) -> Option<Gpt<'_>> {
         let names = [self.wire_model.as_str(), self.model.as_str()];
         names.into_iter().find_map(|name| {
             let (_, version) = name.split_once("gpt-")?;
             let end = version.find(|c: char| !c.is_ascii_digit() && c != '.');
-            let mut numbers = version[..end.unwrap_or(version.len())].split('.');
+            let (version, kinds) = version.split_at(end.unwrap_or(version.len()));
+            let mut numbers = version.split('.');
             let major = numbers.next()?.parse().ok()?;
             let minor = numbers.next().and_then(|minor| minor.parse().ok());
-            Some((major, minor.unwrap_or(0)))
+            let version = (major, minor.unwrap_or(0));
+            Some(Gpt { version, kinds })
         })
+    }
+}
+
+/// What the name of one of OpenAI's GPTs says: `gpt-5.6-sol` is (5, 6), and `sol`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gpt<'a> {
+    pub version: (u32, u32),
+    kinds: &'a str,
+}
+
+impl Gpt<'_> {
+    #[must_use]
+    pub fn is(self, kind: &str) -> bool {
+        self.kinds.split('-').any(|part| part == kind)
     }
 }
 

@@ -25,7 +25,7 @@ const SAMPLING: [Setting; 4] = [
 /// Whether it is one of theirs that reasons.
 pub(super) fn reasons(upstream: &Upstream) -> bool {
     match upstream.gpt() {
-        Some(version) => version >= REASONS,
+        Some(gpt) => gpt.version >= REASONS,
         None => O_SERIES
             .iter()
             .any(|name| upstream.wire_model.starts_with(name)),
@@ -36,18 +36,20 @@ pub(super) fn reasons(upstream: &Upstream) -> bool {
 /// least the usual three.
 fn efforts(upstream: &Upstream) -> &'static [Effort] {
     use Effort::{High, Low, Max, Medium, Minimal, None, XHigh};
-    let kind = |name: &str| upstream.wire_model.contains(name);
-    match upstream.gpt() {
-        Some(version) if version < REASONS => &[],
-        Some(_) if kind("-pro") => &[Medium, High, XHigh],
-        Some((5, 0 | 1)) if kind("-codex") => &[Low, Medium, High],
-        Some(_) if kind("-codex") => &[Low, Medium, High, XHigh],
-        Some(_) if kind("astra") => &[Low, Medium, High, XHigh, Max],
-        Some((5, 0)) => &[Minimal, Low, Medium, High],
-        Some((5, 1)) => &[None, Low, Medium, High],
-        Some((5, _)) => &[None, Low, Medium, High, XHigh],
-        Some(_) => &[None, Low, Medium, High, XHigh, Max],
-        Option::None => &[Low, Medium, High],
+    let Some(gpt) = upstream.gpt() else {
+        return &[Low, Medium, High];
+    };
+    match gpt.version {
+        version if version < REASONS => &[],
+        (5, 0) if gpt.is("pro") => &[High],
+        _ if gpt.is("pro") => &[Medium, High, XHigh],
+        (5, 0 | 1) if gpt.is("codex") => &[Low, Medium, High],
+        _ if gpt.is("codex") => &[Low, Medium, High, XHigh],
+        _ if gpt.is("astra") => &[Low, Medium, High, XHigh, Max],
+        (5, 0) => &[Minimal, Low, Medium, High],
+        (5, 1) => &[None, Low, Medium, High],
+        (5, _) => &[None, Low, Medium, High, XHigh],
+        _ => &[None, Low, Medium, High, XHigh, Max],
     }
 }
 
@@ -77,7 +79,9 @@ pub(super) fn effort(
 pub(super) fn may_set(setting: Setting, upstream: &Upstream, effort: Option<Effort>) -> bool {
     let at_rest = || match effort {
         Some(effort) => effort == Effort::None,
-        None => upstream.gpt().is_some_and(|gpt| AT_REST.contains(&gpt)),
+        None => upstream
+            .gpt()
+            .is_some_and(|gpt| AT_REST.contains(&gpt.version)),
     };
     !SAMPLING.contains(&setting) || !reasons(upstream) || at_rest()
 }
@@ -109,6 +113,8 @@ mod tests {
             ("gpt-6-astra", None, Option::None),
             ("gpt-5.1-codex", None, Option::None),
             ("gpt-5.4-pro", Low, Some(Medium)),
+            ("gpt-5-pro", Max, Some(High)),
+            ("gpt-5-prod", Minimal, Some(Minimal)),
             ("o3", XHigh, Some(High)),
             ("openai/gpt-oss-120b", XHigh, Some(High)),
             ("some-model", Minimal, Some(Low)),
