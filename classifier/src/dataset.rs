@@ -126,12 +126,10 @@ impl Dataset {
                 .decision
                 .as_ref()
                 .map_or(1.0, |d| d.propensity.share());
-            // How likely it was that another lane would fail, nobody knows.
-            let chosen = outcome
-                .decision
-                .as_ref()
-                .and_then(|decision| decision.chosen());
-            let as_chosen = chosen.map(|chosen| &chosen.lane) == outcome.served.as_ref();
+            // How likely it was that all lanes of another model would fail, nobody knows.
+            let decision = outcome.decision.as_ref();
+            let chosen = decision.and_then(|decision| decision.chosen());
+            let as_chosen = chosen.is_none_or(|c| Some(&c.model) == outcome.served_model.as_ref());
             let propensity = if as_chosen { propensity } else { 1.0 };
             let inverse = (1.0 / propensity.max(1e-6)).min(INVERSE_PROPENSITY_MAX);
             let weight = Some(inverse / INVERSE_PROPENSITY_MAX);
