@@ -379,12 +379,15 @@ impl Conversation {
         })
     }
 
-    /// Whether the last answer holds a thought.
-    pub(crate) fn last_answer_thinks(&self) -> bool {
-        let mut turns = self.turns.iter().rev();
-        let last = turns.find(|turn| turn.role == Role::Assistant);
-        let thinks = |turn: &Turn| turn.parts.iter().any(|p| matches!(p, Part::Reasoning(_)));
-        last.is_some_and(thinks)
+    /// Whether the answer that is under way, with all its calls since the user spoke, begins
+    /// with a thought.
+    pub(crate) fn answers_from_a_thought(&self) -> bool {
+        let turns = self.turns.iter().rev();
+        let under_way = turns.take_while(|turn| turn.role != Role::User);
+        let answers = under_way.filter(|turn| turn.role == Role::Assistant);
+        let first = answers.last();
+        let thinks = |turn: &Turn| matches!(turn.parts.first(), Some(Part::Reasoning(_)));
+        first.is_some_and(thinks)
     }
 
     /// Whether the caller wrote the beginning of the answer. Some providers continue it,

@@ -61,15 +61,9 @@ pub(super) fn forward(
         without.push("messages");
     }
     // Within calls Claude thinks on only from a thought of its own.
-    let unsigned = || {
-        body.raw("messages")
-            .is_some_and(|raw| raw.contains(UNSIGNED))
-    };
-    if claude::is_within_calls(conversation)
-        && (!conversation.last_answer_thinks() || unsigned())
-        && body
-            .raw("thinking")
-            .is_some_and(|raw| raw.contains("\"enabled\""))
+    let enabled = |raw: &str| raw.contains("\"enabled\"");
+    let own = || conversation.answers_from_a_thought() && !is_told(body.raw("messages"));
+    if claude::is_within_calls(conversation) && body.raw("thinking").is_some_and(enabled) && !own()
     {
         without.push("thinking");
     }
@@ -79,8 +73,22 @@ pub(super) fn forward(
     }
 }
 
-/// How a thought looks that a translated answer told.
-const UNSIGNED: &str = "\"signature\":\"\"";
+/// Whether the answer that is under way begins with a thought that nobody signed.
+fn is_told(messages: Option<&str>) -> bool {
+    let suspected = messages.filter(|raw| raw.contains("\"signature\":\"\""));
+    let turns = suspected.and_then(|raw| serde_json::from_str::<Vec<Value>>(raw).ok());
+    let turns = turns.unwrap_or_default();
+    let is_result = |block: &Value| text(block, "type") == Some("tool_result");
+    let speaks = |turn: &&Value| {
+        text(turn, "role") == Some("user") && !list(turn, "content").iter().any(is_result)
+    };
+    let under_way = turns.iter().rev().take_while(|turn| !speaks(turn));
+    let answers = under_way.filter(|turn| text(turn, "role") == Some("assistant"));
+    let first = answers
+        .last()
+        .and_then(|turn| list(turn, "content").first());
+    first.is_some_and(|block| text(block, "signature") == Some(""))
+}
 
 /// Turns without what only others made: thoughts that nobody signed, ids with a seal.
 /// `None` where there is nothing of the kind.

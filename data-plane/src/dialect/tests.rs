@@ -104,20 +104,20 @@ fn images_have_the_names_that_all_providers_know() {
 
 #[test]
 fn claude_is_not_asked_to_think_on_from_what_another_model_called() {
-    let kept = |thought: Option<serde_json::Value>| {
-        let call =
-            serde_json::json!({ "type": "tool_use", "id": "c", "name": "look", "input": {} });
-        let answer: Vec<_> = thought.into_iter().chain([call]).collect();
-        let result =
-            serde_json::json!({ "type": "tool_result", "tool_use_id": "c", "content": "4" });
-        let body = serde_json::json!({
+    use serde_json::{Value, json};
+    let call = |id: &str| json!({ "type": "tool_use", "id": id, "name": "look", "input": {} });
+    let result = |id: &str| json!({ "type": "tool_result", "tool_use_id": id, "content": "4" });
+    let thought =
+        |signature: &str| json!({ "type": "thinking", "thinking": "hm", "signature": signature });
+    let answer = |blocks: &[Value]| json!({ "role": "assistant", "content": blocks });
+    let gives = |id: &str| json!({ "role": "user", "content": [result(id)] });
+    let kept = |turns: &[Value]| {
+        let asked = json!({ "role": "user", "content": "look" });
+        let messages = [std::slice::from_ref(&asked), turns].concat();
+        let body = json!({
             "model": "auto", "max_tokens": 9_000,
             "thinking": { "type": "enabled", "budget_tokens": 2_000 },
-            "messages": [
-                { "role": "user", "content": "look" },
-                { "role": "assistant", "content": answer },
-                { "role": "user", "content": [result] },
-            ],
+            "messages": messages,
         });
         let own = Dialect::AnthropicMessages;
         let chat = chat(own, &body.to_string());
@@ -129,12 +129,23 @@ fn claude_is_not_asked_to_think_on_from_what_another_model_called() {
             false,
             Tokens(100),
         );
-        let body: serde_json::Value = serde_json::from_slice(&wire.body).unwrap();
+        let body: Value = serde_json::from_slice(&wire.body).unwrap();
         body.get("thinking").is_some()
     };
-    let thought = |signature: &str| serde_json::json!({ "type": "thinking", "thinking": "hm", "signature": signature });
-    assert!(kept(Some(thought("c2lnbmVk"))));
-    assert!(!kept(Some(thought(""))) && !kept(None));
+    let (own, told) = (thought("c2lnbmVk"), thought(""));
+    let (own_call, told_call) = ([own, call("a")], [told.clone(), call("a")]);
+    assert!(kept(&[answer(&own_call), gives("a")]));
+    assert!(!kept(&[answer(&[call("a")]), gives("a")]));
+    assert!(!kept(&[answer(&told_call), gives("a")]));
+    // Claude thinks before the first of several calls.
+    let second = [answer(&[call("b")]), gives("b")];
+    assert!(kept(
+        &[&[answer(&own_call), gives("a")][..], &second].concat()
+    ));
+    // What was told in an earlier answer is none of this one's.
+    let earlier = answer(&[told, json!({ "type": "text", "text": "so" })]);
+    let again = json!({ "role": "user", "content": "again" });
+    assert!(kept(&[earlier, again, answer(&own_call), gives("a")]));
 }
 
 #[test]
