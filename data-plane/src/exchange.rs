@@ -72,6 +72,11 @@ pub(crate) fn exchange(
     until_cut(proxy, inbound).boxed()
 }
 
+/// The same for what is kept: it is begun again elsewhere where it is cut off.
+pub(crate) fn kept(proxy: &Proxy, inbound: Inbound) -> BoxFuture<'_, Result<Response, Failure>> {
+    exchanged(proxy, inbound).boxed()
+}
+
 /// Whoever still waits when the grace of a shutdown is over hears of it.
 async fn until_cut(proxy: &Proxy, inbound: Inbound) -> Result<Response, Failure> {
     let mut exchanging = pin!(exchanged(proxy, inbound));

@@ -177,7 +177,9 @@ impl Failure {
     pub(crate) fn ending() -> Self {
         let message = "the proxy is shutting down; send the request again, to another one; a \
                        provider may have charged for it";
-        Self::spillway(Kind::Busy, message).after(Duration::from_secs(1))
+        // Whatever took longer than the grace was sent long ago.
+        let (origin, retry) = (Origin::Spillway, Retry::MayCharge);
+        Self::new(origin, retry, Kind::Busy, message.to_owned())
     }
 
     fn new(origin: Origin, retry: Retry, kind: Kind, message: String) -> Self {

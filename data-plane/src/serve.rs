@@ -29,7 +29,7 @@ use spillway_routing::dialect::Dialect;
 use spillway_routing::id::RequestId;
 
 use crate::chat::Asking;
-use crate::exchange::exchange;
+use crate::exchange::{self, exchange};
 use crate::failure::{Failure, Kind};
 use crate::inbound::{Inbound, request_id, unread};
 use crate::ledger::headers as labels;
@@ -153,7 +153,7 @@ async fn responses(State(proxy): Shared, request: Request<Body>) -> Response {
 /// A request that was kept.
 pub(crate) async fn kept(proxy: &Proxy, inbound: Inbound) -> Response {
     let (id, dialect) = (inbound.id, inbound.asking.dialect);
-    guarded(id, dialect, exchange(proxy, inbound)).await
+    guarded(id, dialect, exchange::kept(proxy, inbound)).await
 }
 
 async fn embeddings(State(proxy): Shared, request: Request<Body>) -> Response {

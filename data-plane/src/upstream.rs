@@ -23,6 +23,7 @@ use spillway_routing::dialect::Dialect;
 use spillway_routing::id::LaneId;
 use spillway_routing::outcome::{AttemptResult, Ending};
 use spillway_routing::overflow::Cause;
+use spillway_routing::prompt::Class as Urgency;
 use spillway_routing::start::{Began, Turn};
 use spillway_routing::table::Table;
 use spillway_routing::unit::Millis;
@@ -36,7 +37,7 @@ pub(crate) use self::errand::errand;
 pub(crate) use self::reader::Reader;
 pub(crate) use self::retry::RetryBudget;
 use self::retry::{Class, Miss};
-use self::walk::Walk;
+use self::walk::{Before, Walk};
 use crate::Proxy;
 use crate::caches::Beginning;
 use crate::chat::Chat;
@@ -128,15 +129,10 @@ pub(crate) async fn call(
             continue;
         };
         let deferred = call.table.lane(lane).tier.is_deferred();
-        if call.since_arrival() >= step.give_up {
-            walk.comes_late(&step.lane, call.since_arrival());
-            continue;
-        }
-        if !walk.may_try(proxy) {
-            if deferred && walk.leaves(&step.lane, call.since_arrival()) {
-                continue;
-            }
-            break;
+        match walk.before(proxy, &step, call.since_arrival()) {
+            Before::Try => {}
+            Before::Pass => continue,
+            Before::Stop => break,
         }
         let mut permit = match entrance(proxy, &call, lane, &step, forced).await {
             Ok(permit) => permit,
@@ -155,7 +151,8 @@ pub(crate) async fn call(
         };
         let sent = entry.attempt_starts(lane);
         let began = Instant::now();
-        match try_lane(proxy, &call, (lane, dialect), &step, &sent).await {
+        let moves_up = deferred && walk.has_others() && is_watched(&entry);
+        match try_lane(proxy, &call, (lane, dialect), &step, &sent, moves_up).await {
             Ok((committed, first)) => {
                 let took = clock::millis(first - call.arrived);
                 remember(proxy, walk.waits.begun(&step.lane, took));
@@ -271,7 +268,7 @@ pub(crate) async fn ask(
         own_keys: &OwnKeys::default(),
     };
     let sent = Sent::default();
-    let trying = try_lane(proxy, &call, (lane, dialect), &step, &sent);
+    let trying = try_lane(proxy, &call, (lane, dialect), &step, &sent, false);
     match tokio::time::timeout_at(until.into(), trying).await {
         Ok(Ok((Committed::Whole { body, answer }, _))) => {
             permit.report(Event::Answered, Instant::now(), draw.0);
@@ -366,13 +363,21 @@ fn is_alone(decision: &Decision) -> bool {
     decision.plan.len() == 1 && !others_out
 }
 
-/// One call to one lane; the answer, and when it began.
+/// Whether somebody waits for the answer.
+fn is_watched(entry: &Entry) -> bool {
+    let class = entry.facts().map(|facts| facts.class);
+    class == Some(Urgency::Interactive)
+}
+
+/// One call to one lane; the answer, and when it began. `moves_up`: where the proxy is about
+/// to end, its start is not waited for.
 async fn try_lane(
     proxy: &Proxy,
     call: &Call<'_>,
     (lane, dialect): (usize, Dialect),
     step: &Step,
     sent: &Sent,
+    moves_up: bool,
 ) -> Result<(Committed, Instant), Miss> {
     let upstream = call.table.upstream_of(lane);
     let access = Access::to(upstream, dialect, &proxy.config, call.own_keys);
@@ -400,8 +405,7 @@ async fn try_lane(
     let stream = call.chat.stream || assembling;
     let wire = dialect::request(call.chat, dialect, upstream, tier, stream, most);
     let asking = attempt(&proxy.clients, &target, wire, stream, &bounds, sent);
-    let begun = if tier.is_deferred() {
-        // Nobody waits for a start where the proxy is about to end.
+    let begun = if moves_up {
         let begun = proxy.draining.run_until_cancelled(asking).await;
         begun.unwrap_or_else(|| Err(Miss::late("the proxy is about to end")))?
     } else {

@@ -271,17 +271,12 @@ fn a_multiplier_is_dropped_when_the_world_it_was_solved_in_changes() {
 fn a_typed_floor_keeps_the_heads_that_were_let_through() {
     let typed = POLICY.replace("bar = 0.9", "bar = 0.9\nfloor = 0.6");
     let first = compile(&typed, &learned(true)).unwrap();
-    let floor = Choice::Floor(Bps::new(6_000));
-    assert_eq!(
-        (first.routes[0].choice, first.routes[0].learned),
-        (floor, true)
-    );
     // As it is carried from table to table.
     let again = compile(&typed, &Learned::of(&first)).unwrap();
-    assert_eq!(
-        (again.routes[0].choice, again.routes[0].learned),
-        (floor, true)
-    );
+    for route in [&first.routes[0], &again.routes[0]] {
+        let floor = Choice::Floor(Bps::new(6_000));
+        assert_eq!((route.choice, route.learned), (floor, true));
+    }
     // Nothing was solved for a route without one.
     let bare = compile(POLICY, &Learned::of(&first)).unwrap();
     assert!(!bare.routes[0].learned);

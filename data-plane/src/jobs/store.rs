@@ -2,9 +2,9 @@
 //!
 //! Owns: where each object is and how it is written: whole or not at all, and once, so
 //! that whoever comes second hears of it. `jobs/GROUP/NUMBER/` holds `request`, `begun-N`
-//! for each time it was begun and something may have been sent, `answer`, and `status-STATUS` beside it for whoever counts;
-//! `jobs/GROUP/cancelled` ends a group; `files/` and `batches/` hold what callers sent.
-//! Knows no queue and no HTTP.
+//! for each time it was begun and something may have been sent, `answer`, and
+//! `status-STATUS` beside it for whoever counts; `jobs/GROUP/cancelled` ends a group;
+//! `files/` and `batches/` hold what callers sent. Knows no queue and no HTTP.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

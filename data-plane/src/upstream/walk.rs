@@ -46,6 +46,14 @@ pub(super) struct Walk {
     late: bool,
 }
 
+/// What becomes of a step before it is tried.
+pub(super) enum Before {
+    Try,
+    Pass,
+    /// No other may be tried either.
+    Stop,
+}
+
 impl Walk {
     pub(super) fn of(decision: Option<&Decision>, table: &Table) -> Self {
         let route = decision.and_then(|decision| table.route(decision.route.as_str()));
@@ -102,19 +110,36 @@ impl Walk {
         Some((step, self.first.take()))
     }
 
+    /// Whether lanes that answer at once are left.
+    pub(super) fn has_others(&self) -> bool {
+        !self.steps.is_empty()
+    }
+
     /// The lane that was to be tried has no room, or is out.
     pub(super) fn turned_away(&mut self, cause: Cause) {
         self.ended = Some(cause);
     }
 
-    /// The time of a step was over before it was tried. Later ones have more.
-    pub(super) fn comes_late(&mut self, lane: &LaneId, now: Millis) {
-        self.late = true;
-        self.leaves(lane, now);
+    /// Whether a step may be tried.
+    pub(super) fn before(&mut self, proxy: &Proxy, step: &Step, now: Millis) -> Before {
+        if now >= step.give_up {
+            // Later ones have more time.
+            self.late = true;
+            self.leaves(&step.lane, now);
+            return Before::Pass;
+        }
+        if self.may_try(proxy) {
+            return Before::Try;
+        }
+        if self.leaves(&step.lane, now) {
+            Before::Pass
+        } else {
+            Before::Stop
+        }
     }
 
     /// Whether one more attempt may be made.
-    pub(super) fn may_try(&mut self, proxy: &Proxy) -> bool {
+    fn may_try(&mut self, proxy: &Proxy) -> bool {
         let now = Instant::now();
         let charges = self
             .misses

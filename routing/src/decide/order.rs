@@ -79,10 +79,8 @@ pub(super) fn order(
     if let Some((line, _)) = kept {
         // It takes nobody's place: most requests never come to it.
         plan.insert(1, line);
-        steps.insert(
-            1,
-            kept_step(deadline, needs_time, &steps, &assessed.trail[line]),
-        );
+        let step = kept_step(deadline, needs_time, &steps, &assessed.trail[line]);
+        steps.insert(1, step);
     }
     verdicts(&mut assessed.trail, (&feasible, &prompt), &plan, why);
     // What spills over goes there whatever was drawn.
