@@ -382,12 +382,14 @@ impl Conversation {
     /// Whether the answer that is under way, with all its calls since the user spoke, begins
     /// with a thought.
     pub(crate) fn answers_from_a_thought(&self) -> bool {
-        let turns = self.turns.iter().rev();
-        let under_way = turns.take_while(|turn| turn.role != Role::User);
-        let answers = under_way.filter(|turn| turn.role == Role::Assistant);
-        let first = answers.last();
-        let thinks = |turn: &Turn| matches!(turn.parts.first(), Some(Part::Reasoning(_)));
-        first.is_some_and(thinks)
+        // Words beside what tools gave begin nothing new.
+        let gives = |parts: &[&Part]| parts.iter().any(|part| matches!(part, Part::Result(_)));
+        let exchanges = self.exchanges();
+        let exchanges = exchanges.iter().rev();
+        let under_way = exchanges.take_while(|(role, parts)| *role != Role::User || gives(parts));
+        let answers = under_way.filter(|(role, _)| *role == Role::Assistant);
+        let thinks = |parts: &[&Part]| matches!(parts.first(), Some(Part::Reasoning(_)));
+        answers.last().is_some_and(|(_, parts)| thinks(parts))
     }
 
     /// Whether the caller wrote the beginning of the answer. Some providers continue it,

@@ -142,6 +142,11 @@ fn claude_is_not_asked_to_think_on_from_what_another_model_called() {
     assert!(kept(
         &[&[answer(&own_call), gives("a")][..], &second].concat()
     ));
+    // Clients say more beside what a tool gave.
+    let words = json!({ "type": "text", "text": "and mind the gap" });
+    let beside = json!({ "role": "user", "content": [result("a"), words] });
+    assert!(kept(&[answer(&own_call), beside.clone()]));
+    assert!(!kept(&[answer(&told_call), beside]));
     // What was told in an earlier answer is none of this one's.
     let earlier = answer(&[told, json!({ "type": "text", "text": "so" })]);
     let again = json!({ "role": "user", "content": "again" });
