@@ -1,9 +1,6 @@
 //! The life of one request, in order, and nothing else.
 
-use std::future::{Future as _, poll_fn};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::response::Response;
@@ -69,24 +66,17 @@ pub(crate) fn exchange(
     proxy: &Proxy,
     inbound: Inbound,
 ) -> BoxFuture<'_, Result<Response, Failure>> {
-    until_cut(proxy, inbound).boxed()
+    async {
+        let answer = proxy.ledger.until_cut(exchanged(proxy, inbound)).await;
+        // Whoever still waits when the grace of a shutdown is over hears of it.
+        answer.unwrap_or_else(|| Err(Failure::ending()))
+    }
+    .boxed()
 }
 
 /// The same for what is kept: it is begun again elsewhere where it is cut off.
 pub(crate) fn kept(proxy: &Proxy, inbound: Inbound) -> BoxFuture<'_, Result<Response, Failure>> {
     exchanged(proxy, inbound).boxed()
-}
-
-/// Whoever still waits when the grace of a shutdown is over hears of it.
-async fn until_cut(proxy: &Proxy, inbound: Inbound) -> Result<Response, Failure> {
-    let mut exchanging = pin!(exchanged(proxy, inbound));
-    let exchanging = poll_fn(|cx| {
-        if proxy.ledger.is_cutting() {
-            return Poll::Ready(Err(Failure::ending()));
-        }
-        exchanging.as_mut().poll(cx)
-    });
-    exchanging.await
 }
 
 async fn exchanged(proxy: &Proxy, inbound: Inbound) -> Result<Response, Failure> {

@@ -8,8 +8,11 @@ mod account;
 mod close;
 pub(crate) mod headers;
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Instant;
 
 use http::HeaderMap;
@@ -187,8 +190,21 @@ impl Ledger {
         self.cutting.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_cutting(&self) -> bool {
+    fn is_cutting(&self) -> bool {
         self.cutting.load(Ordering::Relaxed)
+    }
+
+    /// `None` where the grace of a shutdown is over: whatever is under way is asked once more
+    /// then.
+    pub(crate) async fn until_cut<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        let work = poll_fn(|cx| {
+            if self.is_cutting() {
+                return Poll::Ready(None);
+            }
+            work.as_mut().poll(cx).map(Some)
+        });
+        work.await
     }
 }
 
@@ -205,9 +221,9 @@ impl Entry {
         }
     }
 
-    /// The grace of a shutdown is over.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.ledger.is_cutting()
+    /// As [`Ledger::until_cut`].
+    pub(crate) async fn until_cut<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.ledger.until_cut(work).await
     }
 
     pub(crate) fn facts(&self) -> Option<&Facts> {

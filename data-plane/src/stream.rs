@@ -6,8 +6,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -193,18 +192,6 @@ fn takes_comments(own: Dialect) -> bool {
     own != Dialect::GeminiGenerate
 }
 
-/// `None` where the grace of a shutdown is over: connections are asked once more then.
-async fn until_cut<T>(entry: &Entry, next: impl Future<Output = T>) -> Option<T> {
-    let mut next = pin!(next);
-    let next = poll_fn(|cx| {
-        if entry.is_cut() {
-            return Poll::Ready(None);
-        }
-        next.as_mut().poll(cx).map(Some)
-    });
-    next.await
-}
-
 impl Relay {
     fn respond(self, headers: http::HeaderMap) -> Response {
         let framed = self.framed;
@@ -231,7 +218,7 @@ impl Relay {
             let next = match self.held.pop_front() {
                 Some(held) => Some(Ok(Some(held))),
                 None => {
-                    let next = until_cut(&self.entry, self.reader.as_mut()?.next());
+                    let next = self.entry.until_cut(self.reader.as_mut()?.next());
                     match self.heartbeat {
                         None => next.await,
                         Some(heartbeat) => match timeout(heartbeat, next).await {

@@ -21,25 +21,32 @@ const SHORT_ID: usize = 9;
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// One host's wishes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Host {
-    pub(super) wants_reasoning: bool,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Host<'u> {
+    upstream: &'u Upstream,
     refuses_reasoning: bool,
     short_ids: bool,
 }
 
-impl Host {
-    pub(super) fn of(upstream: &Upstream) -> Self {
+impl<'u> Host<'u> {
+    pub(super) fn of(upstream: &'u Upstream) -> Self {
         let provider = upstream.provider.as_str();
-        let names = [upstream.wire_model.as_str(), upstream.model.as_str()];
-        let names = names.map(str::to_ascii_lowercase);
-        let wants = |model: &str| names.iter().any(|name| name.contains(model));
-        let refuses_reasoning = REFUSE_REASONING.contains(&provider);
         Self {
-            wants_reasoning: !refuses_reasoning && WANT_REASONING.into_iter().any(wants),
-            refuses_reasoning,
+            upstream,
+            refuses_reasoning: REFUSE_REASONING.contains(&provider),
             short_ids: provider == "mistral",
         }
+    }
+
+    /// Whether the model wants its reasoning back.
+    pub(super) fn wants_reasoning(&self) -> bool {
+        let names = [
+            self.upstream.wire_model.as_str(),
+            self.upstream.model.as_str(),
+        ];
+        let names = names.map(str::to_ascii_lowercase);
+        let wants = |model: &str| names.iter().any(|name| name.contains(model));
+        !self.refuses_reasoning && WANT_REASONING.into_iter().any(wants)
     }
 
     /// A call's id as the host takes it: what another one made is made anew, alike for the
@@ -117,11 +124,12 @@ mod tests {
     use serde_json::json;
     use spillway_routing::dialect::Dialect;
 
-    fn host(provider: &str) -> Host {
-        Host::of(&Upstream {
+    fn fitted(provider: &str, messages: &str) -> Option<String> {
+        let upstream = Upstream {
             provider: provider.into(),
             ..upstream(Dialect::OpenAiChat)
-        })
+        };
+        Host::of(&upstream).fitted(messages)
     }
 
     fn moved() -> String {
@@ -136,13 +144,13 @@ mod tests {
 
     #[test]
     fn only_hosts_that_refuse_reasoning_get_none() {
-        assert_eq!(host("together").fitted(&moved()), None);
-        let fitted = host("groq").fitted(&moved()).unwrap();
-        let fitted: Value = serde_json::from_str(&fitted).unwrap();
-        assert!(fitted[1].get("reasoning_content").is_none());
-        assert_eq!(fitted[1]["tool_calls"][0]["id"], "toolu_0123456789");
+        assert_eq!(fitted("together", &moved()), None);
+        let sent = fitted("groq", &moved()).unwrap();
+        let sent: Value = serde_json::from_str(&sent).unwrap();
+        assert!(sent[1].get("reasoning_content").is_none());
+        assert_eq!(sent[1]["tool_calls"][0]["id"], "toolu_0123456789");
         let plain = r#"[{"role":"user","content":"my \"reasoning\""}]"#;
-        assert_eq!(host("groq").fitted(plain), None);
+        assert_eq!(fitted("groq", plain), None);
     }
 
     #[test]
@@ -153,23 +161,28 @@ mod tests {
             ("groq", "moonshotai/kimi-k2-instruct", false),
             ("together", "openai/gpt-oss-120b", false),
         ] {
-            let host = Host::of(&Upstream {
+            let upstream = Upstream {
                 provider: provider.into(),
                 wire_model: model.to_owned(),
                 ..upstream(Dialect::OpenAiChat)
-            });
-            assert_eq!(host.wants_reasoning, wants, "{model} at {provider}");
+            };
+            let wanted = Host::of(&upstream).wants_reasoning();
+            assert_eq!(wanted, wants, "{model} at {provider}");
         }
     }
 
     #[test]
     fn ids_are_short_where_they_must_be_and_still_a_pair() {
-        let fitted = host("mistral").fitted(&moved()).unwrap();
-        let fitted: Value = serde_json::from_str(&fitted).unwrap();
-        let id = fitted[1]["tool_calls"][0]["id"].as_str().unwrap();
+        let sent = fitted("mistral", &moved()).unwrap();
+        let sent: Value = serde_json::from_str(&sent).unwrap();
+        let id = sent[1]["tool_calls"][0]["id"].as_str().unwrap();
         assert!(id.len() == SHORT_ID && id.bytes().all(|b| b.is_ascii_alphanumeric()));
-        assert_eq!(fitted[2]["tool_call_id"], id);
-        assert_eq!(host("mistral").id(id), id);
-        assert_eq!(host("mistral").id("D681PevKs"), "D681PevKs");
+        assert_eq!(sent[2]["tool_call_id"], id);
+        // Its own ids stay, and so do those that were made fit.
+        let again = fitted("mistral", &sent.to_string());
+        assert_eq!(again, None);
+        let own = moved().replace("toolu_0123456789", "D681PevKs");
+        let own = own.replace("reasoning_content", "note");
+        assert_eq!(fitted("mistral", &own), None);
     }
 }

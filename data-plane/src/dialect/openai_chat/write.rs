@@ -102,7 +102,7 @@ pub(in crate::dialect) fn write(
 }
 
 /// Results of tools are messages of their own here, and come before what else was said.
-fn messages(turn: &Turn, host: Host) -> Vec<Value> {
+fn messages(turn: &Turn, host: Host<'_>) -> Vec<Value> {
     let results = turn.parts.iter().filter_map(|part| match part {
         Part::Result(result) => Some(self::result(result, host)),
         _ => None,
@@ -123,7 +123,7 @@ fn messages(turn: &Turn, host: Host) -> Vec<Value> {
     messages
 }
 
-fn result(result: &ToolResult, host: Host) -> Value {
+fn result(result: &ToolResult, host: Host<'_>) -> Value {
     json!({
         "role": "tool",
         "tool_call_id": host.id(&result.id),
@@ -131,7 +131,7 @@ fn result(result: &ToolResult, host: Host) -> Value {
     })
 }
 
-fn assistant(turn: &Turn, parts: &[&Part], host: Host) -> Value {
+fn assistant(turn: &Turn, parts: &[&Part], host: Host<'_>) -> Value {
     let owned: Vec<Part> = parts.iter().map(|part| (*part).clone()).collect();
     let calls = parts.iter().filter_map(|part| match part {
         Part::Call(call) => Some(json!({
@@ -147,7 +147,7 @@ fn assistant(turn: &Turn, parts: &[&Part], host: Host) -> Value {
     let mut message = json!({ "role": "assistant", "content": said });
     if !calls.is_empty() {
         message["tool_calls"] = calls.into();
-        if host.wants_reasoning {
+        if host.wants_reasoning() {
             let thoughts = turn.parts.iter().filter_map(|part| match part {
                 Part::Reasoning(thought) => Some(thought.as_str()),
                 _ => None,
